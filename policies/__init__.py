@@ -1,0 +1,1 @@
+"""Sample policies as package data, usable by name: `recpolicy check balanced`."""

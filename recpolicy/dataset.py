@@ -1,0 +1,76 @@
+"""A loaded data set and the rows that training and evaluation read from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recpolicy.schema import Schema
+from recpolicy.table import Codes, Floats, Ints, Ragged, Table
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Items, users and interactions with ids as row numbers.
+
+    Interactions are grouped by user and in time order within a user, ties broken at random with a fixed seed:
+    user u's are rows `start[u]:start[u + 1]`.
+    """
+
+    name: str
+    schema: Schema
+    items: Table
+    users: Table
+    item_ids: tuple[str, ...]
+    user_ids: tuple[str, ...]
+    start: Ints  # [users + 1]
+    item: Codes  # [interactions]
+    time: Floats  # [interactions], seconds since 1970; NaN where the data has none
+    notes: tuple[str, ...]
+    """What reading it counted or left out, one sentence each."""
+    digest: str
+    """SHA-256 over everything above but `notes`."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Whom slates are for, one row each: what the user is, had taken before, and took next."""
+
+    user: Ints  # [B], row of the users table
+    now: Floats  # [B], time of the last history event; the schema's `now` for data without time stamps
+    history: Ragged  # [B] item rows, oldest first
+    next_items: Ragged  # [B] item rows, in the order taken
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, at: Ints) -> Rows:
+        """The named rows, in that order (a row may be named again)."""
+        return Rows(self.user[at], self.now[at], self.history.take(at), self.next_items.take(at))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Each user's interactions cut by time: train | validation (H) | test (H).
+
+    Users with fewer than 3H interactions use H = 1; with fewer than 3 they are train-only.
+    """
+
+    holdout: int
+    train_end: Ints  # [users], end of the user's training part, as an index into `Dataset.item`
+    validation: Rows  # history = training part
+    test: Rows  # history = training and validation parts
+    notes: tuple[str, ...]
+    """Counts of users by kind, one sentence each."""
+
+
+@dataclass(frozen=True)
+class Slates:
+    """Ordered recommendations: item rows, -1 a hole. Within a slate no item stands twice."""
+
+    items: Codes  # [B, K]
+
+    def __post_init__(self) -> None:
+        if self.items.ndim != 2 or self.items.dtype != np.int32:
+            raise ValueError(f"slates are an int32 array [B, K], not {self.items.dtype} {self.items.shape}")

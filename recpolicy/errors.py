@@ -1,0 +1,40 @@
+"""Problems as data: what was seen, where, what is allowed, what to write instead. Carried by one exception each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recpolicy.span import Span
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One finding in a policy file.
+
+    `title` says what is wrong, `label` stands under the caret, `help` says what is allowed or what to write.
+    """
+
+    code: str
+    title: str
+    span: Span
+    label: str
+    help: str
+
+
+class PolicyError(Exception):
+    """A policy that cannot be used: every finding of the file, in the order of the text. Exit code 1."""
+
+    def __init__(self, findings: tuple[Diagnostic, ...]) -> None:
+        super().__init__("; ".join(f.title for f in findings))
+        self.findings = findings
+
+
+class UsageError(Exception):
+    """Wrong use or unusable input (data, schema, arguments). Exit code 2.
+
+    `where` names file, row and column as far as they are known; `help` says what to do.
+    """
+
+    def __init__(self, message: str, *, where: str = "", help: str = "") -> None:
+        super().__init__(message)
+        self.message, self.where, self.help = message, where, help

@@ -1,0 +1,1 @@
+"""Everything that needs torch: prompts, models, SFT, GRPO, evaluation. Imported as `recpolicy.trainer`."""
