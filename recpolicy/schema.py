@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from importlib import resources
+from pathlib import Path
+from typing import NoReturn, TypeVar
 
-from recpolicy.types import Type
+from recpolicy.errors import UsageError
+from recpolicy.errors.near import near
+from recpolicy.types import UNITS, Type
 
 
 class Role(Enum):
@@ -32,7 +39,9 @@ class Derived(Enum):
 class ColumnSpec:
     """One column as the language sees it.
 
-    `source` is the column's name in the data file (None for a derived column).
+    `source` is the column's name in the data file (None for a derived column and for popularity, which is counted).
+    `unit` is what 1 in the file is worth as stored (a duration in days: 86400; a ratio in percent: 0.01).
+    `missing` lists the words that stand for "unknown" in the file; `separator` parts a list that is written as text.
     """
 
     name: str
@@ -41,6 +50,19 @@ class ColumnSpec:
     role: Role | None = None
     source: str | None = None
     derived: Derived | None = None
+    unit: float = 1.0
+    missing: tuple[str, ...] = ()
+    separator: str = "|"
+
+
+@dataclass(frozen=True)
+class InteractionColumns:
+    """Where the interactions file holds user, item, time and order; None is found by the usual names."""
+
+    user: str = "user_id"
+    item: str = "item_id"
+    time: str | None = None
+    order: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +74,255 @@ class Schema:
     user: Mapping[str, ColumnSpec] = field(default_factory=dict)
     now: float | None = None
     """Seconds since 1970-01-01 UTC, or None where the interactions carry time stamps."""
+    interactions: InteractionColumns = field(default_factory=InteractionColumns)
 
     def with_role(self, role: Role) -> ColumnSpec | None:
         """The item column that holds `role`, or None."""
         return next((c for c in self.item.values() if c.role is role), None)
+
+
+BUILTIN = ("ml-100k", "simulator")
+"""The data sets whose schema is shipped."""
+
+
+def builtin(name: str) -> Schema | None:
+    """The schema of a shipped data set, or None for any other name."""
+    if name not in BUILTIN:
+        return None
+    text = (resources.files("recpolicy") / "data" / f"{name}.toml").read_text(encoding="utf-8")
+    return parse(text, where=f"{name}.toml", name=name)
+
+
+def load(path: Path) -> Schema:
+    """Read a `schema.toml` (docs/schema.md); the data set is named after its folder unless the file names it.
+
+    Raises UsageError naming file and key for a file that cannot be read or says something impossible.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as e:
+        raise UsageError(f"byte {e.start + 1} is not UTF-8", where=str(path), help="save the file as UTF-8") from None
+    except OSError as e:
+        raise UsageError(f"cannot read the schema: {e.strerror}", where=str(path)) from None
+    return parse(text, where=str(path), name=path.resolve().parent.name)
+
+
+def parse(text: str, *, where: str, name: str) -> Schema:
+    """The schema in `text`; `where` names it in messages and `name` is the data set's unless the text says so."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise UsageError(f"not valid TOML: {e}", where=where) from None
+    top = _Section(document, where, "")
+    top.only("name", "now", "item", "user", "interactions")
+    item = _columns(top.section("item"), "item")
+    log = top.section("interactions")
+    log.only("user", "item", "time", "order")
+    return Schema(
+        name=top.text("name") or name,
+        item=with_computed(item),
+        user=_columns(top.section("user"), "user"),
+        now=top.moment("now"),
+        interactions=InteractionColumns(
+            log.text("user") or "user_id", log.text("item") or "item_id", log.text("time"), log.text("order")
+        ),
+    )
+
+
+def with_computed(item: Mapping[str, ColumnSpec]) -> dict[str, ColumnSpec]:
+    """Add what can be computed and is not declared: `popularity`, `creator_since` and `age`.
+
+    A column of the file that already has the name keeps it.
+    """
+    columns = dict(item)
+    published = next((c for c in item.values() if c.role is Role.PUBLISHED), None)
+    creator = next((c for c in item.values() if c.role is Role.CREATOR), None)
+    declared = {c.derived for c in item.values()}
+    if not any(c.role is Role.POPULARITY for c in item.values()):
+        columns.setdefault("popularity", ColumnSpec("popularity", Type.INT, role=Role.POPULARITY))
+    if published and creator and Derived.CREATOR_SINCE not in declared:
+        columns.setdefault("creator_since", _derived("creator_since", Derived.CREATOR_SINCE, published, creator))
+    if published and Derived.AGE not in declared:
+        columns.setdefault("age", _derived("age", Derived.AGE, published))
+    return columns
+
+
+def _derived(name: str, derived: Derived, *parents: ColumnSpec) -> ColumnSpec:
+    kind = Type.DURATION if derived is Derived.AGE else Type.DATE
+    return ColumnSpec(name, kind, optional=any(p.optional for p in parents), derived=derived)
+
+
+# ---- reading the file -----------------------------------------------------------------------------------------------
+
+_KEYS = ("column", "type", "role", "optional", "unit", "missing", "separator", "derived")
+_ROLE_TYPES = {
+    Role.ID: (Type.TEXT, Type.CATEGORY),
+    Role.TITLE: (Type.TEXT,),
+    Role.CREATOR: (Type.CATEGORY,),
+    Role.PUBLISHED: (Type.DATE,),
+    Role.POPULARITY: (Type.INT,),
+}
+E = TypeVar("E", bound=Enum)
+_NEEDS = {Derived.CREATOR_SINCE: (Role.PUBLISHED, Role.CREATOR), Derived.AGE: (Role.PUBLISHED,)}
+
+
+@dataclass(frozen=True)
+class _Section:
+    """One TOML table with the dotted key it stands at, so that every message can say where."""
+
+    values: Mapping[str, object]
+    file: str
+    path: str
+
+    def at(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key
+
+    def fail(self, key: str, message: str, help: str = "") -> NoReturn:
+        raise UsageError(message, where=f"{self.file}, key {self.at(key)}", help=help)
+
+    def only(self, *allowed: str) -> None:
+        for key in self.values:
+            if key not in allowed:
+                self.fail(key, f"unknown key `{key}`", _suggest(key, allowed))
+
+    def section(self, key: str) -> _Section:
+        value = self.values.get(key, {})
+        if not isinstance(value, dict):
+            self.fail(key, f"`{key}` is a table, not {_kind(value)}", f"write [{self.at(key)}] on a line of its own")
+        return _Section(value, self.file, self.at(key))
+
+    def text(self, key: str) -> str | None:
+        value = self.values.get(key)
+        if value is not None and (not isinstance(value, str) or not value):
+            self.fail(key, f"`{key}` is a text in quotes, not {_kind(value)}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        value = self.values.get(key, False)
+        if not isinstance(value, bool):
+            self.fail(key, f"`{key}` is true or false, not {_kind(value)}")
+        return value
+
+    def words(self, key: str) -> tuple[str, ...]:
+        value = self.values.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+            self.fail(key, f"`{key}` is a list of texts, not {_kind(value)}", f'write {key} = ["unknown"]')
+        return tuple(value)
+
+    def moment(self, key: str) -> float | None:
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if isinstance(value, datetime.date):  # a datetime is a date too
+            whole = value if isinstance(value, datetime.datetime) else datetime.datetime.combine(value, datetime.time())
+            return (whole if whole.tzinfo else whole.replace(tzinfo=datetime.UTC)).timestamp()
+        self.fail(key, f"`{key}` is a date, not {_kind(value)}", f"write {key} = 2024-05-01 (no quotes)")
+
+
+def _columns(table: _Section, of: str) -> dict[str, ColumnSpec]:
+    """The columns of [item] or [user], the id first; `[of]_id` is the id where none is declared."""
+    specs = {name: _column(table, name, of) for name in table.values}
+    for role in Role:
+        holders = [c.name for c in specs.values() if c.role is role]
+        if len(holders) > 1:
+            table.fail(holders[1], f"role `{role.value}` is already held by `{holders[0]}`", "leave it to one column")
+    for spec in specs.values():
+        for role in _NEEDS[spec.derived] if spec.derived else ():
+            if not any(c.role is role for c in specs.values()):
+                table.fail(spec.name, f"no column has the role `{role.value}`", f'add role = "{role.value}" to one')
+    if of == "item" and "popularity" in specs and specs["popularity"].role is not Role.POPULARITY:
+        help = 'write popularity = { role = "popularity" }, or give the column of the file another name'
+        table.fail("popularity", "popularity is counted from the interactions, not read", help)
+    parents = [c for c in specs.values() if c.role in (Role.PUBLISHED, Role.CREATOR)]
+    for name, spec in specs.items():
+        if spec.derived:
+            needed = [p for p in parents if p.role in _NEEDS[spec.derived]]
+            specs[name] = _derived(name, spec.derived, *needed)
+    if not any(c.role is Role.ID for c in specs.values()):
+        if "id" in specs:
+            table.fail("id", "this column needs its role", 'add role = "id", or give another column that role')
+        specs = {"id": ColumnSpec("id", Type.TEXT, role=Role.ID, source=f"{of}_id"), **specs}
+    return specs
+
+
+def _column(table: _Section, name: str, of: str) -> ColumnSpec:
+    value = table.values[name]
+    if isinstance(value, str):
+        value = {"type": value}
+    if not isinstance(value, dict):
+        table.fail(name, f"a column is a type in quotes or a table, not {_kind(value)}", f'write {name} = "int"')
+    spec = _Section(value, table.file, table.at(name))
+    spec.only(*_KEYS)
+    if "derived" in value:
+        derived = _choice(spec, "derived", Derived)
+        if of == "user" or len(value) > 1:
+            spec.fail("derived", "a derived column belongs to [item] and has no other key")
+        return ColumnSpec(name, Type.DATE, derived=derived)
+    role = _choice(spec, "role", Role) if "role" in value else None
+    if role is Role.POPULARITY:
+        if set(value) - {"role", "type"}:
+            spec.fail("role", "popularity is counted from the interactions, not read", 'write { role = "popularity" }')
+        if of == "item":
+            return ColumnSpec(name, Type.INT, role=role)
+    if role and of == "user" and role is not Role.ID:
+        spec.fail("role", f"a user column cannot have the role `{role.value}`", "only `id` stands in [user]")
+    if "type" not in value:
+        spec.fail("type", "this column has no type", "one of: " + ", ".join(t.value for t in Type))
+    kind = _choice(spec, "type", Type)
+    if role and kind not in _ROLE_TYPES[role]:
+        allowed = " or ".join(t.value for t in _ROLE_TYPES[role])
+        spec.fail("type", f"the {role.value} column cannot be {kind.value}", f'write type = "{allowed}"')
+    if role is Role.ID and spec.flag("optional"):
+        spec.fail("optional", "an id is never missing", "leave `optional` out")
+    if "separator" in value and kind is not Type.LIST:
+        spec.fail("separator", f"`separator` is for list of category, not {kind.value}")
+    return ColumnSpec(
+        name,
+        kind,
+        optional=spec.flag("optional"),
+        role=role,
+        source=spec.text("column") or name,
+        unit=_unit(spec, kind),
+        missing=spec.words("missing"),
+        separator=spec.text("separator") or "|",
+    )
+
+
+def _unit(spec: _Section, kind: Type) -> float:
+    unit = spec.text("unit")
+    match kind:
+        case Type.DURATION:
+            allowed = {"millisecond": 0.001, **UNITS}
+            if unit is None:
+                spec.fail("unit", "a duration needs its unit", 'write unit = "day" (or: ' + ", ".join(allowed) + ")")
+        case Type.DATE:
+            allowed = {"second": 1.0, "millisecond": 0.001}
+        case Type.RATIO:
+            allowed = {"percent": 0.01}
+        case _:
+            allowed = {}
+    if unit is None:
+        return 1.0
+    if not allowed:
+        spec.fail("unit", f"{kind.value} has no unit", "`unit` is for duration, ratio and date")
+    if unit not in allowed:
+        spec.fail("unit", f'unknown unit "{unit}" of {kind.value}', _suggest(unit, tuple(allowed)))
+    return allowed[unit]
+
+
+def _choice(spec: _Section, key: str, options: type[E]) -> E:
+    value = spec.text(key)
+    for option in options:
+        if option.value == value:
+            return option
+    spec.fail(key, f'unknown {key} "{value}"', _suggest(value or "", [str(o.value) for o in options]))
+
+
+def _suggest(word: str, allowed: Sequence[str]) -> str:
+    close = near(word, allowed)
+    return (f"did you mean `{close}`? " if close else "") + "allowed: " + ", ".join(allowed)
+
+
+def _kind(value: object) -> str:
+    names = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "a table"}
+    return names.get(type(value), "a date")

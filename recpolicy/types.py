@@ -7,7 +7,15 @@ from enum import Enum
 DAY = 86400.0
 """Seconds in a day: dates are seconds since 1970-01-01 UTC and durations are seconds."""
 
-UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": DAY, "week": 7 * DAY, "month": 30 * DAY, "year": 365 * DAY}
+UNITS = {
+    "second": 1.0,
+    "minute": 60.0,
+    "hour": 3600.0,
+    "day": DAY,
+    "week": 7 * DAY,
+    "month": 30 * DAY,
+    "year": 365 * DAY,
+}
 """Seconds per duration unit; a month is 30 days and a year 365 (language page, "Expressions")."""
 
 

@@ -1,10 +1,14 @@
-"""Problems as data: what was seen, where, what is allowed, what to write instead. Carried by one exception each."""
+"""Problems as data: what was seen, where, what is allowed, what to write instead. Carried by one exception each.
+
+The texts of the findings stand beside this file, one module a stage: `syntax` (E01xx), `names` (E02xx),
+`types` (E03xx), `rules` (E04xx). Each function there makes one finding and is the only user of its code.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recpolicy.span import Span
+from recpolicy.span import Source, Span
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,14 @@ class Diagnostic:
 
 
 class PolicyError(Exception):
-    """A policy that cannot be used: every finding of the file, in the order of the text. Exit code 1."""
+    """A policy that cannot be used: every finding of the file, in the order of the text. Exit code 1.
 
-    def __init__(self, findings: tuple[Diagnostic, ...]) -> None:
+    `source` is the file they stand in, where it is known.
+    """
+
+    def __init__(self, findings: tuple[Diagnostic, ...], source: Source | None = None) -> None:
         super().__init__("; ".join(f.title for f in findings))
-        self.findings = findings
+        self.findings, self.source = findings, source
 
 
 class UsageError(Exception):

@@ -1,0 +1,37 @@
+# Recipes; `make help` lists them. Everything runs in .venv, which the first recipe sets up.
+
+PYTHON := $(shell python3.11 -c 'print("python3.11")' 2>/dev/null || echo python3)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check golden bench
+
+help: ## list the recipes
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.ready ## train the sample policy `balanced` on MovieLens-100K, into runs/demo
+	.venv/bin/recpolicy train balanced --data ml-100k --model tiny --out runs/demo
+
+test: .venv/.ready ## run all tests
+	@.venv/bin/python -m pytest
+
+check: .venv/.ready ## style, types and the fast tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	@# mypy does not read `package-dir`: it is shown the packages as links, laid out as they are imported
+	@rm -rf .links && mkdir -p .links/recpolicy && cd .links && ln -s ../tests ../benchmarks .
+	@cd .links/recpolicy && ln -s ../../recpolicy/* ../../grammar ../../policies ../../trainer .
+	cd .links && ../.venv/bin/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p recpolicy -p tests -p benchmarks
+	.venv/bin/python -m pytest -m "not slow"
+
+golden: .venv/.ready ## rewrite expected messages, parse tables and the README's output; read the diff
+	RECPOLICY_GOLDEN=1 .venv/bin/python -m pytest tests/language tests/data/test_bad_data.py tests/house
+
+bench: .venv/.ready ## measure start-up, into BENCHMARKS.md
+	.venv/bin/python benchmarks/startup.py
+
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "recpolicy needs Python 3.11, 3.12 or 3.13; $(PYTHON) is " + sys.version.split()[0])'
+	@echo "Setting up .venv (several minutes the first time)"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,test]'
+	@touch $@

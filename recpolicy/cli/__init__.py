@@ -1,0 +1,33 @@
+"""Command-line arguments in, an exit code out: 0 clean, 1 findings in a policy, 2 wrong use."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from recpolicy import __version__, render
+from recpolicy.cli import check, data, train
+from recpolicy.errors import PolicyError, UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Each module of this package adds its own with `add(subparsers)`, which sets `run`."""
+    parser = argparse.ArgumentParser(
+        prog="recpolicy", description="Policies for recommenders: written as text, checked, and trained for."
+    )
+    parser.add_argument("--version", action="version", version=f"recpolicy {__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in (check, data, train):
+        command.add(subparsers)
+    arguments = parser.parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except PolicyError as error:
+        assert error.source is not None, "the checker names the source"
+        render.show(error.findings, error.source)
+        return 1
+    except UsageError as error:
+        sys.stderr.write(render.usage(error))
+        return 2
+    return code

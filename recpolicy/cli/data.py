@@ -1,0 +1,141 @@
+"""`recpolicy data get | check | describe`: a data set's name or folder in, what it holds or what is wrong out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recpolicy import schema as schemas
+
+if TYPE_CHECKING:
+    from recpolicy.dataset import Dataset
+    from recpolicy.schema import Schema
+    from recpolicy.table import ColumnData
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `data` and its three commands; each sets `run`, a function of the arguments that gives the exit code."""
+    data = subparsers.add_parser("data", help="get, check and describe a data set")
+    commands = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
+    get = commands.add_parser("get", help="download a public data set into the cache")
+    get.add_argument("name", metavar="NAME", help="ml-100k")
+    get.set_defaults(run=_get)
+    for name, help, run in (
+        ("check", "read a data set and report what is wrong with it", _check),
+        ("describe", "print what a data set holds", _describe),
+    ):
+        command = commands.add_parser(name, help=help)
+        command.add_argument("source", metavar="SOURCE", help="ml-100k, simulator, or a folder with the three tables")
+        command.add_argument("--schema", type=Path, metavar="FILE", help="its schema.toml, where not in the folder")
+        command.set_defaults(run=run)
+
+
+def _get(args: argparse.Namespace) -> int:
+    from recpolicy.data import get
+
+    print(get(args.name))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from recpolicy.data import split
+
+    dataset = _open(args)
+    print(f"{dataset.name}: {_counts(dataset)}. No problem found.")
+    _notes(dataset.notes + split(dataset).notes)
+    return 0
+
+
+def _describe(args: argparse.Namespace) -> int:
+    dataset = _open(args)
+    print(f"{dataset.name}: {_counts(dataset)}")
+    print(_period(dataset))
+    for of, specs, table in (
+        ("item", dataset.schema.item, dataset.items),
+        ("user", dataset.schema.user, dataset.users),
+    ):
+        print()
+        names = [f"{of}.{name}" for name in specs]
+        width = max(map(len, names))
+        for label, (name, spec) in zip(names, specs.items(), strict=True):
+            held = _held(table.columns[name]) if name in table.columns else spec.derived.value if spec.derived else ""
+            print(f"  {label:<{width}}  {spec.type.value:<16}  {held}")
+    _notes(dataset.notes)
+    return 0
+
+
+def _open(args: argparse.Namespace) -> Dataset:
+    from recpolicy.data import open
+
+    schema: Schema | None = schemas.load(args.schema) if args.schema else None
+    return open(args.source, schema)
+
+
+def _counts(dataset: Dataset) -> str:
+    return (
+        f"{dataset.items.rows:,} items, {dataset.users.rows:,} users, {len(dataset.item):,} interactions "
+        f"({len(dataset.item) / dataset.users.rows:.0f} a user)"
+    )
+
+
+def _period(dataset: Dataset) -> str:
+    import numpy as np
+
+    known = dataset.time[~np.isnan(dataset.time)]
+    if not len(known):
+        return f"no time stamps; now is {_day(dataset.schema.now or 0.0)}"
+    return f"from {_day(known.min())} to {_day(known.max())}"
+
+
+def _held(column: ColumnData) -> str:
+    """Share missing, then the range of numbers or the number of different words."""
+    import numpy as np
+
+    from recpolicy.table import ListColumn, NumberColumn, TruthColumn, WordColumn
+    from recpolicy.types import DAY, Type
+
+    match column:
+        case NumberColumn(kind, values):
+            missing, known = np.isnan(values).mean(), values[~np.isnan(values)]
+            low, high = (float(known.min()), float(known.max())) if len(known) else (np.nan, np.nan)
+            match kind:
+                case _ if not len(known):
+                    detail = ""
+                case Type.DATE:
+                    detail = f"{_day(low)} to {_day(high)}"
+                case Type.DURATION:
+                    detail = (
+                        f"{low:,.0f} to {high:,.0f} seconds"
+                        if high < DAY
+                        else f"{low / DAY:.1f} to {high / DAY:.1f} days"
+                    )
+                case Type.RATIO:
+                    detail = f"{low:.2%} to {high:.2%}"
+                case _:
+                    detail = f"{low:g} to {high:g}" if high < 1e5 else f"{low:,.0f} to {high:,.0f}"
+        case TruthColumn(_, truth):
+            missing = (truth == 1).mean()
+            detail = f"{(truth == 2).mean():.1%} true"
+        case WordColumn(_, codes, words):
+            missing, detail = (codes < 0).mean(), _words(words)
+        case ListColumn(_, lists, words, absent):
+            missing = absent.mean()
+            detail = f"{_words(words)}; {lists.lengths.mean():.1f} a row"
+    return detail + (f"; {missing:.1%} missing" if missing else "")
+
+
+def _words(words: tuple[str, ...]) -> str:
+    shown = ", ".join(words[:4]) if len(words) <= 50 else ""
+    return f"{len(words):,} different" + (f" ({shown}{', ...' if len(words) > 4 else ''})" if shown else "")
+
+
+def _day(seconds: float) -> str:
+    import numpy as np
+
+    return str(np.datetime64(int(seconds), "s").astype("datetime64[D]"))
+
+
+def _notes(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        print(f"note: {note}")

@@ -1,0 +1,131 @@
+"""A training view and the expressions of a policy in, the arrays the compiled policy gathers from out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recpolicy.dataset import Dataset
+from recpolicy.policy import (
+    Among,
+    Arithmetic,
+    Call,
+    Column,
+    Compare,
+    Contains,
+    Expr,
+    IsMissing,
+    Logic,
+    Not,
+    Now,
+    Number,
+    Truth,
+    Word,
+)
+from recpolicy.table import Bools, Codes, ColumnData, Floats, Ints, ListColumn, NumberColumn, TruthColumn, WordColumn
+
+Truths: TypeAlias = NDArray[np.int8]
+"""Kleene's order: 0 false, 1 missing, 2 true; `and` is the minimum, `or` the maximum, `not x` is 2 - x."""
+
+TRUE, UNKNOWN = 2, 1
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """A list column with its words as codes of the whole policy's vocabulary."""
+
+    codes: Ints  # [rows, longest], -2 past a row's end
+    missing: Bools  # [rows]
+
+
+Field: TypeAlias = Floats | Truths | Ints | Lists
+"""A column by its type: measured (NaN missing), bool (Kleene), word (code, -1 missing), list."""
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """The columns a policy names, and the value of every expression that depends on the item alone."""
+
+    items: int
+    fields: Mapping[tuple[Literal["item", "user"], str], Field]
+    vocabulary: Mapping[str, int]
+    """Words of every named column and every literal: equal text has equal codes across columns."""
+    known: Mapping[Expr, NDArray[Any]]  # [items] each
+
+
+def gather(dataset: Dataset, expressions: Iterable[Expr]) -> Catalog:
+    """The columns and the vocabulary that `expressions` need; `known` is left empty."""
+    vocabulary: dict[str, int] = {}
+    fields: dict[tuple[Literal["item", "user"], str], Field] = {}
+    for node in (n for root in expressions for n in walk(root)):
+        match node:
+            case Word():
+                vocabulary.setdefault(node.value, len(vocabulary))
+            case Column() if (node.table, node.name) not in fields:
+                table = dataset.items if node.table == "item" else dataset.users
+                fields[node.table, node.name] = _field(table.columns[node.name], vocabulary)
+            case _:
+                pass
+    return Catalog(dataset.items.rows, fields, vocabulary, {})
+
+
+def walk(node: Expr) -> Iterator[Expr]:
+    """The expression and everything in it, outermost first."""
+    yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def children(node: Expr) -> tuple[Expr, ...]:
+    """The operands of an expression."""
+    match node:
+        case Number() | Truth() | Word() | Column() | Now():
+            return ()
+        case Arithmetic() | Compare() | Logic():
+            return node.left, node.right
+        case Call():
+            return node.args
+        case Among():
+            return (node.operand, *node.options)
+        case Contains():
+            return node.word, node.column
+        case IsMissing() | Not():
+            return (node.operand,)
+        case _:
+            assert_never(node)
+
+
+def by_item_only(node: Expr) -> bool:
+    """True where the value depends on the item and on nothing else."""
+    leaves = [n for n in walk(node) if isinstance(n, Column | Now)]
+    return bool(leaves) and all(isinstance(n, Column) and n.table == "item" for n in leaves)
+
+
+def _field(column: ColumnData, vocabulary: dict[str, int]) -> Field:
+    match column:
+        case NumberColumn() | TruthColumn():
+            return column.values
+        case WordColumn():
+            return _interned(column.words, vocabulary, missing=-1)[column.values]
+        case ListColumn():
+            lists = padded(column, len(column.words))
+            return Lists(_interned(column.words, vocabulary, missing=-2)[lists], column.missing)
+        case _:
+            assert_never(column)
+
+
+def _interned(words: Sequence[str], vocabulary: dict[str, int], *, missing: int) -> Ints:
+    """Codes of the column's own words in `vocabulary`, then `missing`, where both -1 and the pad code point."""
+    return np.array([*(vocabulary.setdefault(w, len(vocabulary)) for w in words), missing], np.int64)
+
+
+def padded(column: ListColumn, pad: int) -> Codes:
+    """A list column as a rectangle [rows, longest list], `pad` past each list's end."""
+    lengths = column.values.lengths
+    out = np.full((len(lengths), max(1, int(lengths.max(initial=0)))), pad, np.int32)
+    out[np.arange(out.shape[1]) < lengths[:, None]] = column.values.values
+    return out

@@ -1,0 +1,144 @@
+"""Measures in which every place counts by itself: share, exposure, boost, bury, mean, discounted, novelty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recpolicy.compiler.catalog import by_item_only
+from recpolicy.compiler.pool import EVERY_ITEM, Pool
+from recpolicy.compiler.scan import FailScan, Scan, discount, picked
+from recpolicy.policy import Column, Expr, Missing
+from recpolicy.table import Bools, Floats, Ints
+
+CHUNK = 4_000_000
+"""Most (row, item) pairs evaluated at once where something needs every item for every row: 32 MB a temporary."""
+
+
+class PlacesScan:
+    """Each place adds its own value times the coefficient of its rank, up to `limit` places of non-zero value."""
+
+    def __init__(self, values: Floats, coefficients: Floats, limit: int | None) -> None:
+        self._values, self._coefficients, self._limit = values, coefficients, limit  # [B, C], [K]
+        self._rank = 0
+        self._counted = np.zeros(len(values), np.int64)
+
+    def gains(self, over: slice) -> Floats:
+        gains = self._values[:, over] * self._coefficients[self._rank]
+        return gains if self._limit is None else np.where(self._counted[:, None] < self._limit, gains, 0.0)
+
+    def take(self, at: Ints) -> None:
+        self._counted += picked(self._values, at) > 0
+        self._rank += 1
+
+
+@dataclass(frozen=True, eq=False)
+class Matching:
+    """Sum of a coefficient per rank over the places that match, the first `limit` of them."""
+
+    where: Expr
+    unknown: bool
+    """Whether an item for which the condition is missing counts: never to help, always to harm."""
+    coefficients: Floats  # [K]
+    limit: int | None
+
+    def scan(self, pool: Pool) -> Scan:
+        matches = pool.matches(self.where, unknown=self.unknown)
+        return PlacesScan(matches.astype(np.float64), self.coefficients, self.limit)
+
+    def missing(self, pool: Pool) -> Bools:
+        return pool.unknown(self.where)
+
+
+def portion(where: Expr, k: int, *, discounted: bool) -> Matching:
+    """`share` or `exposure`: an unknown item is not counted."""
+    return Matching(where, False, _coefficients(k, discounted), None)
+
+
+def boosted(where: Expr, k: int, limit: int | None, *, bury: bool) -> Matching:
+    """`boost` (unknown is not counted) or `bury` (unknown is counted) over the sum of w(1..limit or K)."""
+    w = discount(k)
+    return Matching(where, bury, w / w[: k if limit is None else min(limit, k)].sum(), limit)
+
+
+@dataclass(frozen=True, eq=False)
+class Averaged:
+    """Plain or discounted mean of a number in [0, 1] (what lies outside is clipped)."""
+
+    operand: Expr
+    coefficients: Floats  # [K]
+    missing_as: Missing
+
+    def scan(self, pool: Pool) -> Scan:
+        missing = self.missing(pool)
+        values = np.broadcast_to(np.clip(pool.number(self.operand), 0.0, 1.0), pool.shape)
+        fill = catalog_mean(self.operand, pool) if self.missing_as is Missing.MEAN and missing.any() else 0.0
+        values = np.where(pool.held, np.where(missing, fill, values), 0.0)
+        scan = PlacesScan(values, self.coefficients, None)
+        return FailScan(scan, missing) if self.missing_as is Missing.FAIL else scan
+
+    def missing(self, pool: Pool) -> Bools:
+        return np.isnan(pool.number(self.operand)) & pool.held
+
+
+def averaged(operand: Expr, k: int, missing_as: Missing, *, discounted: bool) -> Averaged:
+    """`mean` or `discounted` of `operand`."""
+    return Averaged(operand, _coefficients(k, discounted), missing_as)
+
+
+@dataclass(frozen=True, eq=False)
+class Surprising:
+    """Mean self-information -log2 p(item) over its maximum log2(N).
+
+    p = users who took the item / N, N = users with training events; an item nobody took has the maximum
+    (Zhou et al., PNAS 2010, "surprisal"). An item whose count is not known has the catalog's mean.
+    """
+
+    column: Column
+    users: int
+    coefficients: Floats  # [K]
+    typical: float
+
+    def scan(self, pool: Pool) -> Scan:
+        values = np.where(self.missing(pool), self.typical, surprise(pool.number(self.column), self.users))
+        return PlacesScan(np.where(pool.held, values, 0.0), self.coefficients, None)
+
+    def missing(self, pool: Pool) -> Bools:
+        return np.isnan(pool.number(self.column)) & pool.held
+
+
+def surprising(column: Column, k: int, users: int, counts: Floats) -> Surprising:
+    """`novelty`; `counts` is the column over the whole catalog."""
+    known = surprise(counts[~np.isnan(counts)], users)
+    return Surprising(column, users, _coefficients(k, False), float(known.mean()) if len(known) else 0.0)
+
+
+def surprise(counts: Floats, users: int) -> Floats:
+    """Self-information of items taken by `counts` of `users` users over its maximum, in [0, 1]."""
+    if users <= 1:
+        return np.zeros_like(counts)
+    return np.asarray(1.0 - np.log2(np.clip(counts, 1.0, users)) / np.log2(users), np.float64)
+
+
+def catalog_mean(operand: Expr, pool: Pool) -> Floats:
+    """Mean of `operand` over the items of the catalog for which it is known, [B, 1]; 0 where it is for none."""
+    if by_item_only(operand):
+        return np.full((len(pool.rows), 1), _mean(pool.catalog.known[operand][None])[0])
+    step = max(1, CHUNK // pool.catalog.items)
+    parts = []
+    for first in range(0, len(pool.rows), step):
+        rows = pool.rows.take(np.arange(first, min(first + step, len(pool.rows))))
+        parts.append(_mean(Pool(pool.catalog, rows, EVERY_ITEM).number(operand)))
+    return np.concatenate(parts)[:, None]
+
+
+def _mean(values: Floats) -> Floats:
+    known = ~np.isnan(values)
+    total = np.where(known, np.clip(values, 0.0, 1.0), 0.0).sum(1)
+    return np.asarray(total / np.maximum(known.sum(1), 1), np.float64)
+
+
+def _coefficients(k: int, discounted: bool) -> Floats:
+    w = discount(k) if discounted else np.ones(k)
+    return np.asarray(w / w.sum(), np.float64)

@@ -1,0 +1,87 @@
+"""Slates and the items users really took next in, accuracy per rank out.
+
+An item that was taken twice counts once: n below is the number of different next items.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from recpolicy.compiler.pool import Pool
+from recpolicy.compiler.scan import discount
+from recpolicy.table import Bools, Codes, Floats, Ints
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A measure against the next items: known only for whole slates, and only where there are next items."""
+
+    metric: Literal["ndcg", "hit", "recall", "precision", "mrr", "lcs"]
+
+    def marginals(self, pool: Pool) -> Floats:
+        """[B, K]; every measure by its standard definition at cut-off K.
+
+        `ndcg` (binary gains): ideal over min(K, n). `recall`: hits / n. `precision`: hits / K. `mrr`: 1 / rank of the
+        first hit. `lcs`: longest common subsequence with the next items over min(K, n).
+        """
+        _, k = pool.shape
+        future = pool.once("next items", lambda: _padded_next(pool))
+        hits = pool.once("hits", lambda: _hits(pool, future))
+        n = pool.once("next items, different", lambda: _different(future))[:, None]
+        match self.metric:
+            case "ndcg":
+                w = discount(k)
+                out = hits * w / w.cumsum()[np.clip(n, 1, k) - 1]
+            case "hit":
+                out = hits & (hits.cumsum(1) == 1)
+            case "recall":
+                out = hits / np.maximum(n, 1)
+            case "precision":
+                out = hits / np.float64(k)
+            case "mrr":
+                out = (hits & (hits.cumsum(1) == 1)) / np.arange(1, k + 1)
+            case "lcs":
+                assert pool.items is not None
+                out = _lcs(pool.items, future) / np.clip(n, 1, k)
+        return np.asarray(out, np.float64)
+
+
+def _padded_next(pool: Pool) -> Codes:
+    """[B, longest], -2 past a row's end: no item and no hole."""
+    lists = pool.rows.next_items
+    out = np.full((len(lists), max(1, int(lists.lengths.max(initial=0)))), -2, np.int32)
+    out[np.arange(out.shape[1]) < lists.lengths[:, None]] = lists.values
+    return out
+
+
+def _hits(pool: Pool, future: Codes) -> Bools:
+    assert pool.items is not None
+    hits = np.zeros(pool.items.shape, np.bool_)
+    for place in range(future.shape[1]):  # [B, K] at a time: next items can be many
+        hits |= pool.items == future[:, place, None]
+    return hits
+
+
+def _different(future: Codes) -> Ints:
+    ordered = np.sort(future, 1)
+    new = np.concatenate([np.ones((len(ordered), 1), np.bool_), ordered[:, 1:] != ordered[:, :-1]], 1)
+    return np.asarray((new & (ordered >= 0)).sum(1), np.int64)
+
+
+def _lcs(items: Codes, future: Codes) -> Floats:
+    """How much each place adds to the longest common subsequence, [B, K] of 0 and 1.
+
+    Row r of the usual table from row r - 1: best[j] = max over i <= j of (previous[i], previous[i - 1] + match[i]).
+    """
+    b, k = items.shape
+    best = np.zeros((b, future.shape[1] + 1), np.int64)
+    out = np.zeros((b, k))
+    for r in range(k):
+        longer = np.where(items[:, r, None] == future, best[:, :-1] + 1, 0)
+        grown = np.maximum.accumulate(np.maximum(best[:, 1:], longer), 1)
+        out[:, r] = grown[:, -1] - best[:, -1]
+        best[:, 1:] = grown
+    return out

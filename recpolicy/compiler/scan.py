@@ -1,0 +1,81 @@
+"""A pool of candidates in, what each would add to its slate at the next place out.
+
+A slate's marginals and the re-rank control's gains are the same computation: candidates, one chosen after another.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recpolicy.compiler.pool import Pool
+from recpolicy.table import Bools, Floats, Ints
+
+A = TypeVar("A", bound=NDArray[Any])
+
+
+class Scan(Protocol):
+    """One measure over the slates of a pool as they grow; starts with empty slates."""
+
+    def gains(self, over: slice) -> Floats:
+        """What each of the candidates `over` would add to the value if it stood at the next place, [B, C']."""
+
+    def take(self, at: Ints) -> None:
+        """Put candidate `at[b]` at the next place of row b's slate; a hole advances the rank and nothing else."""
+
+
+class QuotaScan(Scan, Protocol):
+    """A quota's scan also knows whether the demand holds as the slates stand."""
+
+    def met(self) -> Bools:
+        """True where the slate so far satisfies the bound, [B]."""
+
+
+class Plan(Protocol):
+    """A compiled measure: no state, ready for any pool."""
+
+    def scan(self, pool: Pool) -> Scan:
+        """Start with empty slates."""
+
+    def missing(self, pool: Pool) -> Bools:
+        """Places whose item has no value for this measure, [B, C]."""
+
+
+def ledger(scan: Scan, pool: Pool) -> Floats:
+    """The marginals [B, K] of slates given as a pool: place r is taken after the places before it."""
+    b, k = pool.shape
+    out = np.zeros((b, k))
+    for r in range(k):
+        out[:, r] = scan.gains(slice(r, r + 1))[:, 0]
+        scan.take(np.full(b, r))
+    return out
+
+
+def discount(k: int) -> Floats:
+    """w(r) = 1 / log2(r + 1) for ranks 1 to k (Järvelin and Kekäläinen 2002, as commonly used)."""
+    return np.asarray(1.0 / np.log2(np.arange(2, k + 2)), np.float64)
+
+
+def picked(values: A, at: Ints) -> A:
+    """Each row's own entry: `values[b, at[b]]`."""
+    return values[np.arange(len(at)), at]  # type: ignore[return-value]
+
+
+class FailScan:
+    """`on missing fail`: the first item without a value takes the whole value back, and nothing adds to it again."""
+
+    def __init__(self, inner: Scan, missing: Bools) -> None:
+        self._inner, self._missing = inner, missing  # missing: [B, C]
+        self._value = np.zeros(len(missing))
+        self._failed = np.zeros(len(missing), np.bool_)
+
+    def gains(self, over: slice) -> Floats:
+        lost = np.where(self._missing[:, over], -self._value[:, None], self._inner.gains(over))
+        return np.where(self._failed[:, None], 0.0, lost)
+
+    def take(self, at: Ints) -> None:
+        self._value += picked(self.gains(slice(None)), at)
+        self._failed |= picked(self._missing, at)
+        self._inner.take(at)

@@ -1,0 +1,127 @@
+"""Raw tables and a schema in, a `Dataset` out; whatever does not fit is reported by file, row and column."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recpolicy.data.columns import Reporter, coded, column, keys
+from recpolicy.data.digest import digest
+from recpolicy.data.files import Array, RawTable
+from recpolicy.data.interactions import Log, read_log
+from recpolicy.data.problems import Problems, shown
+from recpolicy.data.source import RawData
+from recpolicy.data.split import popularity
+from recpolicy.dataset import Dataset
+from recpolicy.errors.near import near
+from recpolicy.schema import ColumnSpec, Derived, Role, Schema
+from recpolicy.table import ColumnData, NumberColumn, Table, WordColumn
+from recpolicy.types import Type
+
+
+def build(raw: RawData, schema: Schema, *, seed: int, notes: tuple[str, ...] = ()) -> Dataset:
+    """Convert every column `schema` names, compute the derived ones and order the interactions.
+
+    `seed` orders interactions of one user at the same time. Raises one UsageError with all that does not fit.
+    """
+    problems = Problems()
+    items, item_ids = _table(raw.items, schema.item, "item", problems)
+    users, user_ids = _table(raw.users, schema.user, "user", problems)
+    log = read_log(raw, schema.interactions, user_ids, item_ids, seed, problems)
+    problems.stop()
+    if schema.now is None and np.isnan(log.time).any():
+        schema, note = _with_now(schema, items, log)
+        notes = (*notes, note)
+    user = np.repeat(np.arange(len(user_ids)), np.diff(log.start))
+    for name, spec in schema.item.items():
+        if spec.role is Role.POPULARITY:
+            items[name] = popularity(user, log.item, len(item_ids))
+        elif spec.derived is Derived.CREATOR_SINCE:
+            items[name] = _creator_since(schema, items)
+    notes = (*notes, *_unread(raw.items, schema.item), *_unread(raw.users, schema.user), *log.notes)
+    dataset = Dataset(
+        name=schema.name,
+        schema=schema,
+        items=Table(len(item_ids), items),
+        users=Table(len(user_ids), users),
+        item_ids=tuple(item_ids.to_pylist()),
+        user_ids=tuple(user_ids.to_pylist()),
+        start=log.start,
+        item=log.item,
+        time=log.time,
+        notes=notes,
+        digest="",
+    )
+    return replace(dataset, digest=digest(dataset))
+
+
+def _table(
+    raw: RawTable, specs: Mapping[str, ColumnSpec], of: str, problems: Problems
+) -> tuple[dict[str, ColumnData], Array]:
+    """The stored columns of one table and its ids; the ids of a table that has none are a UsageError at once."""
+    columns: dict[str, ColumnData] = {}
+    ids = pa.nulls(raw.rows, pa.string())
+    for name, spec in specs.items():
+        if spec.source is None:
+            continue
+        if spec.source not in raw.columns:
+            close = near(spec.source, raw.columns)
+            help = (f"did you mean `{close}`? " if close else "") + "columns: " + ", ".join(raw.columns)
+            problems.add(f"no column `{spec.source}`, which {of}.{name} is read from", str(raw.path), help)
+        elif spec.role is Role.ID:
+            ids = keys(raw, spec.source, problems)
+            _unique(raw, spec.source, ids, problems)
+            columns[name] = coded(spec.type, ids)
+        else:
+            columns[name] = column(raw, spec, problems)
+    return columns, ids
+
+
+def _unique(raw: RawTable, name: str, ids: Array, problems: Problems) -> None:
+    first = np.asarray(pc.index_in(ids, ids).fill_null(-1))  # [rows], where each id stands first
+    again = np.flatnonzero((first != np.arange(len(ids))) & np.asarray(ids.is_valid()))
+
+    def message(row: int) -> str:
+        return f"the id {shown(ids[row].as_py())} stands here again; first: {raw.row_name(int(first[row]))}"
+
+    Reporter(raw, name, problems).wrong(again, message, "keep one row for each id")
+
+
+def _unread(raw: RawTable, specs: Mapping[str, ColumnSpec]) -> tuple[str, ...]:
+    """A note on the columns of the file that the schema does not name."""
+    named = {spec.source for spec in specs.values()}
+    left = [name for name in raw.columns if name not in named and name != "popularity"]
+    return (f"{raw.path.name}: not in the schema, so not read: {', '.join(left)}.",) if left else ()
+
+
+def _creator_since(schema: Schema, items: Mapping[str, ColumnData]) -> NumberColumn:
+    """First known `published` of each item's creator, [items]; missing where the creator or all dates are."""
+    creator, published = (schema.with_role(role) for role in (Role.CREATOR, Role.PUBLISHED))
+    assert creator and published
+    who, when = items[creator.name], items[published.name]
+    assert isinstance(who, WordColumn) and isinstance(when, NumberColumn)
+    first = np.full(len(who.words) + 1, np.nan)
+    np.fmin.at(first, who.values, when.values)
+    first[-1] = np.nan  # items without a creator were gathered here
+    return NumberColumn(Type.DATE, first[who.values])
+
+
+def _with_now(schema: Schema, items: Mapping[str, ColumnData], log: Log) -> tuple[Schema, str]:
+    """The schema with a `now` for events without a time stamp, and the note that says how it was found."""
+    published = schema.with_role(Role.PUBLISHED)
+    dates = items[published.name].values if published else None
+    if not np.isnan(log.time).all():
+        now, why = float(np.nanmin(log.time)), "the first time stamp; events without one lie before it"
+    elif isinstance(dates, np.ndarray) and not np.isnan(dates).all():
+        now, why = float(np.nanmax(dates)), "the latest date published in the catalog"
+    else:
+        now, why = 0.0, "the data holds no date at all"
+    day = datetime.datetime.fromtimestamp(now, datetime.UTC).date() if now else "1970-01-01"
+    share = np.isnan(log.time).mean()
+    note = f"{share:.0%} of the interactions have no time stamp; their `now` is {day} ({why}); schema.toml can set it."
+    return replace(schema, now=now), note

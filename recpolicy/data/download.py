@@ -1,0 +1,105 @@
+"""The name of a public data set in, the folder that holds its files out; fetched by pip once, then from the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from recpolicy.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A data set inside a Python package: the pinned release, its SHA-256, the folder inside and the files needed."""
+
+    requirement: str
+    sha256: str
+    folder: str
+    files: tuple[str, ...]
+
+
+WHEELS: Mapping[str, Wheel] = {
+    "ml-100k": Wheel(
+        "recbole==1.2.1",
+        "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+        "recbole/dataset_example/ml-100k",
+        ("ml-100k.inter", "ml-100k.item", "ml-100k.user", "ml-100k.kg", "ml-100k.link"),
+    )
+}
+
+
+def get(name: str) -> Path:
+    """The folder of data set `name` in the cache; on the first call its wheel is downloaded and verified.
+
+    The cache is `$RECPOLICY_CACHE`, else `recpolicy` in `$XDG_CACHE_HOME` or `~/.cache`. The folder appears whole or
+    not at all, so an interrupted download leaves nothing behind that a later call would trust.
+    Raises UsageError for an unknown name, a failed download and a wheel with another checksum.
+    """
+    wheel = WHEELS.get(name)
+    if wheel is None:
+        raise UsageError(f'no data set "{name}" to get', help="known: " + ", ".join(WHEELS))
+    folder = cache() / name
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as work:
+            ready = _unpack(wheel, _download(wheel, Path(work)), Path(work))
+            try:
+                ready.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # another process may have been first, with the same verified files
+                    raise
+    except OSError as e:
+        raise UsageError(f"cannot write the cache: {e.strerror}", where=str(folder), help=_CACHE_HELP) from None
+    return folder
+
+
+_CACHE_HELP = "point the environment variable RECPOLICY_CACHE to a folder that can be written"
+
+
+def cache() -> Path:
+    """The folder that downloaded data sets are kept in."""
+    if own := os.environ.get("RECPOLICY_CACHE"):
+        return Path(own).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "recpolicy"
+
+
+def _download(wheel: Wheel, work: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run([*command, "--dest", str(work), wheel.requirement], capture_output=True, text=True)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
+        reason = errors[-1].removeprefix("ERROR: ") if errors else f"pip ended with {done.returncode}"
+        raise UsageError(
+            f"pip could not download {wheel.requirement}: {reason}",
+            help=f"check the network, then try `python -m pip download --no-deps {wheel.requirement}`",
+        )
+    return next(work.glob("*.whl"))
+
+
+def _unpack(wheel: Wheel, archive: Path, work: Path) -> Path:
+    """The verified files of the wheel, in a folder of their own inside `work`."""
+    found = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if found != wheel.sha256:
+        raise UsageError(
+            f"the downloaded file has SHA-256 {found[:12]}..., not {wheel.sha256[:12]}...",
+            where=archive.name,
+            help="the download is broken or not the release it claims to be; nothing was kept, try again",
+        )
+    ready = work / "ready"
+    ready.mkdir()
+    with zipfile.ZipFile(archive) as inside:
+        for name in wheel.files:
+            with inside.open(f"{wheel.folder}/{name}") as source, (ready / name).open("wb") as target:
+                shutil.copyfileobj(source, target)
+    return ready

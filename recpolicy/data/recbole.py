@@ -1,0 +1,46 @@
+"""RecBole atomic files in, raw tables out; the knowledge graph, where there is one, gives each film its director."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recpolicy.data.files import Array, RawTable, read
+from recpolicy.errors import UsageError
+
+DIRECTED_BY = "film.film.directed_by"
+"""The Freebase relation from a film to its director; `DIRECTED` is its inverse."""
+DIRECTED = "film.director.film"
+
+
+def with_director(items: RawTable, stem: Path, item_column: str) -> RawTable:
+    """Add a column `director` (entity ids) to the items, from `stem`.kg and `stem`.link.
+
+    Of a film with several directors the first in the file counts. The table comes back unchanged where the files are
+    absent, name no director, or `director` is already there.
+    """
+    graph_path, link_path = stem.with_name(stem.name + ".kg"), stem.with_name(stem.name + ".link")
+    if not (graph_path.exists() and link_path.exists()) or "director" in items.columns:
+        return items
+    if item_column not in items.columns:
+        return items
+    graph, link = read(graph_path), read(link_path)
+    head, relation, tail = (_column(graph, name) for name in ("head_id", "relation_id", "tail_id"))
+    forward, inverse = pc.equal(relation, DIRECTED_BY), pc.equal(relation, DIRECTED)
+    films = pa.concat_arrays([head.filter(forward), tail.filter(inverse)])
+    directors = pa.concat_arrays([tail.filter(forward), head.filter(inverse)])
+    if not len(films):
+        return items
+    # index_in finds the first match: of several directors the first, of several links the first.
+    entity = _column(link, "entity_id").take(pc.index_in(items.columns[item_column], _column(link, "item_id")))
+    director = directors.take(pc.index_in(entity, films))  # null where the item has no entity or no director
+    return replace(items, columns={**items.columns, "director": director}, hints={**items.hints, "director": "token"})
+
+
+def _column(table: RawTable, name: str) -> Array:
+    if name not in table.columns:
+        raise UsageError(f"no column `{name}`", where=str(table.path), help="columns: " + ", ".join(table.columns))
+    return table.columns[name]

@@ -1,0 +1,160 @@
+"""E03xx: a value of a type that does not fit where it stands."""
+
+from __future__ import annotations
+
+from recpolicy.errors import Diagnostic
+from recpolicy.span import Span
+from recpolicy.types import Type
+
+_PHRASES = {
+    Type.BOOL: "a condition (true or false)",
+    Type.INT: "a number",
+    Type.FLOAT: "a number",
+    Type.RATIO: "a percentage",
+    Type.DATE: "a date",
+    Type.DURATION: "a duration",
+    Type.CATEGORY: "a word",
+    Type.TEXT: "a text",
+    Type.LIST: "a list",
+}
+
+
+def phrase(type: Type) -> str:
+    """How messages speak of a value of `type`."""
+    return _PHRASES[type]
+
+
+def number_without_unit(span: Span, type: Type, write: str) -> Diagnostic:
+    what = {Type.DURATION: "unit", Type.RATIO: "percent sign", Type.DATE: "month and day"}[type]
+    return Diagnostic(
+        "E0301", f"{phrase(type)} is compared with a plain number", span, f"no {what}", f"write `{write}`"
+    )
+
+
+def cannot_compare(span: Span, left: Type, right: Type, help: str) -> Diagnostic:
+    title = f"{phrase(left)} cannot be compared with {phrase(right)}"
+    return Diagnostic("E0302", title, span, "two different kinds of value", help)
+
+
+def no_order(span: Span, op: str, type: Type, help: str) -> Diagnostic:
+    return Diagnostic("E0303", f"`{op}` does not order {phrase(type)}", span, f"this is {phrase(type)}", help)
+
+
+def cannot_compute(span: Span, op: str, left: Type, right: Type, help: str) -> Diagnostic:
+    title = f"`{op}` does not work on {phrase(left)} and {phrase(right)}"
+    return Diagnostic("E0304", title, span, "no such arithmetic", help)
+
+
+def not_a_condition(span: Span, type: Type, help: str) -> Diagnostic:
+    return Diagnostic("E0305", "a condition is needed here", span, f"this is {phrase(type)}", help)
+
+
+def list_compared(span: Span, column: str, word: str) -> Diagnostic:
+    return Diagnostic(
+        "E0306", "a list is not compared with `is`", span, "a list of words", f"write `{word} in {column}`"
+    )
+
+
+def not_a_list(span: Span, type: Type, help: str) -> Diagnostic:
+    return Diagnostic("E0307", "`in` needs a list on its right", span, f"this is {phrase(type)}", help)
+
+
+def cannot_be_in(span: Span, seen: str, help: str) -> Diagnostic:
+    return Diagnostic("E0308", "this cannot be looked up in a list", span, f"this is {seen}", help)
+
+
+def not_an_option(span: Span, help: str) -> Diagnostic:
+    return Diagnostic("E0309", "a list in brackets holds written values only", span, "not a written value", help)
+
+
+def mixed_options(span: Span, type: Type, wanted: Type) -> Diagnostic:
+    return Diagnostic(
+        "E0310",
+        f"{phrase(type)} in a list that is compared with {phrase(wanted)}",
+        span,
+        f"this is {phrase(type)}",
+        f"every value in the brackets is {phrase(wanted)}",
+    )
+
+
+def argument_count(span: Span, function: str, count: int, form: str) -> Diagnostic:
+    seen = "no argument" if count == 0 else "1 argument" if count == 1 else f"{count} arguments"
+    return Diagnostic("E0311", f"`{function}` with {seen}", span, "wrong number of arguments", f"write `{form}`")
+
+
+def wrong_argument(span: Span, function: str, type: Type, help: str) -> Diagnostic:
+    return Diagnostic("E0312", f"`{function}` does not take {phrase(type)}", span, f"this is {phrase(type)}", help)
+
+
+def no_such_day(span: Span, text: str) -> Diagnostic:
+    return Diagnostic(
+        "E0313",
+        f"`{text}` is no day of the calendar",
+        span,
+        "not a date",
+        "dates are year-month-day, as in `2014-01-31`",
+    )
+
+
+def too_large(span: Span) -> Diagnostic:
+    return Diagnostic("E0314", "the number is too large", span, "not a number a computer holds", "write fewer digits")
+
+
+def list_out_of_place(span: Span) -> Diagnostic:
+    return Diagnostic(
+        "E0315", "a list in brackets stands out of place", span, "not a value", "lists follow `in`, as in `x in [1, 2]`"
+    )
+
+
+def measure_as_value(span: Span, name: str) -> Diagnostic:
+    return Diagnostic(
+        "E0316",
+        f"`{name}` measures a whole slate, not one item",
+        span,
+        "not a value of an item",
+        f"use it as a reward: `reward NAME weight W = {name}(...)`",
+    )
+
+
+def next_items_as_value(span: Span) -> Diagnostic:
+    return Diagnostic(
+        "E0317",
+        "`next_items` is not a value of an item",
+        span,
+        "what the user took next",
+        "it stands in `ndcg`, `hit`, `recall`, `precision`, `mrr` and `lcs`, as in `ndcg(next_items)`",
+    )
+
+
+def not_a_date(span: Span, form: str, type: Type) -> Diagnostic:
+    return Diagnostic("E0318", f"`{form}` needs a date", span, f"this is {phrase(type)}", _AGE_HELP[form])
+
+
+_AGE_HELP = {
+    "within the last": "put a date column before it; a duration is compared with `<`, as in `item.age < 90 days`",
+    "more than ... ago": "put a date column before it; a duration is compared with `>`, as in `item.age > 90 days`",
+}
+
+
+def not_a_duration(span: Span, form: str, type: Type, write: str) -> Diagnostic:
+    return Diagnostic("E0319", f"`{form}` needs a duration", span, f"this is {phrase(type)}", f"write `{write}`")
+
+
+def too_big(span: Span, most: int) -> Diagnostic:
+    return Diagnostic(
+        "E0320",
+        f"with its `let`s written out, this has more than {most} parts",
+        span,
+        "too big",
+        "split the rule in two, or compute the value in the data as a column",
+    )
+
+
+def needs_no_negation(span: Span, type: Type) -> Diagnostic:
+    return Diagnostic(
+        "E0321",
+        f"`-` does not work on {phrase(type)}",
+        span,
+        f"this is {phrase(type)}",
+        "`-` turns the sign of a number",
+    )

@@ -1,0 +1,51 @@
+"""Policy text in, its syntax tree and every syntax error out. The only package that knows Lark."""
+
+from __future__ import annotations
+
+from recpolicy import syntax
+from recpolicy.errors import Diagnostic
+from recpolicy.errors.syntax import too_deep
+from recpolicy.parser.grammar import lalr
+from recpolicy.parser.mistakes import RESERVED
+from recpolicy.parser.recovery import MAX_DEPTH, drive
+from recpolicy.parser.tokens import tokenize
+from recpolicy.span import Source, Span
+
+__all__ = ["MAX_DEPTH", "RESERVED", "parse"]
+
+
+def parse(source: Source) -> syntax.File:
+    """The tree of `source` as far as it can be read; never raises. Syntax errors are the tree's `problems`."""
+    (header, statements), problems, unread = drive(lalr(), tokenize(lalr(), source.text))
+    statements, deep, names = _leave_out_deep(statements)
+    problems += deep
+    unread |= names
+    span = Span(0, len(source.text), 1, 1)
+    return syntax.File(span, source, header, statements, tuple(problems), frozenset(unread))
+
+
+def _leave_out_deep(
+    statements: tuple[syntax.Statement, ...],
+) -> tuple[tuple[syntax.Statement, ...], list[Diagnostic], set[str | None]]:
+    """The statements without those whose expressions nest too deep, a finding for each, and their names."""
+    kept: list[syntax.Statement] = []
+    problems: list[Diagnostic] = []
+    names: set[str | None] = set()
+    for statement in statements:
+        deep = _first_too_deep(statement)
+        if deep is None:
+            kept.append(statement)
+        else:
+            problems.append(too_deep(deep, MAX_DEPTH))
+            names.add(None if isinstance(statement, syntax.When) else statement.name.text)
+    return tuple(kept), problems, names
+
+
+def _first_too_deep(statement: syntax.Statement) -> Span | None:
+    todo: list[tuple[syntax.Node, int]] = [(statement, 0)]
+    while todo:
+        node, depth = todo.pop()
+        if depth > MAX_DEPTH + 10:  # the statement around the expression has a few levels of its own
+            return (statement.predicate if isinstance(statement, syntax.When) else statement.name).span
+        todo += [(child, depth + 1) for child in syntax.nodes(node)]
+    return None

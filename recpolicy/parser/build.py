@@ -1,0 +1,186 @@
+"""Matched grammar rules in, nodes of `recpolicy.syntax` out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from lark import Token, Transformer
+
+from recpolicy import syntax
+from recpolicy.span import NOWHERE, Span
+
+UNREADABLE = "\0"
+"""Text of the token that stands in for what could not be read."""
+
+Children = list[Any]
+"""What a rule matched, in order: tokens and the nodes of inner rules. Keyword tokens are kept, for their spans."""
+
+
+def token_span(token: Token) -> Span:
+    """The span of one token, whose positions the tokenizer has set."""
+    assert token.start_pos is not None and token.end_pos is not None
+    assert token.line is not None and token.column is not None
+    return Span(token.start_pos, token.end_pos, token.line, token.column)
+
+
+def _span(children: Children) -> Span:
+    if not children:
+        return NOWHERE
+    first, last = (token_span(c) if isinstance(c, Token) else c.span for c in (children[0], children[-1]))
+    return Span(first.start, last.end, first.line, first.column)
+
+
+def _ident(token: Token) -> syntax.Ident:
+    return syntax.Ident(token_span(token), str(token))
+
+
+def _unquote(token: Token) -> str:
+    return re.sub(r"\\(.)", r"\1", token[1:-1])
+
+
+class Builder(Transformer[Token, Any]):
+    """One method a grammar rule, named like it; called while parsing, so nothing here recurses."""
+
+    def file(self, c: Children) -> tuple[syntax.Header | None, tuple[syntax.Statement, ...]]:
+        header = c[0] if c and isinstance(c[0], syntax.Header) else None
+        return header, tuple(c[1:] if header else c)
+
+    # ---- statements
+
+    def header(self, c: Children) -> syntax.Header:
+        title = syntax.Unreadable(token_span(c[1])) if c[1] == UNREADABLE else self.text([c[1]])
+        return syntax.Header(_span(c), title, tuple(c[3:-1]))
+
+    def setting(self, c: Children) -> syntax.Setting:
+        value = self.number([c[2]]) if c[2].type == "NUMBER" else self.text([c[2]])
+        return syntax.Setting(_span(c), _ident(c[0]), value)
+
+    def let(self, c: Children) -> syntax.Let:
+        return syntax.Let(_span(c), _ident(c[1]), c[3])
+
+    def reward(self, c: Children) -> syntax.Reward:
+        return syntax.Reward(_span(c), _ident(c[1]), c[2], c[4], c[5] if len(c) > 5 else None)
+
+    def boost(self, c: Children) -> syntax.Boost:
+        return syntax.Boost(_span(c), _ident(c[1]), c[2], c[4], c[5] if len(c) > 5 else None)
+
+    def bury(self, c: Children) -> syntax.Bury:
+        return syntax.Bury(_span(c), _ident(c[1]), c[2], c[4], c[5] if len(c) > 5 else None)
+
+    def quota(self, c: Children) -> syntax.Quota:
+        return syntax.Quota(_span(c), _ident(c[1]), c[2], c[4], c[5])
+
+    def block(self, c: Children) -> syntax.Block:
+        return syntax.Block(_span(c), _ident(c[1]), c[3])
+
+    def when(self, c: Children) -> syntax.When:
+        return syntax.When(_span(c), c[1], tuple(c[3:-1]))
+
+    def reweight(self, c: Children) -> syntax.Reweight:
+        kind: Any = str(c[0])
+        return syntax.Reweight(_span(c), kind, _ident(c[1]), c[2])
+
+    def weight(self, c: Children) -> syntax.Weight:
+        return syntax.Weight(_span(c), c[1])
+
+    def on_missing(self, c: Children) -> syntax.OnMissing:
+        return syntax.OnMissing(_span(c), _ident(c[2]))
+
+    def limit(self, c: Children) -> syntax.Limit:
+        return syntax.Limit(_span(c), c[1])
+
+    def at_least(self, c: Children) -> syntax.AtLeast:
+        return syntax.AtLeast(_span(c), c[2])
+
+    def at_most(self, c: Children) -> syntax.AtMost:
+        return syntax.AtMost(_span(c), c[2])
+
+    def between(self, c: Children) -> syntax.Between:
+        return syntax.Between(_span(c), c[1], c[3])
+
+    def where(self, c: Children) -> syntax.Where:
+        return syntax.Where(_span(c), c[1])
+
+    def per(self, c: Children) -> syntax.Per:
+        return syntax.Per(_span(c), c[1])
+
+    def distinct(self, c: Children) -> syntax.Distinct:
+        return syntax.Distinct(_span(c), c[1])
+
+    # ---- expressions
+
+    def any_of(self, c: Children) -> syntax.AnyOf:
+        return syntax.AnyOf(_span(c), tuple(c[::2]))
+
+    def all_of(self, c: Children) -> syntax.AllOf:
+        return syntax.AllOf(_span(c), tuple(c[::2]))
+
+    def not_(self, c: Children) -> syntax.Not:
+        return syntax.Not(_span(c), c[1])
+
+    def compare(self, c: Children) -> syntax.Compare:
+        op: Any = str(c[1])
+        return syntax.Compare(_span(c), op, c[0], c[2])
+
+    def same(self, c: Children) -> syntax.Same:
+        return syntax.Same(_span(c), c[0], c[-1], negated=len(c) == 4)
+
+    def is_missing(self, c: Children) -> syntax.IsMissing:
+        return syntax.IsMissing(_span(c), c[0], negated=len(c) == 4)
+
+    def membership(self, c: Children) -> syntax.Membership:
+        return syntax.Membership(_span(c), c[0], c[-1], negated=len(c) == 4)
+
+    def within_last(self, c: Children) -> syntax.WithinLast:
+        return syntax.WithinLast(_span(c), c[0], c[-1])
+
+    def more_than_ago(self, c: Children) -> syntax.MoreThanAgo:
+        return syntax.MoreThanAgo(_span(c), c[0], c[3])
+
+    def arithmetic(self, c: Children) -> syntax.Arithmetic:
+        op: Any = str(c[1])
+        return syntax.Arithmetic(_span(c), op, c[0], c[2])
+
+    def negative(self, c: Children) -> syntax.Negative:
+        return syntax.Negative(_span(c), c[1])
+
+    def group(self, c: Children) -> syntax.Expr:
+        inner: syntax.Expr = replace(c[1], span=_span(c))
+        return inner
+
+    def number(self, c: Children) -> syntax.Number:
+        return syntax.Number(_span(c), float(c[0]))
+
+    def percent(self, c: Children) -> syntax.Percent:
+        return syntax.Percent(_span(c), float(c[0]))
+
+    def duration(self, c: Children) -> syntax.Duration:
+        return syntax.Duration(_span(c), float(c[0]), str(c[1]))
+
+    def date(self, c: Children) -> syntax.Date:
+        return syntax.Date(_span(c), str(c[0]))
+
+    def text(self, c: Children) -> syntax.Text:
+        return syntax.Text(_span(c), _unquote(c[0]))
+
+    def truth(self, c: Children) -> syntax.Truth | syntax.Unreadable:
+        return syntax.Unreadable(_span(c)) if c[0] == UNREADABLE else syntax.Truth(_span(c), c[0] == "true")
+
+    def now(self, c: Children) -> syntax.Now:
+        return syntax.Now(_span(c))
+
+    def column(self, c: Children) -> syntax.Column:
+        table: Any
+        table, _, name = c[0].partition(".")
+        return syntax.Column(_span(c), table, name.strip("`"))
+
+    def name(self, c: Children) -> syntax.Name:
+        return syntax.Name(_span(c), str(c[0]))
+
+    def call(self, c: Children) -> syntax.Call:
+        return syntax.Call(_span(c), str(c[0]), tuple(c[2:-1:2]), token_span(c[0]))
+
+    def list(self, c: Children) -> syntax.List:
+        return syntax.List(_span(c), tuple(item for item in c[1:-1] if not isinstance(item, Token)))

@@ -1,0 +1,86 @@
+"""The re-rank control: greedy by score and policy, as a naive loop over candidates would choose."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recpolicy.compiler import compile
+from recpolicy.dataset import Slates
+from recpolicy.policy import Block, Compare, Policy, Relevance, Reward, Spread
+from recpolicy.rerank import rerank
+from recpolicy.span import NOWHERE
+from recpolicy.table import Ragged
+from tests.rewards.make import boost, compiled, reward
+from tests.rewards.strategies import item, number, policies
+from tests.rewards.world import World, world
+
+CANDIDATES = 9
+
+
+def unlabelled(policy: Policy) -> Policy:
+    rules = tuple(r for r in policy.rules if not (isinstance(r, Reward) and isinstance(r.measure, Relevance)))
+    return Policy(policy.name, 1, None, policy.slate, rules, policy.blocks)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.integers(0, 5).map(world), policies(), st.integers(0, 99), st.sampled_from([0.0, 0.5, 5.0]))
+def test_each_place_goes_to_the_best_candidate_left(world: World, policy: Policy, seed: int, mu: float) -> None:
+    rng = np.random.default_rng(seed)
+    users, items = len(world.users), len(world.items)
+    candidates = np.array([rng.permutation(items)[:CANDIDATES] for _ in range(users)], np.int32)
+    scores = rng.normal(size=candidates.shape) * 3
+    shown = rerank(candidates, scores, world.rows, compile(policy, world.dataset), mu).items
+    judge = compile(unlabelled(policy), world.dataset)
+    legal = judge.legal(world.rows)
+    for user in range(users):
+        row = world.rows.take(np.array([user]))
+        open_ = [c for c in candidates[user].tolist() if legal[user, c]]
+        known = {c: s for c, s in zip(candidates[user].tolist(), scores[user], strict=True) if c in open_}
+        low, width = min(known.values(), default=0), np.ptp(list(known.values())) if known else 0
+        slate: list[int] = []
+        for r in range(policy.slate):
+            left = [c for c in open_ if c not in slate]
+            if not left:
+                assert shown[user, r:].tolist() == [-1] * (policy.slate - r)
+                break
+
+            def worth(c: int, slate: list[int] = slate) -> float:
+                grown = [*slate, c, *[-1] * (policy.slate - len(slate) - 1)]
+                value = float(judge.total(row, Slates(np.array([grown], np.int32)))[0])  # noqa: B023
+                return (known[c] - low) / (width or 1.0) + mu * value  # noqa: B023
+
+            chosen = int(shown[user, r])
+            assert chosen in left
+            assert worth(chosen) >= max(worth(c) for c in left) - 1e-9
+            slate.append(chosen)
+
+
+def test_without_the_policy_the_scores_decide() -> None:
+    small = world(0)
+    candidates = np.tile(np.array([3, 5, 7, 9, -1], np.int32), (6, 1))
+    scores = np.tile(np.array([0.1, 0.4, -np.inf, 0.3, 9.0]), (6, 1))
+    policy = compiled(small.dataset, 4, reward(Spread(NOWHERE, "distance", item("genres"))))
+    assert rerank(candidates, scores, small.rows, policy, 0.0).items.tolist() == [[5, 9, 3, -1]] * 6
+
+
+def test_a_blocked_candidate_is_never_chosen_however_good() -> None:
+    small = world(0)
+    cheap = Compare(NOWHERE, "<", item("price"), number(2.5))
+    policy = compiled(small.dataset, 5, boost(cheap), blocks=(Block(NOWHERE, "cheap", cheap),))
+    everything = np.tile(np.arange(14, dtype=np.int32), (6, 1))
+    shown = rerank(everything, np.zeros(everything.shape), small.rows, policy, 3.0)
+    assert not policy.blocked(small.rows, shown).any()
+    allowed = sum(r["price"] is not None and r["price"] >= 2.5 for r in small.items)
+    assert ((shown.items >= 0).sum(1) == min(5, allowed)).all()
+
+
+def test_what_users_took_next_is_not_used() -> None:
+    small = world(0)
+    policy = compiled(small.dataset, 3, reward(Relevance(NOWHERE, "ndcg"), "ndcg"), boost(item("is_ad"), "ads"))
+    candidates = np.tile(np.arange(14, dtype=np.int32), (6, 1))
+    scores = np.random.default_rng(0).normal(size=candidates.shape)
+    blind = type(small.rows)(small.rows.user, small.rows.now, small.rows.history, Ragged.of([[]] * 6))
+    shown = rerank(candidates, scores, small.rows, policy, 1.0)
+    np.testing.assert_array_equal(shown.items, rerank(candidates, scores, blind, policy, 1.0).items)

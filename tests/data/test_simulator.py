@@ -1,0 +1,70 @@
+"""The simulated platform is the same from the same seed, obeys its own rules, and its tastes can be learned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recpolicy.data import simulate
+from recpolicy.data.simulator import TOPICS
+from recpolicy.errors import UsageError
+from recpolicy.table import ListColumn, NumberColumn
+
+
+def test_the_same_seed_gives_the_same_platform() -> None:
+    first, again, other = simulate(seed=3), simulate(seed=3), simulate(seed=4)
+    assert first.dataset.digest == again.dataset.digest
+    assert first.taste.tolist() == again.taste.tolist()
+    assert other.dataset.digest != first.dataset.digest
+
+
+def test_sizes_are_as_asked() -> None:
+    made = simulate(users=20, items=150, creators=10, seed=1)
+    dataset = made.dataset
+    assert (dataset.items.rows, dataset.users.rows) == (150, 20)
+    assert made.taste.shape == (20, len(TOPICS))
+    np.testing.assert_allclose(made.taste.sum(1), 1)
+    per_user = np.diff(dataset.start)
+    assert per_user.min() >= 15 and per_user.max() <= 60
+
+
+def test_nothing_is_taken_before_it_is_published_or_twice() -> None:
+    dataset = simulate().dataset
+    published = dataset.items.columns["published"]
+    assert isinstance(published, NumberColumn)
+    assert (published.values[dataset.item] <= dataset.time).all()
+    for begin, end in zip(dataset.start[:-1], dataset.start[1:], strict=True):
+        assert len(set(dataset.item[begin:end].tolist())) == end - begin
+
+
+def test_last_seen_lies_before_everything_a_user_takes() -> None:
+    dataset = simulate().dataset
+    seen = dataset.users.columns["last_seen"]
+    assert isinstance(seen, NumberColumn)
+    assert np.nanmax(seen.values) < dataset.time.min()
+
+
+def test_optional_columns_have_missing_values_and_others_none() -> None:
+    dataset = simulate().dataset
+    for specs, table in ((dataset.schema.item, dataset.items), (dataset.schema.user, dataset.users)):
+        for name, column in table.columns.items():
+            if isinstance(column, NumberColumn):
+                assert np.isnan(column.values).any() == specs[name].optional, name
+
+
+def test_users_take_what_they_like() -> None:
+    made = simulate()
+    dataset = made.dataset
+    genres = dataset.items.columns["genres"]
+    assert isinstance(genres, ListColumn)
+    about = np.zeros((dataset.items.rows, len(TOPICS)))
+    about[np.repeat(np.arange(dataset.items.rows), genres.values.lengths), genres.values.values] = 1
+    about /= about.sum(1, keepdims=True)
+    interest = made.taste @ about.T  # [users, items]
+    user = np.repeat(np.arange(dataset.users.rows), np.diff(dataset.start))
+    assert interest[user, dataset.item].mean() > 2 * interest.mean()
+
+
+def test_a_platform_too_small_to_log_is_refused() -> None:
+    with pytest.raises(UsageError, match="too small"):
+        simulate(items=40)

@@ -1,0 +1,122 @@
+"""Whatever the text, a policy is checked or refused with findings; nothing else is ever raised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recpolicy import checker, parser, render, schema
+from recpolicy.errors import PolicyError
+from recpolicy.parser.grammar import lalr
+from recpolicy.parser.mistakes import NOT_YET
+from recpolicy.span import Source
+
+HERE = Path(__file__).parent
+SHOP = schema.load(HERE / "shop.toml")
+HEADER = 'policy "example" {\n  language = 1\n  schema = "shop.toml"\n  slate = 10\n}\n'
+GOOD = (
+    HEADER
+    + """
+let new = item.age < 90 days and item.published within the last 3 weeks   # news
+let dear = item.price * 2 - 1 > max(3, item.rating) or not item.is_ad
+reward relevance weight 0.7 = ndcg(next_items)
+reward variety weight 0.2 = distance(item.genres) on missing zero
+reward cheap weight 0.1 = mean(min(1, max(0, item.price / 10)))
+boost rising weight 0.3 = new limit 3
+bury spammy weight 0.5 = item.report_rate > 2% and item.`release year` in [1990, 1991]
+quota ads weight 0.5 = between 10% and 20% where "War" in item.genres
+quota spread weight 0.5 = at least 4 distinct item.genres
+quota one_voice weight 0.5 = at most 2 per item.creator
+block unsafe = item.age_rating > user.age or item.language is not user.language
+when user.last_seen more than 30 days ago {
+  reward variety weight 0.25
+  boost drama weight 1 = "Drama" in item.genres
+}
+"""
+)
+PIECES = "item.price item.genres user.age item.age item.report_rate item. next_items ndcg share 3 20% 2014-01-31"
+WORDS = [
+    *sorted(t.pattern.value for t in lalr().terminals if t.pattern.type == "str"),
+    *sorted(NOT_YET),
+    *"=!&|.\"'\n\t\x00äa",
+    *PIECES.split(),
+    *("==", '"Drama"', "90 days", "7 x", "# x\n"),
+]
+
+quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def outcome(text: str) -> None:
+    """Check `text`; where it is refused, its findings must be in order, within the text, and printable."""
+    source = Source("any.policy", text)
+    try:
+        checker.check(parser.parse(source), SHOP)
+    except PolicyError as error:
+        assert error.findings
+        places = [(f.span.start, f.span.end) for f in error.findings]
+        assert places == sorted(places, key=lambda p: p[0])
+        assert all(0 <= start <= end <= len(text) for start, end in places)
+        assert all(f.title and f.help for f in error.findings)
+        page = render.plain(error.findings, source)
+        assert all(c == "\n" or c.isprintable() for c in page)
+
+
+@quick
+@given(st.text())
+def test_any_characters(text: str) -> None:
+    outcome(text)
+
+
+@quick
+@given(st.lists(st.sampled_from(WORDS), max_size=40), st.booleans())
+def test_any_words_of_the_language(words: list[str], with_header: bool) -> None:
+    outcome((HEADER if with_header else "") + " ".join(words))
+
+
+@quick
+@given(st.integers(0, len(GOOD)), st.integers(0, 12), st.sampled_from([*WORDS, ""]))
+def test_a_good_policy_with_a_piece_replaced(at: int, length: int, piece: str) -> None:
+    outcome(GOOD[:at] + piece + GOOD[at + length :])
+
+
+@quick
+@given(st.permutations(GOOD.splitlines()))
+def test_the_lines_of_a_good_policy_in_another_order(lines: list[str]) -> None:
+    outcome("\n".join(lines))
+
+
+@quick
+@given(st.integers(0, len(GOOD)))
+def test_a_good_policy_cut_short(end: int) -> None:
+    outcome(GOOD[:end])
+
+
+def test_the_policy_these_tests_start_from_is_good() -> None:
+    assert len(checker.check(parser.parse(Source("good.policy", GOOD)), SHOP).rules) == 9
+
+
+@pytest.mark.parametrize("opening", ["(", "-", "not ", "[", "abs(", "item.price + (", "when user.premium { "])
+def test_deep_nesting_is_refused(opening: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        checker.check(parser.parse(Source("deep.policy", f"{HEADER}let a = {opening * 5000}")), SHOP)
+    assert caught.value.findings
+
+
+def test_parentheses_alone_nest_freely_within_reason() -> None:
+    text = f"{HEADER}reward a weight 1 = ndcg(next_items)\nblock b = {'(' * 300}item.is_ad{')' * 300}\n"
+    assert checker.check(parser.parse(Source("deep.policy", text)), SHOP).blocks
+
+
+def test_ten_thousand_rules_are_checked() -> None:
+    rules = "".join(f"boost rule_{i} weight 1 = item.price > {i}\n" for i in range(10_000))
+    assert len(checker.check(parser.parse(Source("long.policy", HEADER + rules)), SHOP).rules) == 10_000
+
+
+def test_a_let_chain_that_doubles_at_each_step_is_refused() -> None:
+    steps = "".join(f"let a{i + 1} = a{i} and a{i}\n" for i in range(60))
+    with pytest.raises(PolicyError) as caught:
+        checker.check(parser.parse(Source("big.policy", f"{HEADER}let a0 = item.is_ad\n{steps}block b = a60\n")), SHOP)
+    assert [f.code for f in caught.value.findings] == ["E0320"]

@@ -1,0 +1,165 @@
+"""`recpolicy check` as its user runs it."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recpolicy import checker, cli, parser, render
+from recpolicy.errors import PolicyError, UsageError
+from recpolicy.parser import grammar
+from recpolicy.span import Source
+
+HERE = Path(__file__).parent
+HEADER = 'policy "mine" {\n  language = 1\n  data = "ml-100k"\n  slate = 5\n}\n'
+POLICY = f"{HEADER}reward r weight 1 = distance(item.genres)\n"
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.policy"
+    path.write_text(POLICY)
+    return path
+
+
+def test_a_clean_policy_gives_one_line_and_exit_0(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", str(mine), "relevance"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out == [
+        '"mine" version 1: 1 rule, 5 places. No findings.',
+        '"relevance" version 1: 1 rule, 10 places. No findings.',
+    ]
+
+
+def test_five_mistakes_give_five_messages_and_exit_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", str(HERE / "bad" / "five_mistakes.policy")]) == 1
+    out = capsys.readouterr().out
+    assert out.count("error[") == out.count("help: ") == 5
+    assert out.endswith("five_mistakes.policy: 5 findings\n")
+
+
+def test_one_bad_policy_among_good_ones_gives_exit_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", "relevance", str(HERE / "bad" / "unknown_column.policy"), "balanced"]) == 1
+    out = capsys.readouterr().out
+    assert "1 finding\n" in out and out.count("No findings.") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["check", "relevnce"], "did you mean the sample policy `relevance`?"),
+        (["check", "nowhere/else.policy"], "no such file"),
+        (["check", "."], "is a directory"),
+        (["check", "relevance", "--data", "nowhere"], "no data set `nowhere`"),
+        (["check", "relevance", "--schema", "nowhere.toml"], "nowhere.toml"),
+    ],
+)
+def test_wrong_use_is_said_on_standard_error_with_exit_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ") and words in captured.err
+
+
+def test_a_file_that_is_not_text_is_wrong_use(tmp_path: Path) -> None:
+    (tmp_path / "latin.policy").write_bytes(b'policy "caf\xe9" {}')
+    with pytest.raises(UsageError, match="byte 12 is not UTF-8"):
+        checker.load(str(tmp_path / "latin.policy"))
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read(mine: Path) -> None:
+    mine.write_bytes(b"\xef\xbb\xbf" + POLICY.replace("\n", "\r\n").encode())
+    assert checker.load(str(mine)).slate == 5
+
+
+def test_the_schema_on_the_command_line_goes_before_the_header(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (mine.parent / "other.toml").write_text('[item]\nid = { type = "text", role = "id" }\nprice = "float"\n')
+    assert cli.main(["check", str(mine), "--schema", str(mine.parent / "other.toml")]) == 1
+    assert "no item column `genres`" in capsys.readouterr().out
+
+
+def test_a_data_folder_is_found_beside_the_policy(mine: Path) -> None:
+    (mine.parent / "films").mkdir()
+    (mine.parent / "films" / "schema.toml").write_text(
+        '[item]\nid = { type = "text", role = "id" }\ngenres = "list of category"\n'
+    )
+    mine.write_text(POLICY.replace("ml-100k", "films"))
+    assert checker.read(str(mine)).schema.name == "films"
+
+
+def test_a_data_folder_without_schema_is_read_for_its_columns(mine: Path) -> None:
+    folder = HERE.parents[1].parent / "shared" / "data" / "ml-latest-small"
+    if not folder.is_dir():
+        pytest.skip("the data set ml-latest-small is not beside the repository")
+    mine.write_text(POLICY.replace("ml-100k", os.path.relpath(folder, mine.parent)))
+    assert checker.read(str(mine)).schema.item["genres"].type.value == "list of category"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith("recpolicy ")
+
+
+def test_check_loads_nothing_heavy(mine: Path) -> None:
+    code = (
+        "import sys; from recpolicy.cli import main; code = main(['check', sys.argv[1], 'balanced']);"
+        "print(*{'numpy', 'torch', 'pyarrow', 'pydantic', 'rich', 'scipy'} & set(sys.modules)); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(mine)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == ""
+
+
+def test_python_m_recpolicy_is_the_same_command(mine: Path) -> None:
+    run = [sys.executable, "-m", "recpolicy", "check", str(mine)]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith('"mine"')
+
+
+def test_a_terminal_gets_colours_and_the_same_words() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    with pytest.raises(PolicyError) as caught:
+        checker.load(str(HERE / "bad" / "five_mistakes.policy"))
+    findings, source = caught.value.findings, caught.value.source
+    assert source is not None
+    terminal = Terminal()
+    render.show(findings, source, terminal)
+    coloured = terminal.getvalue()
+    assert "\x1b[" in coloured
+    plain = render.plain(findings, source)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+
+
+def test_the_caret_stands_under_wide_characters_and_tabs() -> None:
+    text = POLICY + 'block x =\titem.genre is "映画" or item.zzz\n'
+    with pytest.raises(PolicyError) as caught:
+        checker.check(parser.parse(Source("wide.policy", text)), checker.read("relevance").schema)
+    page = render.plain(caught.value.findings[1:], Source("wide.policy", text)).splitlines()
+    line, carets = page[3], page[4]
+    column = carets.index("^")
+    before = line[: line.index("item.zzz")]
+    assert column == len(before) + before.count("映") + before.count("画")
+
+
+def test_the_saved_tables_are_those_of_the_grammar() -> None:
+    folder = HERE.parents[1] / "grammar"
+    if os.environ.get("RECPOLICY_GOLDEN"):
+        (folder / grammar.TABLES).write_bytes(grammar.tables())
+    fresh, saved = (raw.partition(b"\n") for raw in (grammar.tables(), (folder / grammar.TABLES).read_bytes()))
+    assert saved[0] == fresh[0], "the grammar has changed: run `make golden`"
+    assert pickle.loads(saved[2])["data"]["options"] == pickle.loads(fresh[2])["data"]["options"]

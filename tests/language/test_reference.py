@@ -1,0 +1,75 @@
+"""The language reference: every right example checks clean, every wrong one gives the code beside it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from recpolicy import parser, schema
+from recpolicy.checker import check
+from recpolicy.errors import PolicyError
+from recpolicy.parser.grammar import lalr
+from recpolicy.parser.mistakes import RESERVED
+from recpolicy.span import Source
+from recpolicy.types import Type
+
+HERE = Path(__file__).parent
+REFERENCE = (HERE.parents[1] / "grammar" / "README.md").read_text("utf-8")
+SHOP = schema.load(HERE / "shop.toml")
+HEADER = 'policy "example" {\n  language = 1\n  schema = "shop.toml"\n  slate = 10\n}\n'
+RULE = "\nreward base weight 1 = ndcg(next_items)\n"
+
+EXAMPLES = [
+    pytest.param(info.split(), text, id=f"line {REFERENCE[: match.start()].count(chr(10)) + 1}")
+    for match in re.finditer(r"^```policy(.*)\n((?:.*\n)*?)```$", REFERENCE, re.MULTILINE)
+    for info, text in [match.groups()]
+]
+
+
+@pytest.mark.parametrize(("info", "text"), EXAMPLES)
+def test_an_example_does_what_the_reference_says(info: list[str], text: str) -> None:
+    whole = (text if text.startswith("policy") else HEADER + text) + RULE
+    file = parser.parse(Source("example.policy", whole))
+    if not info:
+        check(file, SHOP)
+        return
+    with pytest.raises(PolicyError) as caught:
+        check(file, SHOP)
+    assert ["bad", *(f.code for f in caught.value.findings)] == info
+
+
+def test_every_section_of_a_construct_has_a_good_and_a_bad_example() -> None:
+    for section in re.split(r"^#+ ", REFERENCE, flags=re.MULTILINE):
+        if "```policy" in section and not section.startswith("Not yet"):
+            assert "```policy\n" in section, section.splitlines()[0]
+            assert "```policy bad" in section, section.splitlines()[0]
+
+
+def test_the_reference_lists_the_reserved_words() -> None:
+    quote = " ".join(line[2:] for line in REFERENCE.splitlines() if line.startswith("> "))
+    assert quote.split() == sorted(RESERVED)
+
+
+def test_every_keyword_of_the_grammar_is_reserved() -> None:
+    keywords = {t.pattern.value for t in lalr().terminals if t.pattern.type == "str" and t.pattern.value.isalpha()}
+    assert keywords <= RESERVED
+
+
+@pytest.mark.parametrize("word", sorted(RESERVED))
+def test_every_reserved_word_may_be_a_column(word: str) -> None:
+    column = schema.ColumnSpec(word, Type.FLOAT, source=word)
+    columns = schema.Schema("words", item={word: column}, user={word: column})
+    text = f"{HEADER}let a = item.{word} > 3\nboost b weight 1 = a and item.{word} < user.{word} limit 3\n"
+    text += f"when user.{word} > 1 {{\n  boost b weight 2\n}}\n"
+    policy = check(parser.parse(Source("words.policy", text)), columns)
+    assert len(policy.rules[0].weight.changes) == 1
+
+
+@pytest.mark.parametrize("word", sorted(RESERVED))
+@pytest.mark.parametrize("form", ["let {} = 3", "reward {} weight 1 = ndcg(next_items)", "block {} = item.is_ad"])
+def test_no_reserved_word_may_be_a_name(word: str, form: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        check(parser.parse(Source("words.policy", f"{HEADER}{RULE}{form.format(word)}\n")), SHOP)
+    assert [f.code for f in caught.value.findings] == ["E0107"]

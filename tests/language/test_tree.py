@@ -1,0 +1,27 @@
+"""The grammar and the syntax tree name the same things."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass
+from importlib.resources import files
+
+from recpolicy import syntax
+
+GRAMMAR = files("recpolicy.grammar").joinpath("policy.lark").read_text("utf-8")
+
+
+def test_every_grammar_rule_builds_the_class_of_its_name() -> None:
+    rules = re.findall(r"^([a-z]\w*):", GRAMMAR, re.MULTILINE) + re.findall(r"-> ([a-z]\w*)", GRAMMAR)
+    rules.remove("group")  # parentheses leave no node
+    for rule in rules:
+        name = "".join(part.capitalize() for part in rule.split("_"))
+        assert is_dataclass(getattr(syntax, name, None)), rule
+
+
+def test_every_node_is_frozen_and_starts_with_its_span() -> None:
+    nodes = [c for c in vars(syntax).values() if isinstance(c, type) and issubclass(c, syntax.Node)]
+    assert len(nodes) > 30
+    for node in nodes:
+        assert fields(node)[0].name == "span" and not fields(node)[0].compare
+        assert node.__dataclass_params__.frozen  # type: ignore[attr-defined]

@@ -1,0 +1,221 @@
+"""Typed policies, drawn at random; the columns are those of `world`."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from recpolicy.policy import (
+    Among,
+    Arithmetic,
+    Average,
+    Block,
+    Boost,
+    Bound,
+    Call,
+    Column,
+    Compare,
+    Contains,
+    Different,
+    Expr,
+    IsMissing,
+    Logic,
+    Measure,
+    Missing,
+    Not,
+    Novelty,
+    Now,
+    Number,
+    Per,
+    Policy,
+    Portion,
+    Quota,
+    Relevance,
+    Reward,
+    Rule,
+    Spread,
+    Truth,
+    Weight,
+    Where,
+    Word,
+)
+from recpolicy.span import NOWHERE
+from recpolicy.types import DAY, Type
+from tests.rewards.world import GENRES, ITEM, LANGUAGES, USER
+
+
+def item(name: str) -> Column:
+    """An item column."""
+    return Column(NOWHERE, "item", name, ITEM[name])
+
+
+def user(name: str) -> Column:
+    """A user column."""
+    return Column(NOWHERE, "user", name, USER[name])
+
+
+def number(value: float, kind: Type = Type.FLOAT) -> Number:
+    """A literal."""
+    return Number(NOWHERE, value, kind)
+
+
+def word(text: str) -> Word:
+    """A string literal."""
+    return Word(NOWHERE, text)
+
+
+LITERAL = st.sampled_from([0.0, 0.5, 1.0, 2.5])
+SPOKEN = st.sampled_from((*LANGUAGES, "xx"))
+EQUALITY = st.sampled_from(["is", "is not"])
+USER_LEAVES = st.sampled_from(
+    [
+        "flag",
+        "literal",
+        "order",
+        "same language",
+        "this language",
+        "same flag",
+        "among words",
+        "among numbers",
+        "contains",
+        "liked",
+        "missing",
+    ]
+)
+ITEM_LEAVES = USER_LEAVES | st.sampled_from(["age", "likes", "age", "likes"])
+
+
+@st.composite
+def numbers(draw: st.DrawFn, *, items: bool, depth: int = 2) -> Expr:
+    """Plain numbers, with operands that may be missing."""
+    kind = draw(st.sampled_from(["leaf", "leaf", "arithmetic", "call"])) if depth else "leaf"
+    if kind == "leaf":
+        names = ["budget", "age", "literal", *(["price", "price", "popularity", "rate"] if items else [])]
+        name = draw(st.sampled_from(names))
+        return number(draw(LITERAL)) if name == "literal" else item(name) if name in ITEM else user(name)
+    a, b = draw(numbers(items=items, depth=depth - 1)), draw(numbers(items=items, depth=depth - 1))
+    if kind == "arithmetic":
+        return Arithmetic(NOWHERE, draw(st.sampled_from(["+", "-", "*", "/"])), a, b, Type.FLOAT)
+    function = draw(st.sampled_from(["min", "max", "abs", "log"]))
+    return Call(NOWHERE, function, (a, b) if function in ("min", "max") else (a,), Type.FLOAT)
+
+
+@st.composite
+def conditions(draw: st.DrawFn, *, items: bool, depth: int = 2) -> Expr:
+    """Conditions on the user and, if `items`, on the item."""
+    kind = draw(st.sampled_from(["leaf", "leaf", "and", "or", "not"] if depth else ["leaf"]))
+    if kind == "not":
+        return Not(NOWHERE, draw(conditions(items=items, depth=depth - 1)))
+    if kind != "leaf":
+        sides = draw(conditions(items=items, depth=depth - 1)), draw(conditions(items=items, depth=depth - 1))
+        return Logic(NOWHERE, "and" if kind == "and" else "or", *sides)
+    language = item("language") if items else user("language")
+    lists = item("genres") if items else user("likes")
+    truths = item("is_ad") if items else user("member")
+    equality = draw(EQUALITY)
+    match draw(ITEM_LEAVES if items else USER_LEAVES):
+        case "flag":
+            return truths
+        case "literal":
+            return Truth(NOWHERE, draw(st.booleans()))
+        case "order":
+            a, b = draw(numbers(items=items, depth=1)), draw(numbers(items=False, depth=1))
+            return Compare(NOWHERE, draw(st.sampled_from(["<", "<=", ">", ">=", "is", "is not"])), a, b)
+        case "same language":
+            return Compare(NOWHERE, equality, language, user("language"))
+        case "this language":
+            return Compare(NOWHERE, equality, language, word(draw(SPOKEN)))
+        case "same flag":
+            return Compare(NOWHERE, equality, truths, user("member"))
+        case "among words":
+            return Among(NOWHERE, language, tuple(word(w) for w in draw(st.lists(SPOKEN, max_size=3))))
+        case "among numbers":
+            options = tuple(number(v) for v in draw(st.lists(LITERAL, min_size=1, max_size=3)))
+            return Among(NOWHERE, draw(numbers(items=items, depth=1)), options)
+        case "contains":
+            return Contains(NOWHERE, word(draw(st.sampled_from((*GENRES, "xx")))), lists)
+        case "liked":
+            return Contains(NOWHERE, language, user("likes"))
+        case "likes":
+            return Contains(NOWHERE, user("language"), item("genres"))
+        case "missing":
+            measured = item("price") if items else user("budget")
+            return IsMissing(NOWHERE, draw(st.sampled_from([measured, language, lists, truths])))
+        case _:
+            age = Arithmetic(NOWHERE, "-", Now(NOWHERE), item("published"), Type.DURATION)
+            return Compare(NOWHERE, "<", age, number(30 * DAY, Type.DURATION))
+
+
+@st.composite
+def measures(draw: st.DrawFn) -> Measure:
+    """Any measure."""
+    missing = draw(st.sampled_from(Missing))
+    column = item(draw(st.sampled_from(["genres", "genres", "creator", "language", "price", "is_ad"])))
+    match draw(st.sampled_from(["relevance", "spread", "spread", "novelty", "portion", "average"])):
+        case "relevance":
+            metric = draw(st.sampled_from(["ndcg", "hit", "recall", "precision", "mrr", "lcs"]))
+            return Relevance(NOWHERE, metric)
+        case "spread":
+            measure = draw(st.sampled_from(["distance", "distinct", "entropy", "calibration"]))
+            return Spread(NOWHERE, measure, column, missing)
+        case "novelty":
+            return Novelty(NOWHERE, item("popularity"))
+        case "portion":
+            return Portion(NOWHERE, draw(st.sampled_from(["share", "exposure"])), draw(conditions(items=True)))
+        case _:
+            return Average(NOWHERE, draw(st.sampled_from(["mean", "discounted"])), draw(numbers(items=True)), missing)
+
+
+@st.composite
+def weights(draw: st.DrawFn) -> Weight:
+    """A weight with up to two branches and perhaps a segment."""
+    only = draw(st.none() | conditions(items=False, depth=1))
+    weight = st.sampled_from([0.0, 0.2, 0.7])
+    changes = draw(st.lists(st.tuples(conditions(items=False, depth=1), weight), max_size=2))
+    return Weight(NOWHERE, draw(weight), only, tuple(changes))
+
+
+@st.composite
+def bounds(draw: st.DrawFn) -> Bound:
+    """Places or a share of them."""
+    if draw(st.booleans()):
+        return Bound(NOWHERE, draw(st.sampled_from([0.0, 0.1, 0.2, 0.34, 0.5, 0.75, 1.0])), True)
+    return Bound(NOWHERE, draw(st.integers(0, 5)), False)
+
+
+@st.composite
+def rules(draw: st.DrawFn, name: str) -> Rule:
+    """Any rule."""
+    weight = draw(weights())
+    column = item(draw(st.sampled_from(["genres", "creator", "language", "price", "is_ad"])))
+    match draw(st.sampled_from(["reward", "reward", "boost", "quota", "quota"])):
+        case "reward":
+            return Reward(NOWHERE, name, weight, draw(measures()))
+        case "boost":
+            limit = draw(st.none() | st.integers(1, 6))
+            return Boost(NOWHERE, name, weight, draw(conditions(items=True)), limit, draw(st.booleans()))
+        case _:
+            least, most = draw(bounds()), draw(bounds())
+            match draw(st.sampled_from(["where", "per", "different"])):
+                case "per":
+                    return Quota(NOWHERE, name, weight, None, most, Per(NOWHERE, column))
+                case kind:
+                    sides = draw(st.sampled_from([(least, None), (None, most), (least, most)]))
+                    counted = Different(NOWHERE, column)
+                    if kind == "where":
+                        return Quota(NOWHERE, name, weight, *sides, Where(NOWHERE, draw(conditions(items=True))))
+                    return Quota(NOWHERE, name, weight, *sides, counted)
+
+
+@st.composite
+def policies(draw: st.DrawFn, *, blocks: bool = True) -> Policy:
+    """One to four rules, perhaps a block, one to six places."""
+    count = draw(st.integers(1, 4))
+    block = draw(st.lists(st.tuples(conditions(items=True), st.none() | conditions(items=False)), max_size=1))
+    return Policy(
+        "drawn",
+        1,
+        None,
+        draw(st.integers(1, 6)),
+        tuple(draw(rules(f"rule{i}")) for i in range(count)),
+        tuple(Block(NOWHERE, "block", where, only) for where, only in block) if blocks else (),
+    )

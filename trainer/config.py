@@ -1,0 +1,114 @@
+"""A TOML file and command line in, the settings of one run out, checked and complete."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recpolicy.errors import UsageError
+
+TEMPLATE = """\
+user {{ profile }}
+likes {{ topics }}
+history {{ history }}
+task recommend {{ k }} items
+"""
+"""The default prompt. `profile`, `topics` and `history` are text, `k` is the number of places."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Prompt(_Settings):
+    """How a user is put into words."""
+
+    template: str = TEMPLATE
+    history: Count = 100
+    """Most recent items shown."""
+    think: Annotated[int, Field(ge=0)] = 12
+    """Longest reasoning in tokens; 0 leaves `<think>` out."""
+
+
+class Tiny(_Settings):
+    """The decoder that is trained from scratch."""
+
+    layers: Count = 2
+    width: Count = 64
+    heads: Count = 2
+    dropout: Share = 0.0
+
+
+class Sft(_Settings):
+    """Supervised training on what users really took."""
+
+    steps: Count = 1200
+    """At most; validation stops it earlier."""
+    batch: Count = 32
+    learning_rate: Rate = 3e-3
+    warmup: Annotated[int, Field(ge=0)] = 50
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    evaluate_every: Count = 100
+    patience: Count = 3
+    """Evaluations without a better validation NDCG before it stops."""
+
+
+class Grpo(_Settings):
+    """Reinforcement learning with the policy's rewards."""
+
+    steps: Count = 200
+    prompts: Count = 16
+    """Different prompts a step."""
+    generations: Annotated[int, Field(ge=2)] = 8
+    """Completions a prompt (G)."""
+    learning_rate: Rate = 5e-4
+    temperature: Rate = 1.0
+    beta: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the KL divergence to the SFT model."""
+    evaluate_every: Count = 25
+
+
+class Config(_Settings):
+    """All settings of a run; what a file leaves out has the default."""
+
+    seed: int = 0
+    holdout: Count = 10
+    """H, held-out events a user."""
+    prompt: Prompt = Prompt()
+    tiny: Tiny = Tiny()
+    validation_users: Count = 500
+    """At most so many users measure a model in training."""
+    sft: Sft = Sft()
+    grpo: Grpo = Grpo()
+
+
+def load(path: Path | None, **changes: object) -> Config:
+    """The settings in the TOML file, if any, with `changes` on top.
+
+    Raises UsageError naming file and key for an unreadable file, an unknown key or a value out of range.
+    """
+    settings: dict[str, object] = {}
+    if path is not None:
+        try:
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError("the settings file cannot be read", where=str(path), help=str(error)) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError("the settings file is not TOML", where=str(path), help=str(error)) from error
+    try:
+        return Config.model_validate(settings | changes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UsageError(
+            f"setting `{key}`: {first['msg'].lower()}",
+            where=str(path) if path else "",
+            help="the settings and their ranges are listed in docs/training.md",
+        ) from error

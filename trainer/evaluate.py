@@ -1,0 +1,179 @@
+"""Slates of every system on held-out events in, their metrics, rules and intervals out (`eval.json`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recpolicy import baselines, metrics
+from recpolicy.compiler import CompiledPolicy
+from recpolicy.dataset import Dataset, Rows, Slates, Split
+from recpolicy.rerank import rerank
+from recpolicy.slate import unseen
+from recpolicy.table import Bools, Codes, Floats
+from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.prompts import Prompter
+from recpolicy.trainer.rollout import decode, first_items
+
+BATCH = 256
+CANDIDATES = 100
+"""Items of the SFT model's first position that the re-rank control chooses from."""
+
+MUS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+"""Weights of the policy against the model's score that the re-rank control tries."""
+
+DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Rows of held-out events with their prompts and legal items, made once and asked often."""
+
+    rows: Rows
+    prompts: list[list[int]]
+    legal: Bools  # [B, items]
+
+    @staticmethod
+    def of(recommender: Recommender, prompter: Prompter, compiled: CompiledPolicy, rows: Rows) -> Examiner:
+        """Prompts and legal items (neither blocked nor seen) of each row."""
+        items = prompter.dataset.items.rows
+        prompts = recommender.encode(prompter.prompts(rows))
+        return Examiner(rows, prompts, compiled.legal(rows) & unseen(rows, items))
+
+    def completions(self, recommender: Recommender) -> list[Tensor]:
+        """Greedy completions, in batches of [<= BATCH, T] token ids."""
+        model = recommender.model
+        training = model.training
+        model.eval()
+        legal = torch.from_numpy(self.legal).to(model.device)
+        found = [
+            decode(model, recommender.form, self.prompts[at : at + BATCH], legal[at : at + BATCH])
+            for at in range(0, len(self.prompts), BATCH)
+        ]
+        model.train(training)
+        return found
+
+    def greedy(self, recommender: Recommender) -> Slates:
+        """The model's greedy slate for every row."""
+        slates = [recommender.form.slates(c) for c in self.completions(recommender)]
+        return Slates(torch.cat(slates).cpu().numpy())
+
+    def candidates(self, recommender: Recommender) -> tuple[Codes, Floats]:
+        """The likeliest items of the slate's first position and their log-probabilities, both [B, CANDIDATES].
+
+        Where fewer are legal the rest have -inf.
+        """
+        model = recommender.model
+        training = model.training
+        model.eval()
+        legal = torch.from_numpy(self.legal).to(model.device)
+        scores, items = [], []
+        for at in range(0, len(self.prompts), BATCH):
+            logp = first_items(model, recommender.form, self.prompts[at : at + BATCH], legal[at : at + BATCH])
+            best = logp.topk(min(CANDIDATES, logp.shape[1]))
+            scores.append(best.values.cpu().double().numpy())
+            items.append(best.indices.cpu().numpy().astype(np.int32))
+        model.train(training)
+        return np.concatenate(items), np.concatenate(scores)
+
+
+@dataclass(frozen=True)
+class Control:
+    """The re-rank control at one setting of `mu`."""
+
+    mu: float
+    slates: Slates
+
+
+def control(
+    recommender: Recommender, validation: Examiner, test: Examiner, compiled: CompiledPolicy
+) -> tuple[Control, list[dict[str, float]]]:
+    """The control on the test rows with the `mu` of the best whole reward on validation, and what each `mu` gave there.
+
+    This is what a team would ship instead of training: the SFT model's candidates, re-ranked for the policy.
+    """
+    items, scores = validation.candidates(recommender)
+    sweep = []
+    for mu in MUS:
+        slates = rerank(items, scores, validation.rows, compiled, mu)
+        ndcg = metrics.accuracy("ndcg", validation.rows, slates)
+        reward = compiled.total(validation.rows, slates)
+        sweep.append({"mu": mu, "reward": float(reward.mean()), "ndcg": float(np.nanmean(ndcg))})
+    best = max(sweep, key=lambda s: s["reward"])["mu"]
+    items, scores = test.candidates(recommender)
+    return Control(best, rerank(items, scores, test.rows, compiled, best)), sweep
+
+
+def measure(compiled: CompiledPolicy, view: Dataset, rows: Rows, slates: Slates) -> dict[str, dict[str, Floats]]:
+    """Per user [B] and metric or rule, NaN where not applicable: `{"metrics": ..., "rules": ..., "satisfied": ...}`."""
+    k = compiled.policy.slate
+    return {
+        "metrics": {
+            **metrics.measures(view, k).values(rows, slates),
+            "reward": compiled.total(rows, slates),
+            "holes": (slates.items < 0).mean(1),
+        },
+        "rules": compiled.values(rows, slates),
+        "satisfied": {name: met.astype(np.float64) for name, met in compiled.satisfied(rows, slates).items()},
+    }
+
+
+def judge(
+    systems: Mapping[str, Slates],
+    compiled: CompiledPolicy,
+    view: Dataset,
+    split: Split,
+    *,
+    seed: int,
+    settings: Mapping[str, Mapping[str, float]],
+    against: Sequence[str] = ("sft", "rerank", "ease", "ease_recency"),
+) -> dict[str, Any]:
+    """`eval.json`: every system on the test rows, and GRPO's paired differences to the systems named in `against`."""
+    rows = split.test
+    measured = {name: measure(compiled, view, rows, slates) for name, slates in systems.items()}
+    found: dict[str, Any] = {}
+    for name, slates in systems.items():
+        summary = {
+            part: {key: asdict(metrics.interval(values, seed=seed, draws=DRAWS)) for key, values in per_user.items()}
+            for part, per_user in measured[name].items()
+        }
+        summary["metrics"]["coverage"] = {"mean": metrics.coverage(slates, view.items.rows)}
+        summary["metrics"]["gini"] = {"mean": metrics.gini(slates, view.items.rows)}
+        found[name] = {**summary, "settings": dict(settings.get(name, {}))}
+    own = measured["grpo"]["metrics"]
+    differences = {
+        other: {
+            key: asdict(metrics.paired(own[key], measured[other]["metrics"][key], seed=seed, draws=DRAWS))
+            for key in ("ndcg", "reward")
+        }
+        for other in against
+    }
+    return {
+        "schema_version": 1,
+        "k": compiled.policy.slate,
+        "users": len(rows),
+        "seed": seed,
+        "split": {"holdout": split.holdout, "notes": list(split.notes)},
+        "novelty_base": "distinct users of the training part who took the item, over all users; log base 2",
+        "systems": found,
+        "grpo_minus": differences,
+        "targets": [],
+    }
+
+
+def baseline_slates(
+    view: Dataset, split: Split, compiled: CompiledPolicy
+) -> tuple[dict[str, Slates], dict[str, Mapping[str, float]]]:
+    """Test slates and tuned settings of the classic recommenders, blocked items left out."""
+    k, rows = compiled.policy.slate, split.test
+    legal = compiled.legal(rows)
+    models = baselines.fit(view, split, k)
+    return (
+        {name: baselines.top(model.scores(rows), rows, k, legal) for name, model in models.items()},
+        {name: model.settings for name, model in models.items()},
+    )

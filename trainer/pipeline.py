@@ -1,0 +1,228 @@
+"""A policy, a data set and settings in, a run folder with a trained and judged recommender out."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recpolicy import __version__, data, metrics
+from recpolicy.checker import Loaded
+from recpolicy.compiler import CompiledPolicy, compile
+from recpolicy.dataset import Dataset, Rows, Split
+from recpolicy.errors import UsageError
+from recpolicy.rewards import rewards
+from recpolicy.runs import Run, finished, fingerprint, write_json
+from recpolicy.slate import unseen
+from recpolicy.trainer import evaluate, grpo, models, sft
+from recpolicy.trainer.config import Config
+from recpolicy.trainer.evaluate import Examiner
+from recpolicy.trainer.prompts import Prompter
+
+MODELS = ("tiny",)
+
+
+class Progress(Protocol):
+    """Who is told how a run goes on."""
+
+    def stage(self, name: str, note: str) -> None:
+        """A stage begins, or was found done."""
+
+    def validated(self, stage: str, step: int, steps: int, score: float) -> None:
+        """The model was measured on validation users."""
+
+    def stepped(self, step: int, steps: int, values: Mapping[str, float]) -> None:
+        """One GRPO step was taken; what TRL logged."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every stage reads: the policy, the data and the settings of one run."""
+
+    loaded: Loaded
+    view: Dataset
+    split: Split
+    compiled: CompiledPolicy
+    prompter: Prompter
+    config: Config
+    model: str
+
+    @property
+    def k(self) -> int:
+        """Places of a slate."""
+        return self.loaded.policy.slate
+
+    def sft_key(self) -> str:
+        """What the SFT model depends on; the policy is not part of it, but for the number of places."""
+        settings = self.config.model_dump(include={"seed", "holdout", "prompt", "tiny", "sft"})
+        return fingerprint(__version__, version("trl"), self.model, self.view.digest, self.k, settings)
+
+
+def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material:
+    """Read and split the data and compile the policy for it. Raises UsageError for data or a model of no use."""
+    if model not in MODELS:
+        raise UsageError(f"no model `{model}`", help=f"known: {', '.join(MODELS)}")
+    dataset = data.open(source, loaded.schema, seed=config.seed)
+    split = data.split(dataset, holdout=config.holdout)
+    view = data.training_view(dataset, split)
+    compiled = compile(loaded.policy, view)
+    return Material(loaded, view, split, compiled, Prompter(view, config.prompt, loaded.policy.slate), config, model)
+
+
+def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, progress: Progress) -> dict[str, Any]:
+    """Run every stage that has not been run before; returns the evaluation, which is also `eval.json`.
+
+    The folder holds run.json, policy.policy, schema.json, metrics.jsonl, sft/, model/ (safetensors), samples.json and
+    eval.json. The SFT model is shared between runs that differ only in their policy. Raises UsageError where `out`
+    holds another run.
+    """
+    progress.stage("data", source)
+    material = prepare(loaded, source, model, config)
+    for note in material.split.notes:
+        progress.stage("data", note)
+    identity = {
+        "policy": fingerprint(loaded.source.text),
+        "schema": fingerprint(repr(loaded.schema)),
+        "data": material.view.digest,
+        "model": model,
+        "config": config.model_dump(),
+    }
+    run = Run.start(out, identity)
+    if (out / "eval.json").is_file():
+        progress.stage("eval", f"{out} is complete: nothing to do")
+        found: dict[str, Any] = json.loads((out / "eval.json").read_text(encoding="utf-8"))
+        return found
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "metrics.jsonl").unlink(missing_ok=True)
+    write_json(run.about, {"identity": identity, "source": source, "versions": _versions(), "notes": material.view.notes})
+    (out / "policy.policy").write_text(loaded.source.text, encoding="utf-8")
+    torch.manual_seed(config.seed)
+
+    fine_tuned = _sft(material, run, progress)
+    before = models.load(fine_tuned, material.k, config.prompt.think, material.view.items.rows)
+    validation = Examiner.of(before, material.prompter, material.compiled, material.split.validation)
+    test = Examiner.of(before, material.prompter, material.compiled, material.split.test)
+    after = models.load(fine_tuned, material.k, config.prompt.think, material.view.items.rows)
+    _grpo(material, after, validation, run, progress)
+    after.save(out / "model")
+
+    progress.stage("eval", f"{len(test.rows):,} users, {config.holdout} held-out events, greedy slates")
+    slates, settings = evaluate.baseline_slates(material.view, material.split, material.compiled)
+    control, sweep = evaluate.control(before, validation, test, material.compiled)
+    systems = {"sft": test.greedy(before), "grpo": test.greedy(after), "rerank": control.slates, **slates}
+    judged = evaluate.judge(
+        systems,
+        material.compiled,
+        material.view,
+        material.split,
+        seed=config.seed,
+        settings={**settings, "rerank": {"mu": control.mu}},
+    )
+    judged["rerank_sweep"] = sweep
+    write_json(out / "samples.json", _samples(test, before, after))
+    write_json(out / "eval.json", judged)
+    return judged
+
+
+def _sft(material: Material, run: Run, progress: Progress) -> Path:
+    """The folder of the SFT model, from the cache or trained now; a copy stands in the run."""
+    config, k, view = material.config, material.k, material.view
+    cached = data.cache() / "stages" / f"sft-{material.sft_key()[:16]}"
+    if cached.is_dir():
+        progress.stage("sft", "taken from the cache: it does not depend on the policy")
+    else:
+        progress.stage("sft", f"{config.sft.steps:,} steps at most")
+        rows = sft.training_rows(view, material.split, k, config.sft.steps * config.sft.batch, config.seed)
+        texts = material.prompter.prompts(rows) + material.prompter.completions(rows)
+        tokenizer = models.word_tokenizer(texts, view.items.rows)
+        form = models.answer_format(tokenizer, view.items.rows, k, config.prompt.think)
+        longest = max(map(len, tokenizer(texts[: len(rows)])["input_ids"])) + form.longest + config.prompt.history
+        recommender = models.Recommender(
+            models.tiny(config.tiny, tokenizer, longest, config.seed), tokenizer, form
+        )
+        validation = _sample(material.split.validation, config)
+        examiner = Examiner.of(recommender, material.prompter, material.compiled, validation)
+
+        def score() -> float:
+            return float(np.nanmean(metrics.accuracy("ndcg", validation, examiner.greedy(recommender))))
+
+        def report(step: int, value: float) -> None:
+            run.log("sft", step, {"validation_ndcg": value})
+            progress.validated("sft", step, config.sft.steps, value)
+
+        with finished(cached) as folder:
+            best = sft.train(
+                recommender, sft.token_rows(recommender, material.prompter, rows), config, folder, score, report
+            )
+            recommender.save(folder)
+            write_json(folder / "stage.json", {"validation_ndcg": best, "of": material.sft_key()})
+    shutil.copytree(cached, run.folder / "sft", dirs_exist_ok=True)
+    return run.folder / "sft"
+
+
+def _grpo(
+    material: Material, recommender: models.Recommender, validation: Examiner, run: Run, progress: Progress
+) -> None:
+    """Move the SFT model by the policy's rewards, in place."""
+    config, view, compiled = material.config, material.view, material.compiled
+    settings = config.grpo
+    progress.stage("grpo", f"{settings.steps:,} steps of {settings.prompts} prompts x {settings.generations} slates")
+    rows = sft.training_rows(view, material.split, material.k, settings.steps * settings.prompts, config.seed + 1)
+
+    def legal(at: Tensor) -> Tensor:
+        of = rows.take(at.numpy())
+        return torch.from_numpy(compiled.legal(of) & unseen(of, view.items.rows))
+
+    def score() -> float:
+        return float(compiled.total(validation.rows, validation.greedy(recommender)).mean())
+
+    def validated(step: int, value: float) -> None:
+        run.log("grpo", step, {"validation_reward": value})
+        progress.validated("grpo", step, settings.steps, value)
+
+    def stepped(step: int, values: Mapping[str, float]) -> None:
+        run.log("grpo", step, values)
+        progress.stepped(step, settings.steps, values)
+
+    grpo.train(
+        recommender,
+        material.prompter.prompts(rows),
+        rewards(compiled, rows, view.items.rows),
+        legal,
+        config,
+        run.folder / "model",
+        score,
+        validated,
+        stepped,
+    )
+
+
+def _sample(rows: Rows, config: Config) -> Rows:
+    """At most `validation_users` of the rows, drawn with the run's seed."""
+    if len(rows) <= config.validation_users:
+        return rows
+    return rows.take(np.sort(np.random.default_rng(config.seed).permutation(len(rows))[: config.validation_users]))
+
+
+def _samples(test: Examiner, before: models.Recommender, after: models.Recommender) -> list[dict[str, str]]:
+    """What both models say to the first test users, in full."""
+    few = Examiner(test.rows.take(np.arange(min(5, len(test.rows)))), test.prompts[:5], test.legal[:5])
+    spoken = [[r.tokenizer.decode(row) for c in few.completions(r) for row in c] for r in (before, after)]
+    return [
+        {"prompt": before.tokenizer.decode(prompt), "sft": a, "grpo": b}
+        for prompt, a, b in zip(few.prompts, *spoken, strict=True)
+    ]
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "transformers", "trl", "peft", "lark", "numpy", "datasets", "accelerate")
+    return {"recpolicy": __version__, "python": platform.python_version()} | {p: version(p) for p in packages}

@@ -1,0 +1,134 @@
+"""Rows of the training part in, a recommender fine-tuned on what users really took out (TRL's SFTTrainer)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset as TokenDataset
+from transformers import PrinterCallback, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from recpolicy.data import rows_at
+from recpolicy.dataset import Dataset, Rows, Split
+from recpolicy.trainer.config import Config
+from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.prompts import Prompter
+
+
+def training_rows(dataset: Dataset, split: Split, horizon: int, count: int, seed: int) -> Rows:
+    """`count` rows cut at random places in the later half of the users' training parts, all users alike.
+
+    A row has at least one item of history and at least one that comes next. Early cuts are left out: their prompts
+    are unlike those of held-out events, and the loss on history items covers them.
+    """
+    rng = np.random.default_rng(seed)
+    start, end = dataset.start[:-1], split.train_end
+    users = np.flatnonzero(end - start >= 2)
+    user = np.concatenate([rng.permutation(users) for _ in range(-(-count // len(users)))])[:count]
+    last = np.maximum(end[user] - horizon, start[user] + 1)
+    cut = rng.integers((start[user] + 1 + last) // 2, last + 1)
+    return rows_at(dataset, user, cut, horizon, end[user])
+
+
+@dataclass
+class BestOnValidation(TrainerCallback):
+    """Scores the model every few steps, keeps the best weights, and stops when they no longer improve."""
+
+    score: Callable[[], float]
+    every: int
+    patience: int
+    report: Callable[[int, float], None]
+    best: float = -float("inf")
+    weights: dict[str, torch.Tensor] | None = None
+    since: int = 0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Measure when it is time."""
+        if state.global_step % self.every == 0 or state.global_step == state.max_steps:
+            self.measure(kwargs["model"], state.global_step)
+            control.should_training_stop = self.since >= self.patience
+
+    def measure(self, model: torch.nn.Module, step: int) -> None:
+        """Score the model as it stands and keep its weights if they are the best so far."""
+        value = self.score()
+        self.report(step, value)
+        self.since += 1
+        if value > self.best:
+            self.best, self.since = value, 0
+            self.weights = copy.deepcopy(model.state_dict())
+
+    def restore(self, model: torch.nn.Module) -> float:
+        """Put the best weights back; returns their score."""
+        assert self.weights is not None, "training ends with a measurement"
+        model.load_state_dict(self.weights)
+        return self.best
+
+
+def token_rows(recommender: Recommender, prompter: Prompter, rows: Rows) -> TokenDataset:
+    """Rows as `input_ids` and `labels`: the prompt, the training completion and the end of text.
+
+    The loss is on the completion and on the prompt's items: every place of a history is a training example.
+    """
+    form = recommender.form
+    prompts = recommender.encode(prompter.prompts(rows))
+    completions = [[*c, form.end] for c in recommender.encode(prompter.completions(rows))]
+    items = range(form.item_base, form.item_base + form.items)
+    return TokenDataset.from_dict(
+        {
+            "input_ids": [p + c for p, c in zip(prompts, completions, strict=True)],
+            "labels": [[t if t in items else -100 for t in p] + c for p, c in zip(prompts, completions, strict=True)],
+            "length": [len(p) + len(c) for p, c in zip(prompts, completions, strict=True)],
+        }
+    )
+
+
+def train(
+    recommender: Recommender,
+    examples: TokenDataset,
+    config: Config,
+    folder: Path,
+    score: Callable[[], float],
+    report: Callable[[int, float], None],
+) -> float:
+    """Fine-tune in place, ending with the weights that scored best on validation; returns that score.
+
+    `score` measures the model as it stands; `report` is told every step that was measured and its score.
+    """
+    settings = config.sft
+    best = BestOnValidation(score, settings.evaluate_every, settings.patience, report)
+    trainer = SFTTrainer(
+        model=recommender.model,
+        args=SFTConfig(
+            output_dir=str(folder),
+            max_steps=settings.steps,
+            per_device_train_batch_size=settings.batch,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=settings.warmup,
+            weight_decay=settings.weight_decay,
+            max_length=None,
+            dataset_kwargs={"skip_prepare_dataset": True},
+            train_sampling_strategy="group_by_length",
+            length_column_name="length",
+            seed=config.seed,
+            bf16=False,
+            gradient_checkpointing=False,
+            use_cpu=not torch.cuda.is_available(),
+            save_strategy="no",
+            logging_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+        ),
+        train_dataset=examples,
+        processing_class=recommender.tokenizer,
+        callbacks=[best],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    return best.restore(recommender.model)
