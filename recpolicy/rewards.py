@@ -25,7 +25,7 @@ class Judge:
 
     def __init__(self, compiled: CompiledPolicy, rows: Rows, items: int) -> None:
         self.compiled, self.rows, self.items = compiled, rows, items
-        self._last: tuple[Sequence[Completion], Floats, Floats] | None = None
+        self._last: tuple[Sequence[Completion], Ints, Floats, Floats] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_last": None}
@@ -35,9 +35,9 @@ class Judge:
 
         The parts of a completion sum to the whole reward R of the language page; a bury's is negative.
         """
-        if self._last is not None and self._last[0] is completions:
-            return self._last[1], self._last[2]
         at: Ints = np.asarray(row, np.int64)
+        if self._last is not None and self._last[0] is completions and np.array_equal(self._last[1], at):
+            return self._last[2], self._last[3]
         rows = self.rows.take(at)
         texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
         read = parse(texts, k=self.compiled.policy.slate, items=self.items)
@@ -47,8 +47,9 @@ class Judge:
         sign = np.array([-1.0 if rule.kind == "bury" else 1.0 for rule in self.compiled.rules])
         total = weights.sum(1, keepdims=True)
         parts = np.divide(weights * sign * raw, total, out=np.zeros_like(raw), where=total > 0)
-        self._last = (completions, raw, np.where(np.isnan(raw), np.nan, parts))
-        return self._last[1], self._last[2]
+        parts = np.where(np.isnan(raw), np.nan, parts)
+        self._last = (completions, at, raw, parts)
+        return raw, parts
 
 
 class RuleReward:

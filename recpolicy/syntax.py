@@ -194,31 +194,10 @@ class Unreadable(Node):
     """Stands where the text had a syntax error that is already reported."""
 
 
-Expr: TypeAlias = (
-    Number
-    | Percent
-    | Duration
-    | Date
-    | Text
-    | Truth
-    | Now
-    | Column
-    | Name
-    | Call
-    | List
-    | Negative
-    | Arithmetic
-    | Compare
-    | Same
-    | IsMissing
-    | Membership
-    | WithinLast
-    | MoreThanAgo
-    | Not
-    | AllOf
-    | AnyOf
-    | Unreadable
-)
+Leaf: TypeAlias = Number | Percent | Duration | Date | Text | Truth | Now | Column | Name | Unreadable
+Operation: TypeAlias = Call | List | Negative | Arithmetic
+Condition: TypeAlias = Compare | Same | IsMissing | Membership | WithinLast | MoreThanAgo | Not | AllOf | AnyOf
+Expr: TypeAlias = Leaf | Operation | Condition
 
 # ---- statements -----------------------------------------------------------------------------------------------------
 

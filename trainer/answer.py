@@ -107,9 +107,7 @@ class AnswerFormat:
         left = legal[:, None, :] & (before.cumsum(1) == 0)  # [B, T, items]
         previous = completion[:, :-1]
         place = torch.full_like(completion, int(self.first()))
-        place[:, 1:] = self.places(
-            previous, word.cumsum(1)[:, :-1], taken.cumsum(1)[:, :-1], left[:, 1:].any(-1)
-        )
+        place[:, 1:] = self.places(previous, word.cumsum(1)[:, :-1], taken.cumsum(1)[:, :-1], left[:, 1:].any(-1))
         allowed = self.tokens(vocabulary, completion.device)[place]  # [B, T, vocabulary]
         allowed[:, :, self.item_base : self.item_base + self.items] &= left
         return allowed

@@ -43,7 +43,7 @@ class Tiny(_Settings):
     layers: Count = 2
     width: Count = 64
     heads: Count = 2
-    dropout: Share = 0.0
+    dropout: Share = 0.2
 
 
 class Sft(_Settings):

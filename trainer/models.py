@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
+from torch.nn.functional import dropout
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from recpolicy.dataset import Dataset, Split
 from recpolicy.slate import item_token
 from recpolicy.trainer.answer import AnswerFormat
 from recpolicy.trainer.config import Tiny
@@ -72,7 +75,11 @@ def answer_format(tokenizer: PreTrainedTokenizerFast, items: int, slate: int, ma
 
 
 def tiny(settings: Tiny, tokenizer: PreTrainedTokenizerFast, longest: int, seed: int) -> PreTrainedModel:
-    """A small Llama-type decoder with fresh weights; `longest` is the most tokens of prompt and completion."""
+    """A small Llama-type decoder with fresh weights; `longest` is the most tokens of prompt and completion.
+
+    `settings.dropout` acts on the embeddings and on what every block adds, while the object that is returned trains;
+    a saved and loaded model has none.
+    """
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -82,13 +89,44 @@ def tiny(settings: Tiny, tokenizer: PreTrainedTokenizerFast, longest: int, seed:
         num_attention_heads=settings.heads,
         num_key_value_heads=settings.heads,
         max_position_embeddings=longest,
-        attention_dropout=settings.dropout,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    if settings.dropout:
+        body = model.model
+        for module in (body.embed_tokens, *(layer.mlp for layer in body.layers)):
+            module.register_forward_hook(lambda m, _, out: dropout(out, settings.dropout, m.training))
+        for layer in body.layers:  # attention returns its output and its weights
+            layer.self_attn.register_forward_hook(
+                lambda m, _, out: (dropout(out[0], settings.dropout, m.training), *out[1:])
+            )
+    return model
+
+
+def start_from_tastes(model: PreTrainedModel, form: AnswerFormat, dataset: Dataset, split: Split) -> None:
+    """Set the item embeddings to the leading directions of which items the training users took together.
+
+    These are the item factors of PureSVD (Cremonesi et al., RecSys 2010) with users scaled to unit length, turned by a
+    random rotation and scaled like the other embeddings. Training goes on from there instead of from noise.
+    """
+    weight = model.get_input_embeddings().weight
+    width = weight.shape[1]
+    user = np.repeat(np.arange(len(dataset.user_ids)), np.diff(dataset.start))
+    training = np.arange(len(dataset.item)) < split.train_end[user]
+    taken = np.zeros((len(dataset.user_ids), form.items), np.float32)
+    taken[user[training], dataset.item[training]] = 1.0
+    taken /= np.sqrt(np.maximum(taken.sum(1, keepdims=True), 1.0))
+    taken /= np.maximum(taken.sum(0), 1.0) ** 0.25  # the best-known items would take every direction
+    _, strength, directions = torch.svd_lowrank(torch.from_numpy(taken), q=width, niter=4)
+    rotation, _ = torch.linalg.qr(torch.randn(width, width))
+    factors = directions * strength @ rotation
+    scale = model.config.initializer_range
+    with torch.no_grad():
+        rest = torch.randn_like(factors) * scale / 10  # items nobody took are not all alike
+        weight[form.item_base : form.item_base + form.items] = factors / factors.std() * scale + rest
 
 
 def load(folder: Path, slate: int, max_think: int, items: int) -> Recommender:

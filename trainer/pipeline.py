@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from transformers.utils import logging as transformers_logging
 
 from recpolicy import __version__, data, metrics
 from recpolicy.checker import Loaded
@@ -21,7 +22,8 @@ from recpolicy.compiler import CompiledPolicy, compile
 from recpolicy.dataset import Dataset, Rows, Split
 from recpolicy.errors import UsageError
 from recpolicy.rewards import rewards
-from recpolicy.runs import Run, finished, fingerprint, write_json
+from recpolicy.runs import Run, fingerprint, finished, write_json
+from recpolicy.schema import ColumnSpec, Schema
 from recpolicy.slate import unseen
 from recpolicy.trainer import evaluate, grpo, models, sft
 from recpolicy.trainer.config import Config
@@ -103,9 +105,12 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
         return found
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.jsonl").unlink(missing_ok=True)
-    write_json(run.about, {"identity": identity, "source": source, "versions": _versions(), "notes": material.view.notes})
+    write_json(
+        run.about, {"identity": identity, "source": source, "versions": _versions(), "notes": material.view.notes}
+    )
     (out / "policy.policy").write_text(loaded.source.text, encoding="utf-8")
-    torch.manual_seed(config.seed)
+    write_json(out / "schema.json", _schema(loaded.schema))
+    transformers_logging.disable_progress_bar()
 
     fine_tuned = _sft(material, run, progress)
     before = models.load(fine_tuned, material.k, config.prompt.think, material.view.items.rows)
@@ -142,13 +147,14 @@ def _sft(material: Material, run: Run, progress: Progress) -> Path:
     else:
         progress.stage("sft", f"{config.sft.steps:,} steps at most")
         rows = sft.training_rows(view, material.split, k, config.sft.steps * config.sft.batch, config.seed)
+        rows = sft.shuffled(rows, config.seed)
         texts = material.prompter.prompts(rows) + material.prompter.completions(rows)
         tokenizer = models.word_tokenizer(texts, view.items.rows)
         form = models.answer_format(tokenizer, view.items.rows, k, config.prompt.think)
         longest = max(map(len, tokenizer(texts[: len(rows)])["input_ids"])) + form.longest + config.prompt.history
-        recommender = models.Recommender(
-            models.tiny(config.tiny, tokenizer, longest, config.seed), tokenizer, form
-        )
+        model = models.tiny(config.tiny, tokenizer, longest, config.seed)
+        models.start_from_tastes(model, form, view, material.split)
+        recommender = models.Recommender(model, tokenizer, form)
         validation = _sample(material.split.validation, config)
         examiner = Examiner.of(recommender, material.prompter, material.compiled, validation)
 
@@ -221,6 +227,26 @@ def _samples(test: Examiner, before: models.Recommender, after: models.Recommend
         {"prompt": before.tokenizer.decode(prompt), "sft": a, "grpo": b}
         for prompt, a, b in zip(few.prompts, *spoken, strict=True)
     ]
+
+
+def _schema(schema: Schema) -> dict[str, Any]:
+    """The schema as used, for people and other programs."""
+
+    def column(spec: ColumnSpec) -> dict[str, Any]:
+        return {
+            "type": spec.type.value,
+            "optional": spec.optional,
+            "role": spec.role.value if spec.role else None,
+            "source": spec.source,
+            "derived": spec.derived.value if spec.derived else None,
+        }
+
+    return {
+        "name": schema.name,
+        "now": schema.now,
+        "item": {name: column(spec) for name, spec in schema.item.items()},
+        "user": {name: column(spec) for name, spec in schema.user.items()},
+    }
 
 
 def _versions() -> dict[str, str]:

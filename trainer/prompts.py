@@ -61,8 +61,8 @@ class Prompter:
             answer = " ".join(item_token(v) for v in rows.next_items.row(i)[: self.k])
             think = ""
             if self.settings.think:
-                reasoning = f"likes {self._words(likes[i], 2)} lately {self._words(lately[i], 2)} plan {self._words(plan[i], 3)}"
-                think = f"<think> {reasoning} </think> "
+                taste = f"likes {self._words(likes[i], 2)} lately {self._words(lately[i], 2)}"
+                think = f"<think> {taste} plan {self._words(plan[i], 3)} </think> "
             texts.append(f"{think}<answer> {answer} </answer>")
         return texts
 

@@ -29,9 +29,7 @@ def positions(mask: Tensor) -> Tensor:
 
 def run_prompts(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple[Tensor, DynamicCache]:
     """Logits after each prompt, [B, V], and the key/value cache of the prompts."""
-    out = model(
-        input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=True, logits_to_keep=1
-    )
+    out = model(input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=True, logits_to_keep=1)
     return out.logits[:, -1], out.past_key_values
 
 
@@ -96,7 +94,7 @@ def decode(
 
 @torch.no_grad()
 def first_items(model: PreTrainedModel, form: AnswerFormat, prompts: list[list[int]], legal: Tensor) -> Tensor:
-    """Log-probabilities of the items at the slate's first place, [B, items], after greedy reasoning; -inf if illegal."""
+    """Log-probabilities of the items at the slate's first place after greedy reasoning, [B, items]; -inf if illegal."""
     reasoned = decode(model, replace(form, slate=1), prompts, legal)
     opened = (reasoned == form.answer_open).int().argmax(1).tolist()
     whole = [prompt + row[: at + 1].tolist() for prompt, row, at in zip(prompts, reasoned, opened, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from trl import SFTConfig, SFTTrainer
 
 from recpolicy.data import rows_at
 from recpolicy.dataset import Dataset, Rows, Split
+from recpolicy.table import Ragged
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.prompts import Prompter
@@ -34,6 +35,18 @@ def training_rows(dataset: Dataset, split: Split, horizon: int, count: int, seed
     last = np.maximum(end[user] - horizon, start[user] + 1)
     cut = rng.integers((start[user] + 1 + last) // 2, last + 1)
     return rows_at(dataset, user, cut, horizon, end[user])
+
+
+def shuffled(rows: Rows, seed: int) -> Rows:
+    """The rows with their next items in random order.
+
+    Slates are judged by what they hold against all the next items, and events of one sitting carry one time: a fixed
+    order would teach the model the accident of which came first.
+    """
+    following = rows.next_items
+    row = np.repeat(np.arange(len(rows)), following.lengths)
+    order = np.lexsort((np.random.default_rng(seed).random(len(row)), row))
+    return replace(rows, next_items=Ragged(following.offsets, following.values[order]))
 
 
 @dataclass

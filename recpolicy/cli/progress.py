@@ -21,7 +21,14 @@ from recpolicy.policy import Policy
 WINDOW = 10
 """Steps over which the live table averages."""
 
-METRICS = (("ndcg", "NDCG"), ("hit", "HR"), ("mrr", "MRR"), ("ild", "ILD"), ("novelty", "novelty"), ("coverage", "coverage"))
+METRICS = (
+    ("ndcg", "NDCG"),
+    ("hit", "HR"),
+    ("mrr", "MRR"),
+    ("ild", "ILD"),
+    ("novelty", "novelty"),
+    ("coverage", "coverage"),
+)
 
 TITLES = {
     "sft": "SFT",
@@ -68,7 +75,9 @@ class Screen:
         if self.live is None:
             what = "NDCG" if stage == "sft" else "reward"
             self.console.print(
-                Text.assemble(f"{'':<6}step {step:>4}/{steps}  validation {what} {score:.4f}", (f"  {self._clock()}", "dim"))
+                Text.assemble(
+                    f"{'':<6}step {step:>4}/{steps}  validation {what} {score:.4f}", (f"  {self._clock()}", "dim")
+                )
             )
 
     def stepped(self, step: int, steps: int, values: Mapping[str, float]) -> None:
@@ -97,7 +106,10 @@ class Screen:
                 now, then = self._mean(key), self.first[key]
                 style = "bold" if key == "reward" else ""
                 table.add_row(
-                    Text("whole reward" if key == "reward" else key, style), f"{then:.3f}", f"{now:.3f}", f"{now - then:+.3f}"
+                    Text("whole reward" if key == "reward" else key, style),
+                    f"{then:.3f}",
+                    f"{now:.3f}",
+                    f"{now - then:+.3f}",
                 )
         entropy = f"entropy {self._mean('entropy'):.2f}" if "entropy" in self.recent else ""
         dead = f"groups without signal {self._mean('frac_reward_zero_std'):.0%}"
@@ -126,7 +138,9 @@ def show(found: Mapping[str, Any], policy: Policy, out: Path, console: Console |
     """Print `eval.json` as tables: metrics of every system, rules of every system, and GRPO's paired differences."""
     console = console or Console()
     k, systems = found["k"], found["systems"]
-    table = Table(title=f"{found['users']:,} users, held-out events, whole catalog ranked, K = {k}", title_justify="left")
+    table = Table(
+        title=f"{found['users']:,} users, held-out events, whole catalog ranked, K = {k}", title_justify="left"
+    )
     table.add_column("")
     shown = [(key, title) for key, title in METRICS if key in systems["sft"]["metrics"]]
     for _, title in (*shown, ("reward", "whole reward")):

@@ -11,7 +11,7 @@ from recpolicy import data
 from recpolicy.baselines import Baseline, Ease, ItemKNN, fit, top
 from recpolicy.dataset import Dataset, Rows, Split
 from recpolicy.metrics import accuracy
-from recpolicy.table import Ragged
+from recpolicy.table import Floats, Ragged
 
 SIMULATED = data.simulate(users=150, items=200, creators=30, seed=1).dataset
 
@@ -77,8 +77,9 @@ def test_recency_halves_the_weight_of_an_event_every_half_life(fitted: dict[str,
     two_back = replace(found, half_life=2.0)
     one = np.zeros(1, np.int64), np.zeros(1)
 
-    def scores(*history: int) -> np.ndarray:
-        return two_back.scores(Rows(*one, Ragged.of([history]), Ragged.of([[]])))[0]
+    def scores(*history: int) -> Floats:
+        found: Floats = two_back.scores(Rows(*one, Ragged.of([history]), Ragged.of([[]])))[0]
+        return found
 
     old, middle, last = scores(5), scores(6), scores(7)
     np.testing.assert_allclose(scores(5, 6, 7), 0.5 * old + 0.5**0.5 * middle + last, atol=1e-5)

@@ -37,8 +37,10 @@ def test_each_place_goes_to_the_best_candidate_left(world: World, policy: Policy
     for user in range(users):
         row = world.rows.take(np.array([user]))
         open_ = [c for c in candidates[user].tolist() if legal[user, c]]
-        known = {c: s for c, s in zip(candidates[user].tolist(), scores[user], strict=True) if c in open_}
-        low, width = min(known.values(), default=0), np.ptp(list(known.values())) if known else 0
+        known: dict[int, float] = {
+            c: s for c, s in zip(candidates[user].tolist(), scores[user].tolist(), strict=True) if c in open_
+        }
+        low, width = min(known.values(), default=0), float(np.ptp(list(known.values()))) if known else 0.0
         slate: list[int] = []
         for r in range(policy.slate):
             left = [c for c in open_ if c not in slate]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recpolicy import data, render
+from recpolicy import cli, data, render
 from recpolicy.errors import UsageError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -163,6 +163,17 @@ def test_bad_data_gives_its_message(case: str, tmp_path: Path) -> None:
     if os.environ.get("RECPOLICY_GOLDEN"):
         golden.write_text(seen, encoding="utf-8")
     assert seen == golden.read_text(encoding="utf-8")
+
+
+def test_the_command_line_prints_every_problem_on_a_line_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, {**GOOD, **CASES["several_kinds"]})
+    assert cli.main(["data", "check", str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.replace(f"{tmp_path}/", "") == (GOLDEN / "several_kinds.txt").read_text(encoding="utf-8")
+    assert captured.err.count("\n") == 7 and "·" not in captured.err
 
 
 def test_every_golden_file_has_its_case() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import pairwise
 from typing import Any
 
@@ -250,8 +250,8 @@ class Reference:
         value = self.world.items[item][column]
         return value if value is None or isinstance(value, list) else [value]
 
-    def mass(self, items: list[int], column: str) -> Counter[Any]:
-        mass: Counter[Any] = Counter()
+    def mass(self, items: list[int], column: str) -> defaultdict[Any, float]:
+        mass: defaultdict[Any, float] = defaultdict(float)
         for values in (self.values_of(i, column) for i in items):
             for value in values or ():
                 mass[value] += 1 / len(values or ())

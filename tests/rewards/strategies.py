@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from hypothesis import strategies as st
 
 from recpolicy.policy import (
@@ -65,7 +67,7 @@ def word(text: str) -> Word:
 
 LITERAL = st.sampled_from([0.0, 0.5, 1.0, 2.5])
 SPOKEN = st.sampled_from((*LANGUAGES, "xx"))
-EQUALITY = st.sampled_from(["is", "is not"])
+EQUALITY: st.SearchStrategy[Literal["is", "is not"]] = st.sampled_from(["is", "is not"])
 USER_LEAVES = st.sampled_from(
     [
         "flag",
@@ -95,7 +97,7 @@ def numbers(draw: st.DrawFn, *, items: bool, depth: int = 2) -> Expr:
     a, b = draw(numbers(items=items, depth=depth - 1)), draw(numbers(items=items, depth=depth - 1))
     if kind == "arithmetic":
         return Arithmetic(NOWHERE, draw(st.sampled_from(["+", "-", "*", "/"])), a, b, Type.FLOAT)
-    function = draw(st.sampled_from(["min", "max", "abs", "log"]))
+    function: Literal["min", "max", "abs", "log"] = draw(st.sampled_from(["min", "max", "abs", "log"]))
     return Call(NOWHERE, function, (a, b) if function in ("min", "max") else (a,), Type.FLOAT)
 
 
@@ -152,11 +154,11 @@ def measures(draw: st.DrawFn) -> Measure:
     column = item(draw(st.sampled_from(["genres", "genres", "creator", "language", "price", "is_ad"])))
     match draw(st.sampled_from(["relevance", "spread", "spread", "novelty", "portion", "average"])):
         case "relevance":
-            metric = draw(st.sampled_from(["ndcg", "hit", "recall", "precision", "mrr", "lcs"]))
-            return Relevance(NOWHERE, metric)
+            return Relevance(NOWHERE, draw(st.sampled_from(["ndcg", "hit", "recall", "precision", "mrr", "lcs"])))
         case "spread":
-            measure = draw(st.sampled_from(["distance", "distinct", "entropy", "calibration"]))
-            return Spread(NOWHERE, measure, column, missing)
+            name: Literal["distance", "distinct", "entropy", "calibration"]
+            name = draw(st.sampled_from(["distance", "distinct", "entropy", "calibration"]))
+            return Spread(NOWHERE, name, column, missing)
         case "novelty":
             return Novelty(NOWHERE, item("popularity"))
         case "portion":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import pickle
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from recpolicy.dataset import Slates
+from recpolicy.dataset import Dataset, Slates
 from recpolicy.policy import (
     Arithmetic,
     Average,
@@ -23,6 +25,7 @@ from recpolicy.policy import (
     Per,
     Relevance,
     Reward,
+    Rule,
     Spread,
     Weight,
     Where,
@@ -42,9 +45,12 @@ FILMS = items(
 )
 
 
-def marginals(rule, *slate: int, history=(), future=(), data=FILMS):
+def marginals(
+    rule: Rule, *slate: int, history: Sequence[int] = (), future: Sequence[int] = (), data: Dataset = FILMS
+) -> list[float]:
     found = compiled(data, len(slate), rule).marginals(rows(history=history, future=future), slates(slate))
-    return found["rule"][0].tolist()
+    values: list[float] = found["rule"][0].tolist()
+    return values
 
 
 def test_intra_list_distance() -> None:
@@ -143,7 +149,7 @@ def test_a_percentage_of_the_places_is_not_rounded_away() -> None:
 
 
 def test_what_has_no_value_is_missing() -> None:
-    def divided(op: str, limit: float) -> Compare:
+    def divided(op: Literal["<", ">"], limit: float) -> Compare:
         ratio = Arithmetic(NOWHERE, "/", number(1.0), item("price"), Type.FLOAT)
         return Compare(NOWHERE, op, ratio, number(limit))
 

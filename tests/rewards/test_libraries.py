@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from scipy.spatial.distance import jensenshannon, pdist
 from scipy.stats import entropy
 
 from recpolicy.dataset import Rows, Slates
-from recpolicy.metrics import accuracy, measures
+from recpolicy.metrics import Accuracy, accuracy, measures
 from recpolicy.policy import Spread
 from recpolicy.span import NOWHERE
-from recpolicy.table import Ragged
+from recpolicy.table import Codes, Floats, Ragged
 from tests.rewards.make import compiled, items, reward
 from tests.rewards.strategies import item
 from tests.rewards.world import GENRES
@@ -29,13 +30,14 @@ ROWS = Rows(np.zeros(30, np.int64), np.zeros(30), Ragged.of(HISTORY), Ragged.of(
 HOT = np.array([[g in genres for g in GENRES] for genres in LISTS])  # [items, genres]
 
 
-def spread(measure: str, column: str) -> np.ndarray:
+def spread(measure: Literal["distance", "distinct", "entropy", "calibration"], column: str) -> Floats:
     rule = reward(Spread(NOWHERE, measure, item(column)))
     return compiled(CATALOG, K, rule).values(ROWS, SLATES)["rule"]
 
 
-def mass(rows: list[int] | np.ndarray) -> np.ndarray:
-    return (HOT[rows] / HOT[rows].sum(1, keepdims=True)).mean(0)
+def mass(rows: list[int] | Codes) -> Floats:
+    found: Floats = (HOT[rows] / HOT[rows].sum(1, keepdims=True)).mean(0)
+    return found
 
 
 def test_accuracy_is_that_of_ranx(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +49,7 @@ def test_accuracy_is_that_of_ranx(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = Run(
         {f"u{u:02}": {f"i{i}": float(K - r) for r, i in enumerate(slate)} for u, slate in enumerate(SLATES.items)}
     )
-    names = {
+    names: dict[Accuracy, str] = {
         "ndcg": "ndcg@10",
         "hit": "hit_rate@10",
         "recall": "recall@10",

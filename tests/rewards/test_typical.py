@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ CATALOG = items(*RECORDS, *({} for _ in range(5)))
 
 
 @pytest.mark.parametrize("measure", ["distance", "distinct", "entropy"])
-def test_a_slate_of_unknown_items_is_worth_a_random_slate(measure: str) -> None:
+def test_a_slate_of_unknown_items_is_worth_a_random_slate(measure: Literal["distance", "distinct", "entropy"]) -> None:
     policy = compiled(CATALOG, 5, reward(Spread(NOWHERE, measure, item("genres"))))
     known = Slates(np.array([RNG.permutation(60)[:5] for _ in range(4000)], np.int32))
     unknown = Slates(np.arange(60, 65, dtype=np.int32)[None])

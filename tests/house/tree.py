@@ -1,0 +1,74 @@
+"""The repository in, its files, its packages and what the README says of them out."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@cache
+def files() -> tuple[str, ...]:
+    """Every file that git tracks or would track, as paths from the root with `/`."""
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"not a git checkout: {done.stderr.strip()}", allow_module_level=True)
+    return tuple(sorted({path for path in done.stdout.split("\0") if path and (ROOT / path).is_file()}))
+
+
+@cache
+def project() -> dict[str, Any]:
+    """pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+@cache
+def packages() -> dict[str, str]:
+    """Folder of each package by the name it is imported under, as pyproject.toml declares them."""
+    settings = project()["tool"]["setuptools"]
+    mapped: dict[str, str] = settings["package-dir"]
+    return {name: mapped.get(name, name.replace(".", "/")) for name in settings["packages"]}
+
+
+def modules() -> dict[str, str]:
+    """File of each module by its full name."""
+    found = {}
+    for package, folder in packages().items():
+        for path in files():
+            if path.endswith(".py") and path.rpartition("/")[0] == folder:
+                stem = path.rpartition("/")[2].removesuffix(".py")
+                found[package if stem == "__init__" else f"{package}.{stem}"] = path
+    return found
+
+
+def blocks(kind: str) -> list[tuple[str, str]]:
+    """What stands behind the language, and the text, of every fenced block of that language."""
+    return re.findall(rf"^```{kind}\b *(.*)\n((?:.*\n)*?)```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+
+
+def listed() -> dict[str, bool]:
+    """Paths of the README's tree; True where a folder stands for all that is in it."""
+    [tree] = [text for _, text in blocks("text") if text.startswith("README.md ")]
+    found: dict[str, bool] = {}
+    above: list[str] = []
+    for line in tree.splitlines():
+        entry = re.fullmatch(r"((?:  )*)(\S+)(?: {2,}(\S.*))?", line)
+        assert entry, line
+        indent, name, comment = entry.groups()
+        del above[len(indent) // 2 :]
+        path = "".join(above) + name
+        assert path not in found and (comment or name.endswith("/")), line
+        if "".join(above) in found:
+            found["".join(above)] = False
+        found[path] = name.endswith("/")
+        if name.endswith("/"):
+            above.append(name)
+    return found
