@@ -10,7 +10,7 @@ import numpy as np
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Rows
 from recpolicy.slate import parse, without_seen
-from recpolicy.table import Floats, Ints
+from recpolicy.table import Codes, Floats, Ints
 
 Completion: TypeAlias = str | Sequence[dict[str, str]]
 """Text, or a conversation whose last message is the model's."""
@@ -29,6 +29,11 @@ class Judge:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_last": None}
+
+    def ledger(self, slates: Codes, row: Sequence[int]) -> Floats:
+        """What each place adds to the whole reward of its slate; `slates` item rows as they were read; both [B, K]."""
+        rows = self.rows.take(np.asarray(row, np.int64))
+        return self.compiled.total_marginals(rows, without_seen(slates, rows, self.items))
 
     def judge(self, completions: Sequence[Completion], row: Sequence[int]) -> tuple[Floats, Floats]:
         """Raw rule values in [0, 1] and their parts of the whole reward, both [B, rules]; NaN: not applicable.
@@ -75,7 +80,6 @@ class RuleReward:
         return [None if np.isnan(v) else float(v) for v in parts[:, self.index]]
 
 
-def rewards(compiled: CompiledPolicy, rows: Rows, items: int) -> list[RuleReward]:
-    """One reward function per rule of the policy, in its order, for completions about `rows`."""
-    judge = Judge(compiled, rows, items)
-    return [RuleReward(judge, i) for i in range(len(compiled.rules))]
+def rewards(judge: Judge) -> list[RuleReward]:
+    """One reward function per rule of the policy, in its order."""
+    return [RuleReward(judge, i) for i in range(len(judge.compiled.rules))]

@@ -33,6 +33,8 @@ class Prompt(_Settings):
     template: str = TEMPLATE
     history: Count = 100
     """Most recent items shown."""
+    kept: Share = 0.3
+    """Least share of a history that a training prompt shows; which part is drawn at random."""
     think: Annotated[int, Field(ge=0)] = 12
     """Longest reasoning in tokens; 0 leaves `<think>` out."""
 

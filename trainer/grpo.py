@@ -1,7 +1,8 @@
 """A fine-tuned recommender and a compiled policy in, the recommender moved by the policy's rewards out.
 
-TRL's GRPOTrainer with three methods overridden: completions are sampled under the mask of legal items, and scored
-under the same mask and temperature, each prompt run once for all its completions.
+TRL's GRPOTrainer with three methods overridden: completions are sampled under the mask of legal items and scored
+under the same mask and temperature, each prompt run once for all its completions; and every item is credited with
+what it and the places after it added to the reward.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from recpolicy.rewards import RuleReward
+from recpolicy.rewards import Judge, rewards
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.rollout import decode, positions, run_prompts
@@ -24,20 +25,23 @@ from recpolicy.trainer.sft import BestOnValidation
 
 
 class PolicyGRPOTrainer(GRPOTrainer):
-    """GRPO over slates. The training data has the columns `prompt` and `row`.
+    """GRPO over slates. The training data has the columns `prompt` and `row`; rewards are those of `judge`.
 
     `legal` maps training-row numbers [B] to the items each may be shown, [B, items] bool.
     """
 
     def __init__(
-        self, recommender: Recommender, legal: Callable[[Tensor], Tensor], *, seed: int, **settings: Any
+        self, recommender: Recommender, judge: Judge, legal: Callable[[Tensor], Tensor], *, seed: int, **settings: Any
     ) -> None:
         self._recommender = recommender
+        self._judge = judge
         self._legal = legal
+        self._copies: int = settings["args"].num_generations
         self._rows = torch.zeros(0, dtype=torch.long)  # [B] rows of the batch in hand
         super().__init__(
             model=recommender.model,
             processing_class=recommender.tokenizer,
+            reward_funcs=rewards(judge),
             rollout_func=self._sample,
             **settings,
         )
@@ -45,13 +49,12 @@ class PolicyGRPOTrainer(GRPOTrainer):
 
     def _sample(self, prompts: list[str], _: GRPOTrainer) -> dict[str, Any]:
         """Completions for prompts that stand G times in a row each."""
-        copies = self.num_generations if self.model.training else self.num_generations_eval
+        copies = self._copies
         rows = self._rows.view(-1, copies)
         if not bool((rows == rows[:, :1]).all()):
             raise RuntimeError("the completions of one prompt are expected next to each other")
         model = self.accelerator.unwrap_model(self.model)
         ids = self._recommender.encode(prompts[::copies])
-        training = model.training
         model.eval()
         completion = decode(
             model,
@@ -62,7 +65,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
             temperature=self.temperature,
             generator=self._sampler,
         )
-        model.train(training)
+        model.train()
         pad = self._recommender.form.pad
         return {
             "prompt_ids": [row for row in ids for _ in range(copies)],
@@ -73,11 +76,18 @@ class PolicyGRPOTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._rows = torch.tensor([example["row"] for example in inputs])
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        return output | {"row": self._rows.to(self.accelerator.device)}
+        completion = output["completion_ids"]
+        slates = self._recommender.form.slates(completion)
+        ledger = self._judge.ledger(slates.cpu().numpy(), self._rows.tolist())
+        credit = rank_advantages(torch.from_numpy(ledger).float().to(completion.device), self._copies)
+        return output | {
+            "advantages": self._recommender.form.spread(credit, completion),
+            "row": self._rows.to(completion.device),
+        }
 
     def _compute_loss(self, model: PreTrainedModel, inputs: dict[str, Any]) -> Tensor:
         self._rows = inputs["row"].cpu()  # TRL has permuted the rows since they were sampled
-        loss: Tensor = super()._compute_loss(model, inputs)
+        loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
         return loss
 
     def _get_per_token_logps_and_entropies(
@@ -108,6 +118,18 @@ class PolicyGRPOTrainer(GRPOTrainer):
         return chosen, entropy, None
 
 
+def rank_advantages(ledger: Tensor, copies: int) -> Tensor:
+    """What the choice at each place was worth beside the other completions of its prompt, [B, K].
+
+    `ledger` [B, K]: what each place added to the whole reward; `copies` completions of a prompt are adjacent. A place
+    is credited with itself and all that followed, less the group's mean of the same, over the group's deviation of the
+    whole reward, to which 1e-4 is added as in TRL. The first place thus has GRPO's usual advantage (Shao et al. 2024).
+    """
+    to_go = ledger.flip(1).cumsum(1).flip(1).view(-1, copies, ledger.shape[1])  # [prompts, G, K]
+    deviation = to_go[:, :, :1].std(1, keepdim=True)
+    return ((to_go - to_go.mean(1, keepdim=True)) / (deviation + 1e-4)).view(ledger.shape)
+
+
 def completion_logits(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, keep: int) -> Tensor:
     """Logits of the last `keep` tokens of each row, [B, keep, V], every different prompt run only once.
 
@@ -135,8 +157,9 @@ class Metrics(TrainerCallback):
     def __init__(self, report: Callable[[int, Mapping[str, float]], None]) -> None:
         self.report = report
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """TRL's log of one step, or its summary at the end, which is left out."""
+        logs = kwargs["logs"]
         if "reward" in logs:
             self.report(state.global_step, {k: float(v) for k, v in logs.items()})
 
@@ -144,7 +167,7 @@ class Metrics(TrainerCallback):
 def train(
     recommender: Recommender,
     prompts: Sequence[str],
-    rewards: Sequence[RuleReward],
+    judge: Judge,
     legal: Callable[[Tensor], Tensor],
     config: Config,
     folder: Path,
@@ -152,7 +175,7 @@ def train(
     validated: Callable[[int, float], None],
     stepped: Callable[[int, Mapping[str, float]], None],
 ) -> float:
-    """Move the recommender in place by the rewards, ending with the weights that scored best on validation.
+    """Move the recommender in place by the rewards of `judge`, ending with the weights that scored best on validation.
 
     `prompts` are those of the training rows, `legal` as in PolicyGRPOTrainer. `score` measures the model as it stands;
     `validated` is told each measurement, `stepped` TRL's log of each step. Returns the best score. The model it starts
@@ -163,9 +186,9 @@ def train(
     best.measure(recommender.model, 0)
     trainer = PolicyGRPOTrainer(
         recommender,
+        judge,
         legal,
         seed=config.seed,
-        reward_funcs=list(rewards),
         args=GRPOConfig(
             output_dir=str(folder),
             max_steps=settings.steps,

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch.nn.functional import dropout
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.models.llama.modeling_llama import LlamaAttention, LlamaMLP
 
 from recpolicy.dataset import Dataset, Split
 from recpolicy.slate import item_token
@@ -60,12 +61,16 @@ def word_tokenizer(texts: Iterable[str], items: int) -> PreTrainedTokenizerFast:
 def answer_format(tokenizer: PreTrainedTokenizerFast, items: int, slate: int, max_think: int) -> AnswerFormat:
     """The form of completions in the tokens of `tokenizer`, whose last `items` tokens are the items."""
     base = len(tokenizer) - items
-    form = tokenizer.convert_tokens_to_ids(list(FORM))
-    others = {tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id, *form}
+    think_open, think_close, answer_open, answer_close = form = [tokenizer.vocab[tag] for tag in FORM]
+    pad, end, unknown = (tokenizer.vocab[token] for token in (PAD, END, UNKNOWN))
+    others = {pad, end, unknown, *form}
     return AnswerFormat(
-        *form,
-        end=tokenizer.eos_token_id,
-        pad=tokenizer.pad_token_id,
+        think_open=think_open,
+        think_close=think_close,
+        answer_open=answer_open,
+        answer_close=answer_close,
+        end=end,
+        pad=pad,
         word_ids=tuple(i for i in range(base) if i not in others),
         item_base=base,
         items=items,
@@ -96,13 +101,13 @@ def tiny(settings: Tiny, tokenizer: PreTrainedTokenizerFast, longest: int, seed:
     )
     model = LlamaForCausalLM(config)
     if settings.dropout:
-        body = model.model
-        for module in (body.embed_tokens, *(layer.mlp for layer in body.layers)):
-            module.register_forward_hook(lambda m, _, out: dropout(out, settings.dropout, m.training))
-        for layer in body.layers:  # attention returns its output and its weights
-            layer.self_attn.register_forward_hook(
-                lambda m, _, out: (dropout(out[0], settings.dropout, m.training), *out[1:])
-            )
+        for module in model.modules():
+            if isinstance(module, torch.nn.Embedding | LlamaMLP):
+                module.register_forward_hook(lambda m, _, out: dropout(out, settings.dropout, m.training))
+            elif isinstance(module, LlamaAttention):  # returns its output and its weights
+                module.register_forward_hook(
+                    lambda m, _, out: (dropout(out[0], settings.dropout, m.training), *out[1:])
+                )
     return model
 
 
@@ -112,8 +117,9 @@ def start_from_tastes(model: PreTrainedModel, form: AnswerFormat, dataset: Datas
     These are the item factors of PureSVD (Cremonesi et al., RecSys 2010) with users scaled to unit length, turned by a
     random rotation and scaled like the other embeddings. Training goes on from there instead of from noise.
     """
-    weight = model.get_input_embeddings().weight
-    width = weight.shape[1]
+    embeddings = model.get_input_embeddings()
+    assert isinstance(embeddings, torch.nn.Embedding)
+    width = embeddings.embedding_dim
     user = np.repeat(np.arange(len(dataset.user_ids)), np.diff(dataset.start))
     training = np.arange(len(dataset.item)) < split.train_end[user]
     taken = np.zeros((len(dataset.user_ids), form.items), np.float32)
@@ -126,13 +132,11 @@ def start_from_tastes(model: PreTrainedModel, form: AnswerFormat, dataset: Datas
     scale = model.config.initializer_range
     with torch.no_grad():
         rest = torch.randn_like(factors) * scale / 10  # items nobody took are not all alike
-        weight[form.item_base : form.item_base + form.items] = factors / factors.std() * scale + rest
+        embeddings.weight[form.item_base : form.item_base + form.items] = factors / factors.std() * scale + rest
 
 
 def load(folder: Path, slate: int, max_think: int, items: int) -> Recommender:
     """A recommender that was saved by `Recommender.save`."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
     return Recommender(model, tokenizer, answer_format(tokenizer, items, slate, max_think))

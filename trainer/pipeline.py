@@ -21,7 +21,7 @@ from recpolicy.checker import Loaded
 from recpolicy.compiler import CompiledPolicy, compile
 from recpolicy.dataset import Dataset, Rows, Split
 from recpolicy.errors import UsageError
-from recpolicy.rewards import rewards
+from recpolicy.rewards import Judge
 from recpolicy.runs import Run, fingerprint, finished, write_json
 from recpolicy.schema import ColumnSpec, Schema
 from recpolicy.slate import unseen
@@ -147,7 +147,7 @@ def _sft(material: Material, run: Run, progress: Progress) -> Path:
     else:
         progress.stage("sft", f"{config.sft.steps:,} steps at most")
         rows = sft.training_rows(view, material.split, k, config.sft.steps * config.sft.batch, config.seed)
-        rows = sft.shuffled(rows, config.seed)
+        rows = sft.shuffled(sft.thinned(rows, config.prompt.kept, config.seed), config.seed)
         texts = material.prompter.prompts(rows) + material.prompter.completions(rows)
         tokenizer = models.word_tokenizer(texts, view.items.rows)
         form = models.answer_format(tokenizer, view.items.rows, k, config.prompt.think)
@@ -201,8 +201,8 @@ def _grpo(
 
     grpo.train(
         recommender,
-        material.prompter.prompts(rows),
-        rewards(compiled, rows, view.items.rows),
+        material.prompter.prompts(sft.thinned(rows, config.prompt.kept, config.seed)),
+        Judge(compiled, rows, view.items.rows),
         legal,
         config,
         run.folder / "model",
@@ -222,10 +222,10 @@ def _sample(rows: Rows, config: Config) -> Rows:
 def _samples(test: Examiner, before: models.Recommender, after: models.Recommender) -> list[dict[str, str]]:
     """What both models say to the first test users, in full."""
     few = Examiner(test.rows.take(np.arange(min(5, len(test.rows)))), test.prompts[:5], test.legal[:5])
-    spoken = [[r.tokenizer.decode(row) for c in few.completions(r) for row in c] for r in (before, after)]
+    spoken = [[t for c in few.completions(r) for t in r.tokenizer.batch_decode(c)] for r in (before, after)]
     return [
-        {"prompt": before.tokenizer.decode(prompt), "sft": a, "grpo": b}
-        for prompt, a, b in zip(few.prompts, *spoken, strict=True)
+        {"prompt": prompt, "sft": a, "grpo": b}
+        for prompt, a, b in zip(before.tokenizer.batch_decode(few.prompts), *spoken, strict=True)
     ]
 
 

@@ -76,7 +76,7 @@ class Prompter:
             for name, c in columns.items()
             if isinstance(c, WordColumn) and c.type is Type.CATEGORY and name not in roles
         ]
-        return next(iter(lists + words), None)
+        return lists[0] if lists else words[0] if words else None
 
     def _topics_of(self, rows: list[Codes]) -> Ints:
         offsets = np.zeros(len(rows) + 1, np.int64)

@@ -37,6 +37,20 @@ def training_rows(dataset: Dataset, split: Split, horizon: int, count: int, seed
     return rows_at(dataset, user, cut, horizon, end[user])
 
 
+def thinned(rows: Rows, least: float, seed: int) -> Rows:
+    """The rows with a random part of each history left out; a share between `least` and 1 stays, the last item always.
+
+    Users come back many times with almost the same history: without this the model learns the users by heart.
+    """
+    rng = np.random.default_rng(seed)
+    history = rows.history
+    row = np.repeat(np.arange(len(rows)), history.lengths)
+    kept = rng.random(len(row)) < rng.uniform(least, 1.0, len(rows))[row]
+    kept[history.offsets[1:][history.lengths > 0] - 1] = True
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(row[kept], minlength=len(rows)))])
+    return replace(rows, history=Ragged(offsets, history.values[kept]))
+
+
 def shuffled(rows: Rows, seed: int) -> Rows:
     """The rows with their next items in random order.
 

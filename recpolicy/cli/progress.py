@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -37,7 +38,7 @@ TITLES = {
     "popularity": "popularity",
     "itemknn": "ItemKNN",
     "ease": "EASE",
-    "ease_recency": "EASE, recency-weighted",
+    "ease_recency": "EASE (recency)",
 }
 
 
@@ -138,19 +139,19 @@ def show(found: Mapping[str, Any], policy: Policy, out: Path, console: Console |
     """Print `eval.json` as tables: metrics of every system, rules of every system, and GRPO's paired differences."""
     console = console or Console()
     k, systems = found["k"], found["systems"]
-    table = Table(
-        title=f"{found['users']:,} users, held-out events, whole catalog ranked, K = {k}", title_justify="left"
-    )
-    table.add_column("")
+    console.print(f"\n{found['users']:,} users, held-out events, the whole catalog ranked, {k} places", highlight=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", no_wrap=True)
     shown = [(key, title) for key, title in METRICS if key in systems["sft"]["metrics"]]
-    for _, title in (*shown, ("reward", "whole reward")):
+    for _, title in (*shown, ("reward", "reward")):
         table.add_column(title, justify="right")
     for name, title in TITLES.items():
         cells = [f"{systems[name]['metrics'][key]['mean']:.3f}" for key, _ in (*shown, ("reward", ""))]
         table.add_row(title, *cells, style="bold" if name == "grpo" else "")
     console.print(table)
-    rules = Table(title="rules: value, and for quotas the share of slates that satisfy them", title_justify="left")
-    rules.add_column("")
+    console.print("rules: value, and for quotas the share of slates that satisfy them")
+    rules = Table(box=SIMPLE_HEAD, pad_edge=False)
+    rules.add_column("", no_wrap=True)
     compared = ("sft", "grpo", "rerank")
     for name in compared:
         rules.add_column(TITLES[name], justify="right")
@@ -162,11 +163,11 @@ def show(found: Mapping[str, Any], policy: Policy, out: Path, console: Console |
             cells.append(("-" if value is None else f"{value:.3f}") + (f"  {met['mean']:.0%}" if met else ""))
         rules.add_row(rule.name, *cells)
     console.print(rules)
-    console.print("GRPO less ..., paired over users, 95 % bootstrap intervals:")
+    console.print("GRPO less the system named, paired over users, with 95 % bootstrap intervals")
     for other, by_metric in found["grpo_minus"].items():
         cells = [
             f"{title} {d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]"
-            for title, d in (("NDCG", by_metric["ndcg"]), ("whole reward", by_metric["reward"]))
+            for title, d in (("NDCG", by_metric["ndcg"]), ("reward", by_metric["reward"]))
         ]
-        console.print(f"  {TITLES[other]:<22}  {'   '.join(cells)}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  {TITLES[other]:<15}  {'   '.join(cells)}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"\nEverything of this run: {out}/", highlight=False)

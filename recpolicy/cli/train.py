@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from recpolicy.errors import UsageError
@@ -31,6 +32,8 @@ def _train(args: argparse.Namespace) -> int:
         raise UsageError("which data?", where=args.policy, help='write --data SOURCE, or data = "..." in the policy')
     if not args.data and (loaded.folder / source).is_dir():
         source = str(loaded.folder / source)
+    # threads that wait must not spin: beside any other busy process that makes a step several times slower
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         from recpolicy.trainer import config, pipeline
     except ModuleNotFoundError as error:

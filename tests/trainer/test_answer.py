@@ -36,14 +36,10 @@ def _next(form: AnswerFormat, said: list[int], legal: list[int]) -> set[int]:
     return {form.think_close} if words >= form.max_think else {form.think_close, *form.word_ids}
 
 
-def test_every_sampled_completion_is_well_formed_and_legal(
-    recommender: Recommender, prompts: list[list[int]]
-) -> None:
+def test_every_sampled_completion_is_well_formed_and_legal(recommender: Recommender, prompts: list[list[int]]) -> None:
     form, legal = recommender.form, _legal(len(prompts), recommender.form)
     generator = torch.Generator().manual_seed(1)
-    told = decode(
-        recommender.model, form, prompts, legal, copies=8, temperature=2.0, generator=generator
-    )
+    told = decode(recommender.model, form, prompts, legal, copies=8, temperature=2.0, generator=generator)
     assert len(told) == 8 * len(prompts)
     for row, completion in enumerate(told.tolist()):
         allowed = legal[row // 8].nonzero()[:, 0].tolist()
@@ -94,9 +90,7 @@ def test_without_reasoning_the_answer_comes_first(recommender: Recommender, prom
     assert not torch.isin(told, torch.tensor([form.think_open, form.think_close])).any()
 
 
-def test_the_first_place_is_a_distribution_over_legal_items(
-    recommender: Recommender, prompts: list[list[int]]
-) -> None:
+def test_the_first_place_is_a_distribution_over_legal_items(recommender: Recommender, prompts: list[list[int]]) -> None:
     form = recommender.form
     legal = torch.ones(len(prompts), form.items, dtype=torch.bool)
     legal[:, 3] = False

@@ -1,4 +1,4 @@
-"""The scoring inside GRPO: each prompt once, same mathematics; the mask of sampling; TRL's methods as they were read."""
+"""The scoring inside GRPO: each prompt once, same mathematics; and TRL's methods as they were read."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 from trl import GRPOTrainer
 
-from recpolicy.trainer.grpo import PolicyGRPOTrainer, completion_logits
+from recpolicy.trainer.grpo import PolicyGRPOTrainer, completion_logits, rank_advantages
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.rollout import left_pad, positions
 
 
 def _whole(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, keep: int) -> torch.Tensor:
-    logits = model(input_ids=ids, attention_mask=mask, position_ids=positions(mask)).logits
+    logits: torch.Tensor = model(input_ids=ids, attention_mask=mask, position_ids=positions(mask)).logits
     return logits[:, -keep - 1 : -1]
 
 
@@ -67,3 +67,21 @@ def test_the_overridden_methods_of_trl_are_as_they_were_read() -> None:
     source = inspect.getsource(GRPOTrainer._generate_and_score_completions)
     assert "self._calculate_rewards(inputs, prompts, completions, completion_ids_list)" in source
     assert "advantages.dim() == 1" in inspect.getsource(GRPOTrainer._compute_loss)
+
+
+def test_an_item_is_credited_with_what_it_and_later_places_added() -> None:
+    ledger = torch.tensor([[0.5, 0.0, 0.1], [0.1, 0.2, 0.1], [0.0, 0.0, 0.0], [0.3, 0.3, 0.3]])
+    found = rank_advantages(ledger, 2)
+    whole = ledger.sum(1)
+    deviation = torch.stack([whole[:2].std(), whole[2:].std()]).repeat_interleave(2)[:, None] + 1e-4
+    to_go = torch.tensor([[0.6, 0.1, 0.1], [0.4, 0.3, 0.1], [0.0, 0.0, 0.0], [0.9, 0.6, 0.3]])
+    means = torch.tensor([[0.5, 0.2, 0.1], [0.45, 0.3, 0.15]]).repeat_interleave(2, 0)
+    assert torch.allclose(found, (to_go - means) / deviation)
+
+
+def test_credit_lies_on_items_and_on_the_reasoning_before_them(recommender: Recommender) -> None:
+    form = recommender.form
+    word, items = form.word_ids[0], [form.item_base + i for i in range(3)]
+    completion = [form.think_open, word, form.think_close, form.answer_open, *items, form.answer_close, form.end]
+    found = form.spread(torch.tensor([[0.4, 0.3, 0.2, 0.1]]), torch.tensor([completion]))
+    assert torch.allclose(found, torch.tensor([[0.4, 0.4, 0.4, 0.4, 0.4, 0.3, 0.2, 0.0, 0.0]]))

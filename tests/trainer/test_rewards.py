@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from recpolicy import checker, compiler, data
 from recpolicy.dataset import Dataset, Rows
-from recpolicy.rewards import RuleReward, rewards
+from recpolicy.rewards import Judge, RuleReward, rewards
 from recpolicy.slate import item_token, parse
+from recpolicy.table import Floats
 
 POLICY = """
 policy "all kinds" { language = 1  data = "simulator"  slate = 5 }
@@ -34,16 +35,17 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Rows, l
     split = data.split(dataset, holdout=5)
     view = data.training_view(dataset, split)
     compiled = compiler.compile(checker.load(str(path)), view)
-    return dataset, split.test, rewards(compiled, split.test, dataset.items.rows)
+    return dataset, split.test, rewards(Judge(compiled, split.test, dataset.items.rows))
 
 
 def _say(items: list[int], think: str = "") -> str:
     return f"<think> {think} </think> <answer> {' '.join(map(item_token, items))} </answer>"
 
 
-def _total(functions: list[RuleReward], completions: list[str], row: list[int]) -> np.ndarray:
+def _total(functions: list[RuleReward], completions: list[str], row: list[int]) -> Floats:
     parts = [function(completions=completions, row=row) for function in functions]
-    return np.array([[0.0 if v is None else v for v in part] for part in parts]).sum(0)
+    total: Floats = np.nansum(np.array(parts, np.float64), 0)
+    return total
 
 
 def _fresh(rows: Rows, row: int, items: int) -> list[int]:
@@ -52,16 +54,16 @@ def _fresh(rows: Rows, row: int, items: int) -> list[int]:
 
 @given(st.lists(st.one_of(st.text(max_size=40), st.just("<answer>"), st.just("<item_3>")), max_size=8).map(" ".join))
 @settings(max_examples=100, deadline=None)
-def test_any_text_is_scored_between_zero_and_one(
-    platform: tuple[Dataset, Rows, list[RuleReward]], text: str
-) -> None:
+def test_any_text_is_scored_between_zero_and_one(platform: tuple[Dataset, Rows, list[RuleReward]], text: str) -> None:
     _, _, functions = platform
     for function in functions:
         (value,) = function(completions=[text], row=[0])
         assert value is not None and 0.0 <= value <= 1.0
 
 
-@pytest.mark.parametrize("text", ["", "sorry", "<answer>", "<answer></answer>", "<item_1> <item_2>", "</answer><answer>"])
+@pytest.mark.parametrize(
+    "text", ["", "sorry", "<answer>", "<answer></answer>", "<item_1> <item_2>", "</answer><answer>"]
+)
 def test_a_completion_without_an_answer_is_worth_nothing(
     platform: tuple[Dataset, Rows, list[RuleReward]], text: str
 ) -> None:

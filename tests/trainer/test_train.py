@@ -1,0 +1,152 @@
+"""`recpolicy train` as its user meets it: the run folder, the cache of stages, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+SETTINGS = """
+holdout = 3
+validation_users = 40
+[prompt]
+history = 20
+think = 8
+[tiny]
+width = 16
+layers = 1
+[sft]
+steps = 4
+batch = 8
+evaluate_every = 2
+[grpo]
+steps = 2
+prompts = 2
+generations = 4
+evaluate_every = 1
+"""
+
+SECOND = """
+policy "second" { language = 1  data = "simulator"  slate = 10 }
+reward relevance weight 0.6 = ndcg(next_items)
+reward variety   weight 0.4 = distance(item.genres)
+quota  ads       weight 0.2 = at most 2 where item.is_ad
+block  reported = item.report_rate > 20%
+"""
+
+
+def _train(policy: str, out: Path, home: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    settings = home / "settings.toml"
+    settings.write_text(SETTINGS)
+    command = [sys.executable, "-m", "recpolicy", "train", policy, "--data", "simulator", "--out", str(out)]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "RECPOLICY_CACHE": str(home / "cache"), "COLUMNS": "100"}
+    return subprocess.run(
+        [*command, "--config", str(settings), *more], env=environment, capture_output=True, text=True, cwd=home
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    first = _train("relevance", home / "first", home)
+    assert first.returncode == 0, first.stderr
+    (home / "first.txt").write_text(first.stdout)
+    (home / "second.policy").write_text(SECOND)
+    second = _train("second.policy", home / "second", home)
+    assert second.returncode == 0, second.stderr
+    (home / "second.txt").write_text(second.stdout)
+    return home
+
+
+@pytest.mark.slow
+def test_a_run_folder_holds_what_the_run_was_and_what_came_of_it(home: Path) -> None:
+    run = home / "second"
+    assert (run / "policy.policy").read_text() == SECOND
+    about = json.loads((run / "run.json").read_text())
+    assert about["identity"]["config"]["sft"]["steps"] == 4
+    assert set(about["versions"]) >= {"python", "torch", "trl", "recpolicy"}
+    assert json.loads((run / "schema.json").read_text())["item"]["genres"]["type"] == "list of category"
+    for model in ("sft", "model"):
+        assert (run / model / "model.safetensors").is_file()
+    samples = json.loads((run / "samples.json").read_text())
+    assert "<answer>" in samples[0]["grpo"] and "<think>" in samples[0]["grpo"]
+
+
+@pytest.mark.slow
+def test_the_metrics_have_every_rule_at_every_step(home: Path) -> None:
+    lines = [json.loads(line) for line in (home / "second" / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "reward" in line]
+    assert [line["step"] for line in steps] == [1, 2]
+    for line in steps:
+        for rule in ("relevance", "variety", "ads"):
+            assert 0.0 <= line[f"rules/{rule}"] <= 1.0
+        parts = sum(line[f"rewards/{rule}/mean"] for rule in ("relevance", "variety", "ads"))
+        assert line["reward"] == pytest.approx(parts, abs=1e-5)
+    assert [line["step"] for line in lines if "validation_reward" in line] == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_the_evaluation_has_every_system_with_intervals(home: Path) -> None:
+    found = json.loads((home / "second" / "eval.json").read_text())
+    assert found["schema_version"] == 1 and found["k"] == 10
+    assert set(found["systems"]) == {"sft", "grpo", "rerank", "popularity", "itemknn", "ease", "ease_recency"}
+    for system in found["systems"].values():
+        ndcg = system["metrics"]["ndcg"]
+        assert 0.0 <= ndcg["low"] <= ndcg["mean"] <= ndcg["high"] <= 1.0
+        assert set(system["rules"]) == {"relevance", "variety", "ads"}
+    for system in ("sft", "grpo"):
+        assert found["systems"][system]["metrics"]["holes"]["mean"] == 0.0
+    assert found["grpo_minus"]["sft"]["ndcg"].keys() == {"mean", "low", "high"}
+
+
+@pytest.mark.slow
+def test_a_second_policy_takes_the_fine_tuned_model_from_the_cache(home: Path) -> None:
+    assert "step" in (home / "first.txt").read_text().split("grpo")[0]
+    second = (home / "second.txt").read_text()
+    assert "taken from the cache" in second
+    weights = [(home / run / "sft" / "model.safetensors").read_bytes() for run in ("first", "second")]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_shown_again_and_another_one_is_refused(home: Path) -> None:
+    again = _train("relevance", home / "first", home)
+    assert again.returncode == 0 and "nothing to do" in again.stdout and "EASE" in again.stdout
+    other = _train("second.policy", home / "first", home)
+    assert other.returncode == 2
+    assert "another policy" in other.stderr and "--out" in other.stderr
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_model(home: Path) -> None:
+    again = _train("second.policy", home / "third", home)
+    assert again.returncode == 0, again.stderr
+    for file in ("model/model.safetensors", "eval.json"):
+        assert (home / "third" / file).read_bytes() == (home / "second" / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "seen"),
+    [("[grpo]\nstepz = 3\n", "grpo.stepz"), ("[grpo]\ngenerations = 1\n", "grpo.generations"), ("a = \n", "not TOML")],
+)
+def test_wrong_settings_name_the_key(tmp_path: Path, settings: str, seen: str) -> None:
+    from recpolicy.errors import UsageError
+    from recpolicy.trainer import config
+
+    path = tmp_path / "settings.toml"
+    path.write_text(settings)
+    with pytest.raises(UsageError) as error:
+        config.load(path)
+    assert seen in error.value.message and error.value.where == str(path)
+
+
+def test_the_page_on_training_lists_every_setting_with_its_default() -> None:
+    from recpolicy.trainer.config import Config
+
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    listed = tomllib.loads(page.split("```toml\n")[1].split("```")[0])
+    assert listed == Config().model_dump()
