@@ -33,7 +33,7 @@ class Prompt(_Settings):
     template: str = TEMPLATE
     history: Count = 100
     """Most recent items shown."""
-    kept: Share = 0.3
+    kept: Share = 0.5
     """Least share of a history that a training prompt shows; which part is drawn at random."""
     think: Annotated[int, Field(ge=0)] = 12
     """Longest reasoning in tokens; 0 leaves `<think>` out."""
@@ -51,12 +51,14 @@ class Tiny(_Settings):
 class Sft(_Settings):
     """Supervised training on what users really took."""
 
-    steps: Count = 1200
+    steps: Count = 500
     """At most; validation stops it earlier."""
     batch: Count = 32
-    learning_rate: Rate = 3e-3
+    learning_rate: Rate = 2e-3
     warmup: Annotated[int, Field(ge=0)] = 50
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    averaging: Share = 0.99
+    """Decay of the running average of the weights, which is what is measured and kept."""
     evaluate_every: Count = 100
     patience: Count = 3
     """Evaluations without a better validation NDCG before it stops."""
@@ -65,13 +67,15 @@ class Sft(_Settings):
 class Grpo(_Settings):
     """Reinforcement learning with the policy's rewards."""
 
-    steps: Count = 200
+    steps: Count = 150
     prompts: Count = 16
     """Different prompts a step."""
     generations: Annotated[int, Field(ge=2)] = 8
     """Completions a prompt (G)."""
-    learning_rate: Rate = 5e-4
-    temperature: Rate = 1.0
+    learning_rate: Rate = 1e-4
+    averaging: Share = 0.95
+    """Decay of the running average of the weights, as in `sft`."""
+    temperature: Rate = 0.5
     beta: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the KL divergence to the SFT model."""
     evaluate_every: Count = 25
@@ -85,7 +89,7 @@ class Config(_Settings):
     """H, held-out events a user."""
     prompt: Prompt = Prompt()
     tiny: Tiny = Tiny()
-    validation_users: Count = 500
+    validation_users: Count = 1000
     """At most so many users measure a model in training."""
     sft: Sft = Sft()
     grpo: Grpo = Grpo()

@@ -84,29 +84,33 @@ class Examiner:
 
 @dataclass(frozen=True)
 class Control:
-    """The re-rank control at one setting of `mu`."""
+    """The re-rank control: what a team would ship instead of training.
 
-    mu: float
-    slates: Slates
-
-
-def control(
-    recommender: Recommender, validation: Examiner, test: Examiner, compiled: CompiledPolicy
-) -> tuple[Control, list[dict[str, float]]]:
-    """The control on the test rows with the `mu` of the best whole reward on validation, and what each `mu` gave there.
-
-    This is what a team would ship instead of training: the SFT model's candidates, re-ranked for the policy.
+    The SFT model's candidates are re-ranked for the policy at `mu`, which had the best whole reward on validation;
+    `sweep` is what every `mu` gave there.
     """
-    items, scores = validation.candidates(recommender)
-    sweep = []
-    for mu in MUS:
-        slates = rerank(items, scores, validation.rows, compiled, mu)
-        ndcg = metrics.accuracy("ndcg", validation.rows, slates)
-        reward = compiled.total(validation.rows, slates)
-        sweep.append({"mu": mu, "reward": float(reward.mean()), "ndcg": float(np.nanmean(ndcg))})
-    best = max(sweep, key=lambda s: s["reward"])["mu"]
-    items, scores = test.candidates(recommender)
-    return Control(best, rerank(items, scores, test.rows, compiled, best)), sweep
+
+    recommender: Recommender
+    compiled: CompiledPolicy
+    mu: float
+    sweep: tuple[Mapping[str, float], ...]
+
+    @staticmethod
+    def tuned(recommender: Recommender, compiled: CompiledPolicy, validation: Examiner) -> Control:
+        """Try every `mu` on the validation rows."""
+        items, scores = validation.candidates(recommender)
+        sweep = []
+        for mu in MUS:
+            slates = rerank(items, scores, validation.rows, compiled, mu)
+            ndcg = metrics.accuracy("ndcg", validation.rows, slates)
+            reward = compiled.total(validation.rows, slates)
+            sweep.append({"mu": mu, "reward": float(reward.mean()), "ndcg": float(np.nanmean(ndcg))})
+        return Control(recommender, compiled, max(sweep, key=lambda s: s["reward"])["mu"], tuple(sweep))
+
+    def slates(self, examiner: Examiner) -> Slates:
+        """Its slate for every row."""
+        items, scores = examiner.candidates(self.recommender)
+        return rerank(items, scores, examiner.rows, self.compiled, self.mu)
 
 
 def measure(compiled: CompiledPolicy, view: Dataset, rows: Rows, slates: Slates) -> dict[str, dict[str, Floats]]:

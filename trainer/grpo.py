@@ -182,7 +182,7 @@ def train(
     from is measured too, as step 0.
     """
     settings = config.grpo
-    best = BestOnValidation(score, settings.evaluate_every, settings.steps, validated)
+    best = BestOnValidation(score, settings.averaging, settings.evaluate_every, settings.steps, validated)
     best.measure(recommender.model, 0)
     trainer = PolicyGRPOTrainer(
         recommender,

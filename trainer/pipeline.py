@@ -27,7 +27,7 @@ from recpolicy.schema import ColumnSpec, Schema
 from recpolicy.slate import unseen
 from recpolicy.trainer import evaluate, grpo, models, sft
 from recpolicy.trainer.config import Config
-from recpolicy.trainer.evaluate import Examiner
+from recpolicy.trainer.evaluate import Control, Examiner
 from recpolicy.trainer.prompts import Prompter
 
 MODELS = ("tiny",)
@@ -116,14 +116,14 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
     before = models.load(fine_tuned, material.k, config.prompt.think, material.view.items.rows)
     validation = Examiner.of(before, material.prompter, material.compiled, material.split.validation)
     test = Examiner.of(before, material.prompter, material.compiled, material.split.test)
+    control = Control.tuned(before, material.compiled, validation)
     after = models.load(fine_tuned, material.k, config.prompt.think, material.view.items.rows)
     _grpo(material, after, validation, run, progress)
     after.save(out / "model")
 
     progress.stage("eval", f"{len(test.rows):,} users, {config.holdout} held-out events, greedy slates")
     slates, settings = evaluate.baseline_slates(material.view, material.split, material.compiled)
-    control, sweep = evaluate.control(before, validation, test, material.compiled)
-    systems = {"sft": test.greedy(before), "grpo": test.greedy(after), "rerank": control.slates, **slates}
+    systems = {"sft": test.greedy(before), "grpo": test.greedy(after), "rerank": control.slates(test), **slates}
     judged = evaluate.judge(
         systems,
         material.compiled,
@@ -132,7 +132,7 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
         seed=config.seed,
         settings={**settings, "rerank": {"mu": control.mu}},
     )
-    judged["rerank_sweep"] = sweep
+    judged["rerank_sweep"] = control.sweep
     write_json(out / "samples.json", _samples(test, before, after))
     write_json(out / "eval.json", judged)
     return judged
@@ -167,7 +167,13 @@ def _sft(material: Material, run: Run, progress: Progress) -> Path:
 
         with finished(cached) as folder:
             best = sft.train(
-                recommender, sft.token_rows(recommender, material.prompter, rows), config, folder, score, report
+                recommender,
+                sft.token_rows(recommender, material.prompter, rows),
+                config.sft,
+                config.seed,
+                folder,
+                score,
+                report,
             )
             recommender.save(folder)
             write_json(folder / "stage.json", {"validation_ndcg": best, "of": material.sft_key()})

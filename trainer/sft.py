@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset as TokenDataset
+from torch import Tensor
+from torch.nn import Module
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from recpolicy.data import rows_at
 from recpolicy.dataset import Dataset, Rows, Split
 from recpolicy.table import Ragged
-from recpolicy.trainer.config import Config
+from recpolicy.trainer.config import Sft
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.prompts import Prompter
 
@@ -65,36 +66,60 @@ def shuffled(rows: Rows, seed: int) -> Rows:
 
 @dataclass
 class BestOnValidation(TrainerCallback):
-    """Scores the model every few steps, keeps the best weights, and stops when they no longer improve."""
+    """Averages the weights, scores the average every few steps, keeps the best, and stops when it no longer improves.
+
+    The average is exponential over steps with decay min(`decay`, (1 + n) / (10 + n)) after n steps (Polyak and
+    Juditsky 1992, with the warm start that is usual). Single steps of so small a batch scatter around it.
+    """
 
     score: Callable[[], float]
+    decay: float
     every: int
     patience: int
     report: Callable[[int, float], None]
+    average: dict[str, Tensor] = field(default_factory=dict)
     best: float = -float("inf")
-    weights: dict[str, torch.Tensor] | None = None
+    weights: dict[str, Tensor] = field(default_factory=dict)
     since: int = 0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Measure when it is time."""
-        if state.global_step % self.every == 0 or state.global_step == state.max_steps:
-            self.measure(kwargs["model"], state.global_step)
+        """Follow the weights, and measure when it is time."""
+        model, step = kwargs["model"], state.global_step
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, weight in model.named_parameters():
+            self.average.setdefault(name, weight.detach().clone()).lerp_(weight.detach(), 1 - decay)
+        if step % self.every == 0 or step == state.max_steps:
+            self.measure(model, step)
             control.should_training_stop = self.since >= self.patience
 
-    def measure(self, model: torch.nn.Module, step: int) -> None:
-        """Score the model as it stands and keep its weights if they are the best so far."""
+    def measure(self, model: Module, step: int) -> None:
+        """Score the average, or the model as it stands before the first step, and keep it if it is the best so far."""
+        if not self.average:
+            self.average = _weights(model)
+        current = _weights(model)
+        _set(model, self.average)
         value = self.score()
+        _set(model, current)
         self.report(step, value)
         self.since += 1
         if value > self.best:
             self.best, self.since = value, 0
-            self.weights = copy.deepcopy(model.state_dict())
+            self.weights = {name: weight.clone() for name, weight in self.average.items()}
 
-    def restore(self, model: torch.nn.Module) -> float:
-        """Put the best weights back; returns their score."""
-        assert self.weights is not None, "training ends with a measurement"
-        model.load_state_dict(self.weights)
+    def restore(self, model: Module) -> float:
+        """Give the model the best average; returns its score."""
+        _set(model, self.weights)
         return self.best
+
+
+def _weights(model: Module) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+def _set(model: Module, weights: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.copy_(weights[name])
 
 
 def token_rows(recommender: Recommender, prompter: Prompter, rows: Rows) -> TokenDataset:
@@ -118,7 +143,8 @@ def token_rows(recommender: Recommender, prompter: Prompter, rows: Rows) -> Toke
 def train(
     recommender: Recommender,
     examples: TokenDataset,
-    config: Config,
+    settings: Sft,
+    seed: int,
     folder: Path,
     score: Callable[[], float],
     report: Callable[[int, float], None],
@@ -127,8 +153,7 @@ def train(
 
     `score` measures the model as it stands; `report` is told every step that was measured and its score.
     """
-    settings = config.sft
-    best = BestOnValidation(score, settings.evaluate_every, settings.patience, report)
+    best = BestOnValidation(score, settings.averaging, settings.evaluate_every, settings.patience, report)
     trainer = SFTTrainer(
         model=recommender.model,
         args=SFTConfig(
@@ -136,14 +161,14 @@ def train(
             max_steps=settings.steps,
             per_device_train_batch_size=settings.batch,
             learning_rate=settings.learning_rate,
-            lr_scheduler_type="cosine",
+            lr_scheduler_type="constant_with_warmup",
             warmup_steps=settings.warmup,
             weight_decay=settings.weight_decay,
             max_length=None,
             dataset_kwargs={"skip_prepare_dataset": True},
             train_sampling_strategy="group_by_length",
             length_column_name="length",
-            seed=config.seed,
+            seed=seed,
             bf16=False,
             gradient_checkpointing=False,
             use_cpu=not torch.cuda.is_available(),
