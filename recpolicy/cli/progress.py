@@ -67,7 +67,7 @@ class Screen:
     def stage(self, name: str, note: str) -> None:
         """A stage begins: one line."""
         self._stop()
-        self.console.print(Text.assemble((f"{name:<6}", "bold"), note, (f"  {self._clock()}", "dim")))
+        self.console.print(Text.assemble((f"{name:<6}", "bold"), note, (f"  {self._clock()}", "dim")), soft_wrap=True)
 
     def validated(self, stage: str, step: int, steps: int, score: float) -> None:
         """A measurement on validation users: one line, or a line of the live table during GRPO."""
