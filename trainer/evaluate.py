@@ -39,11 +39,12 @@ class Examiner:
     legal: Bools  # [B, items]
 
     @staticmethod
-    def of(recommender: Recommender, prompter: Prompter, compiled: CompiledPolicy, rows: Rows) -> Examiner:
-        """Prompts and legal items (neither blocked nor seen) of each row."""
-        items = prompter.dataset.items.rows
-        prompts = recommender.encode(prompter.prompts(rows))
-        return Examiner(rows, prompts, compiled.legal(rows) & unseen(rows, items))
+    def of(recommender: Recommender, prompter: Prompter, compiled: CompiledPolicy | None, rows: Rows) -> Examiner:
+        """Prompts and legal items of each row: unseen, and where a policy is given not blocked by it."""
+        legal = unseen(rows, prompter.dataset.items.rows)
+        if compiled is not None:
+            legal &= compiled.legal(rows)
+        return Examiner(rows, recommender.encode(prompter.prompts(rows)), legal)
 
     def completions(self, recommender: Recommender) -> list[Tensor]:
         """Greedy completions, in batches of [<= BATCH, T] token ids."""

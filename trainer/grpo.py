@@ -38,10 +38,11 @@ class PolicyGRPOTrainer(GRPOTrainer):
         self._legal = legal
         self._copies: int = settings["args"].num_generations
         self._rows = torch.zeros(0, dtype=torch.long)  # [B] rows of the batch in hand
+        functions: list[str | PreTrainedModel | Callable[..., list[float | None]]] = [*rewards(judge)]
         super().__init__(
             model=recommender.model,
             processing_class=recommender.tokenizer,
-            reward_funcs=rewards(judge),
+            reward_funcs=functions,
             rollout_func=self._sample,
             **settings,
         )

@@ -114,7 +114,8 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
 
     fine_tuned = _sft(material, run, progress)
     before = models.load(fine_tuned, material.k, config.prompt.think, material.view.items.rows)
-    validation = Examiner.of(before, material.prompter, material.compiled, material.split.validation)
+    held_out = _sample(material.split.validation, config)
+    validation = Examiner.of(before, material.prompter, material.compiled, held_out)
     test = Examiner.of(before, material.prompter, material.compiled, material.split.test)
     control = Control.tuned(before, material.compiled, validation)
     after = models.load(fine_tuned, material.k, config.prompt.think, material.view.items.rows)
@@ -148,15 +149,15 @@ def _sft(material: Material, run: Run, progress: Progress) -> Path:
         progress.stage("sft", f"{config.sft.steps:,} steps at most")
         rows = sft.training_rows(view, material.split, k, config.sft.steps * config.sft.batch, config.seed)
         rows = sft.shuffled(sft.thinned(rows, config.prompt.kept, config.seed), config.seed)
-        texts = material.prompter.prompts(rows) + material.prompter.completions(rows)
-        tokenizer = models.word_tokenizer(texts, view.items.rows)
+        prompts, completions = material.prompter.prompts(rows), material.prompter.completions(rows)
+        tokenizer = models.word_tokenizer(prompts + completions, view.items.rows)
         form = models.answer_format(tokenizer, view.items.rows, k, config.prompt.think)
-        longest = max(map(len, tokenizer(texts[: len(rows)])["input_ids"])) + form.longest + config.prompt.history
+        longest = max(len(p.split()) for p in prompts) + config.prompt.history + form.longest  # words are tokens
         model = models.tiny(config.tiny, tokenizer, longest, config.seed)
         models.start_from_tastes(model, form, view, material.split)
         recommender = models.Recommender(model, tokenizer, form)
         validation = _sample(material.split.validation, config)
-        examiner = Examiner.of(recommender, material.prompter, material.compiled, validation)
+        examiner = Examiner.of(recommender, material.prompter, None, validation)
 
         def score() -> float:
             return float(np.nanmean(metrics.accuracy("ndcg", validation, examiner.greedy(recommender))))
@@ -168,7 +169,7 @@ def _sft(material: Material, run: Run, progress: Progress) -> Path:
         with finished(cached) as folder:
             best = sft.train(
                 recommender,
-                sft.token_rows(recommender, material.prompter, rows),
+                sft.token_rows(recommender, prompts, completions),
                 config.sft,
                 config.seed,
                 folder,

@@ -20,7 +20,6 @@ from recpolicy.dataset import Dataset, Rows, Split
 from recpolicy.table import Ragged
 from recpolicy.trainer.config import Sft
 from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.prompts import Prompter
 
 
 def training_rows(dataset: Dataset, split: Split, horizon: int, count: int, seed: int) -> Rows:
@@ -122,20 +121,20 @@ def _set(model: Module, weights: Mapping[str, Tensor]) -> None:
             weight.copy_(weights[name])
 
 
-def token_rows(recommender: Recommender, prompter: Prompter, rows: Rows) -> TokenDataset:
-    """Rows as `input_ids` and `labels`: the prompt, the training completion and the end of text.
+def token_rows(recommender: Recommender, prompts: list[str], completions: list[str]) -> TokenDataset:
+    """Examples as `input_ids` and `labels`: the prompt, the training completion and the end of text.
 
     The loss is on the completion and on the prompt's items: every place of a history is a training example.
     """
     form = recommender.form
-    prompts = recommender.encode(prompter.prompts(rows))
-    completions = [[*c, form.end] for c in recommender.encode(prompter.completions(rows))]
+    told = recommender.encode(prompts)
+    said = [[*c, form.end] for c in recommender.encode(completions)]
     items = range(form.item_base, form.item_base + form.items)
     return TokenDataset.from_dict(
         {
-            "input_ids": [p + c for p, c in zip(prompts, completions, strict=True)],
-            "labels": [[t if t in items else -100 for t in p] + c for p, c in zip(prompts, completions, strict=True)],
-            "length": [len(p) + len(c) for p, c in zip(prompts, completions, strict=True)],
+            "input_ids": [p + c for p, c in zip(told, said, strict=True)],
+            "labels": [[t if t in items else -100 for t in p] + c for p, c in zip(told, said, strict=True)],
+            "length": [len(p) + len(c) for p, c in zip(told, said, strict=True)],
         }
     )
 

@@ -113,6 +113,15 @@ def test_a_second_policy_takes_the_fine_tuned_model_from_the_cache(home: Path) -
 
 
 @pytest.mark.slow
+def test_the_fine_tuned_model_is_the_same_whatever_policy_it_was_made_for(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "second.policy").write_text(SECOND)
+    alone = _train("second.policy", tmp_path / "alone", tmp_path)
+    assert alone.returncode == 0 and "taken from the cache" not in alone.stdout
+    weights = [(run / "sft" / "model.safetensors").read_bytes() for run in (home / "first", tmp_path / "alone")]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.slow
 def test_a_finished_run_is_shown_again_and_another_one_is_refused(home: Path) -> None:
     again = _train("relevance", home / "first", home)
     assert again.returncode == 0 and "nothing to do" in again.stdout and "EASE" in again.stdout
