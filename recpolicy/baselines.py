@@ -66,7 +66,7 @@ def fit(dataset: Dataset, split: Split, k: int) -> dict[str, Baseline]:
     Fitted on the training part and tuned for NDCG@K on the validation part; nothing else is read. Recency's half-life
     is tuned at EASE's penalty, then the penalty at that half-life.
     """
-    seen = _training(dataset, split)
+    seen = taken(dataset, split)
     rows = split.validation
     if len(rows) > TUNED_ON:
         rows = rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[:TUNED_ON]))
@@ -221,8 +221,8 @@ def _factorised(seen: Scores) -> Factors:
     return Factors(basis.astype(np.float32), spectrum.astype(np.float32))
 
 
-def _training(dataset: Dataset, split: Split) -> Scores:
-    """X [users, items]: 1 where the user took the item in the training part."""
+def taken(dataset: Dataset, split: Split) -> Scores:
+    """The training matrix X, [users, items]: 1 where the user took the item in the training part."""
     seen = np.zeros((len(dataset.user_ids), dataset.items.rows), np.float32)
     user = np.repeat(np.arange(len(seen)), np.diff(dataset.start))
     training = np.arange(len(dataset.item)) < split.train_end[user]

@@ -49,7 +49,7 @@ class Judge:
         values = self.compiled.values(rows, without_seen(read, rows, self.items))
         raw = np.stack([values[rule.name] for rule in self.compiled.rules], 1)
         weights = self.compiled.weights(rows)
-        sign = np.array([-1.0 if rule.kind == "bury" else 1.0 for rule in self.compiled.rules])
+        sign = np.array([rule.sign for rule in self.compiled.rules])
         total = weights.sum(1, keepdims=True)
         parts = np.divide(weights * sign * raw, total, out=np.zeros_like(raw), where=total > 0)
         parts = np.where(np.isnan(raw), np.nan, parts)

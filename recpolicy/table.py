@@ -44,13 +44,22 @@ class Ragged:
         flat = [v for r in rows for v in r]
         return Ragged(offsets, np.asarray(flat, np.int32))
 
+    @staticmethod
+    def slices(values: Codes, begin: Ints, stop: Ints) -> Ragged:
+        """Row i is `values[begin[i]:stop[i]]`, empty where `stop` lies before `begin`; both [rows]."""
+        lengths = np.maximum(stop - begin, 0)
+        offsets = np.zeros(len(begin) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        at = np.arange(offsets[-1]) + np.repeat(begin - offsets[:-1], lengths)
+        return Ragged(offsets, values[at])
+
     def take(self, rows: Ints) -> Ragged:
         """The named rows, in that order, as a new Ragged."""
-        lengths = self.lengths[rows]
-        offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        at = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
-        return Ragged(offsets, self.values[at])
+        return Ragged.slices(self.values, self.offsets[rows], self.offsets[rows + 1])
+
+    def last(self, count: int) -> Ragged:
+        """The last `count` values of each row, all where it has fewer."""
+        return Ragged.slices(self.values, np.maximum(self.offsets[:-1], self.offsets[1:] - count), self.offsets[1:])
 
 
 @dataclass(frozen=True)

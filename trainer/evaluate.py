@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from recpolicy.slate import unseen
 from recpolicy.table import Bools, Codes, Floats
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.prompts import Prompter
-from recpolicy.trainer.rollout import decode, first_items
+from recpolicy.trainer.rollout import decode, evaluating, first_items
 
 BATCH = 256
 CANDIDATES = 100
@@ -28,6 +28,9 @@ MUS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 """Weights of the policy against the model's score that the re-rank control tries."""
 
 DRAWS = 1000
+
+AGAINST = ("sft", "rerank", "ease", "ease_recency")
+"""Systems that GRPO is compared with user by user."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,12 @@ class Examiner:
     def completions(self, recommender: Recommender) -> list[Tensor]:
         """Greedy completions, in batches of [<= BATCH, T] token ids."""
         model = recommender.model
-        training = model.training
-        model.eval()
         legal = torch.from_numpy(self.legal).to(model.device)
-        found = [
-            decode(model, recommender.form, self.prompts[at : at + BATCH], legal[at : at + BATCH])
-            for at in range(0, len(self.prompts), BATCH)
-        ]
-        model.train(training)
-        return found
+        with evaluating(model):
+            return [
+                decode(model, recommender.form, self.prompts[at : at + BATCH], legal[at : at + BATCH])
+                for at in range(0, len(self.prompts), BATCH)
+            ]
 
     def greedy(self, recommender: Recommender) -> Slates:
         """The model's greedy slate for every row."""
@@ -70,16 +70,14 @@ class Examiner:
         Where fewer are legal the rest have -inf.
         """
         model = recommender.model
-        training = model.training
-        model.eval()
         legal = torch.from_numpy(self.legal).to(model.device)
         scores, items = [], []
-        for at in range(0, len(self.prompts), BATCH):
-            logp = first_items(model, recommender.form, self.prompts[at : at + BATCH], legal[at : at + BATCH])
-            best = logp.topk(min(CANDIDATES, logp.shape[1]))
-            scores.append(best.values.cpu().double().numpy())
-            items.append(best.indices.cpu().numpy().astype(np.int32))
-        model.train(training)
+        with evaluating(model):
+            for at in range(0, len(self.prompts), BATCH):
+                logp = first_items(model, recommender.form, self.prompts[at : at + BATCH], legal[at : at + BATCH])
+                best = logp.topk(min(CANDIDATES, logp.shape[1]))
+                scores.append(best.values.cpu().double().numpy())
+                items.append(best.indices.cpu().numpy().astype(np.int32))
         return np.concatenate(items), np.concatenate(scores)
 
 
@@ -114,12 +112,16 @@ class Control:
         return rerank(items, scores, examiner.rows, self.compiled, self.mu)
 
 
-def measure(compiled: CompiledPolicy, view: Dataset, rows: Rows, slates: Slates) -> dict[str, dict[str, Floats]]:
-    """Per user [B] and metric or rule, NaN where not applicable: `{"metrics": ..., "rules": ..., "satisfied": ...}`."""
-    k = compiled.policy.slate
+def measure(
+    compiled: CompiledPolicy, measures: CompiledPolicy, rows: Rows, slates: Slates
+) -> dict[str, dict[str, Floats]]:
+    """Per user [B], metrics being those of `measures` and a few more; NaN where not applicable.
+
+    `{"metrics": ..., "rules": ..., "satisfied": ...}`.
+    """
     return {
         "metrics": {
-            **metrics.measures(view, k).values(rows, slates),
+            **measures.values(rows, slates),
             "reward": compiled.total(rows, slates),
             "holes": (slates.items < 0).mean(1),
         },
@@ -136,11 +138,11 @@ def judge(
     *,
     seed: int,
     settings: Mapping[str, Mapping[str, float]],
-    against: Sequence[str] = ("sft", "rerank", "ease", "ease_recency"),
 ) -> dict[str, Any]:
-    """`eval.json`: every system on the test rows, and GRPO's paired differences to the systems named in `against`."""
+    """`eval.json`: every system on the test rows, and GRPO's paired differences to the systems of AGAINST."""
     rows = split.test
-    measured = {name: measure(compiled, view, rows, slates) for name, slates in systems.items()}
+    measures = metrics.measures(view, compiled.policy.slate)
+    measured = {name: measure(compiled, measures, rows, slates) for name, slates in systems.items()}
     found: dict[str, Any] = {}
     for name, slates in systems.items():
         summary = {
@@ -156,7 +158,7 @@ def judge(
             key: asdict(metrics.paired(own[key], measured[other]["metrics"][key], seed=seed, draws=DRAWS))
             for key in ("ndcg", "reward")
         }
-        for other in against
+        for other in AGAINST
     }
     return {
         "schema_version": 1,

@@ -20,7 +20,7 @@ from trl import GRPOConfig, GRPOTrainer
 from recpolicy.rewards import Judge, rewards
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.rollout import decode, positions, run_prompts
+from recpolicy.trainer.rollout import decode, evaluating, positions, run_prompts
 from recpolicy.trainer.sft import BestOnValidation
 
 
@@ -56,17 +56,16 @@ class PolicyGRPOTrainer(GRPOTrainer):
             raise RuntimeError("the completions of one prompt are expected next to each other")
         model = self.accelerator.unwrap_model(self.model)
         ids = self._recommender.encode(prompts[::copies])
-        model.eval()
-        completion = decode(
-            model,
-            self._recommender.form,
-            ids,
-            self._legal(rows[:, 0]).to(self.accelerator.device),
-            copies=copies,
-            temperature=self.temperature,
-            generator=self._sampler,
-        )
-        model.train()
+        with evaluating(model):
+            completion = decode(
+                model,
+                self._recommender.form,
+                ids,
+                self._legal(rows[:, 0]).to(self.accelerator.device),
+                copies=copies,
+                temperature=self.temperature,
+                generator=self._sampler,
+            )
         pad = self._recommender.form.pad
         return {
             "prompt_ids": [row for row in ids for _ in range(copies)],

@@ -15,6 +15,7 @@ from torch.nn.functional import dropout
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaMLP
 
+from recpolicy.baselines import taken
 from recpolicy.dataset import Dataset, Split
 from recpolicy.slate import item_token
 from recpolicy.trainer.answer import AnswerFormat
@@ -120,13 +121,10 @@ def start_from_tastes(model: PreTrainedModel, form: AnswerFormat, dataset: Datas
     embeddings = model.get_input_embeddings()
     assert isinstance(embeddings, torch.nn.Embedding)
     width = embeddings.embedding_dim
-    user = np.repeat(np.arange(len(dataset.user_ids)), np.diff(dataset.start))
-    training = np.arange(len(dataset.item)) < split.train_end[user]
-    taken = np.zeros((len(dataset.user_ids), form.items), np.float32)
-    taken[user[training], dataset.item[training]] = 1.0
-    taken /= np.sqrt(np.maximum(taken.sum(1, keepdims=True), 1.0))
-    taken /= np.maximum(taken.sum(0), 1.0) ** 0.25  # the best-known items would take every direction
-    _, strength, directions = torch.svd_lowrank(torch.from_numpy(taken), q=width, niter=4)
+    matrix = taken(dataset, split)
+    matrix /= np.sqrt(np.maximum(matrix.sum(1, keepdims=True), 1.0))
+    matrix /= np.maximum(matrix.sum(0), 1.0) ** 0.25  # the best-known items would take every direction
+    _, strength, directions = torch.svd_lowrank(torch.from_numpy(matrix), q=width, niter=4)
     rotation, _ = torch.linalg.qr(torch.randn(width, width))
     factors = directions * strength @ rotation
     scale = model.config.initializer_range

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jinja2 import TemplateError
@@ -12,7 +13,7 @@ from recpolicy.dataset import Dataset, Rows
 from recpolicy.errors import UsageError
 from recpolicy.schema import Role
 from recpolicy.slate import item_token
-from recpolicy.table import Codes, Ints, ListColumn, NumberColumn, WordColumn
+from recpolicy.table import Ints, ListColumn, NumberColumn, Ragged, WordColumn
 from recpolicy.trainer.config import Prompt
 from recpolicy.types import Type
 
@@ -33,7 +34,7 @@ class Prompter:
         environment = ImmutableSandboxedEnvironment(autoescape=False)
         try:
             template = environment.from_string(self.settings.template)
-            likes = self._topics(rows.history.offsets, rows.history.values)
+            likes = self._topics(rows.history)
             profiles = self._profiles()
             return [
                 template.render(
@@ -51,11 +52,8 @@ class Prompter:
 
     def completions(self, rows: Rows) -> list[str]:
         """The training completion of each row: reasoning built from the data, then what the user took next."""
-        recent = rows.history
-        last = np.minimum(recent.lengths, LATELY)
-        likes = self._topics(recent.offsets, recent.values)
-        lately = self._topics_of([recent.row(i)[len(recent.row(i)) - last[i] :] for i in range(len(rows))])
-        plan = self._topics(rows.next_items.offsets, rows.next_items.values)
+        likes, lately = self._topics(rows.history), self._topics(rows.history.last(LATELY))
+        plan = self._topics(rows.next_items)
         texts = []
         for i in range(len(rows)):
             answer = " ".join(item_token(v) for v in rows.next_items.row(i)[: self.k])
@@ -66,6 +64,7 @@ class Prompter:
             texts.append(f"{think}<answer> {answer} </answer>")
         return texts
 
+    @cached_property
     def _topic_column(self) -> ListColumn | WordColumn | None:
         """The item column that says what an item is about: the first list of categories, else the first category."""
         columns = self.dataset.items.columns
@@ -78,30 +77,25 @@ class Prompter:
         ]
         return lists[0] if lists else words[0] if words else None
 
-    def _topics_of(self, rows: list[Codes]) -> Ints:
-        offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(r) for r in rows], out=offsets[1:])
-        return self._topics(offsets, np.concatenate(rows) if rows else np.zeros(0, np.int32))
-
-    def _topics(self, offsets: Ints, items: Codes) -> Ints:
+    def _topics(self, items: Ragged) -> Ints:
         """How often each topic occurs in each row's items, [rows, topics]."""
-        column = self._topic_column()
-        row = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        column = self._topic_column
+        row = np.repeat(np.arange(len(items)), items.lengths)
         if column is None:
-            return np.zeros((len(offsets) - 1, 0), np.int64)
+            return np.zeros((len(items), 0), np.int64)
         if isinstance(column, ListColumn):
-            held = column.values.take(items.astype(np.int64))
+            held = column.values.take(items.values.astype(np.int64))
             row, codes = np.repeat(row, held.lengths), held.values
         else:
-            codes = column.values[items]
+            codes = column.values[items.values]
             row, codes = row[codes >= 0], codes[codes >= 0]
         width = len(column.words)
-        counts = np.bincount(row * width + codes, minlength=(len(offsets) - 1) * width)
+        counts = np.bincount(row * width + codes, minlength=len(items) * width)
         return counts.reshape(-1, width)
 
     def _words(self, counts: Ints, most: int) -> str:
         """The most frequent topics in words, the first of equals first."""
-        column = self._topic_column()
+        column = self._topic_column
         if column is None or not counts.any():
             return "anything"
         top = np.argsort(-counts, kind="stable")[:most]

@@ -60,17 +60,8 @@ def rows_between(dataset: Dataset, user: Ints, cut: Ints, stop: Ints) -> Rows:
     """Rows with history `start[user]:cut` and next items `cut:stop`, all [B]."""
     user = user.astype(np.int64)
     begin = dataset.start[user]
-    history = _ranges(dataset.item, begin, cut)
-    return Rows(user, _now(dataset, begin, cut), history, _ranges(dataset.item, cut, stop))
-
-
-def _ranges(values: Codes, begin: Ints, stop: Ints) -> Ragged:
-    """Row i is `values[begin[i]:stop[i]]`."""
-    lengths = np.maximum(stop - begin, 0)
-    offsets = np.zeros(len(begin) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    at = np.arange(offsets[-1]) + np.repeat(begin - offsets[:-1], lengths)
-    return Ragged(offsets, values[at])
+    history = Ragged.slices(dataset.item, begin, cut)
+    return Rows(user, _now(dataset, begin, cut), history, Ragged.slices(dataset.item, cut, stop))
 
 
 def _now(dataset: Dataset, begin: Ints, cut: Ints) -> Floats:
@@ -90,7 +81,7 @@ def training_view(dataset: Dataset, split: Split) -> Dataset:
         return dataset
     lengths = split.train_end - dataset.start[:-1]
     user = np.repeat(np.arange(len(lengths)), lengths)
-    item = _ranges(dataset.item, dataset.start[:-1], split.train_end).values
+    item = Ragged.slices(dataset.item, dataset.start[:-1], split.train_end).values
     columns = {**dataset.items.columns, spec.name: popularity(user, item, dataset.items.rows)}
     viewed = replace(dataset, items=Table(dataset.items.rows, columns))
     return replace(viewed, digest=digest(viewed))
