@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal, assert_never
+from typing import Literal
 
 from recpolicy import policy, syntax
 from recpolicy.checker import arithmetic
@@ -105,7 +105,7 @@ def expression(node: syntax.Expr, scope: Scope) -> policy.Expr | None:
             return _logic("or", operands, scope)
         case syntax.Unreadable():
             return None
-    assert_never(node)
+    raise NotImplementedError(type(node).__name__)
 
 
 def condition(node: syntax.Expr, scope: Scope) -> policy.Expr | None:
@@ -165,7 +165,7 @@ def children(expr: policy.Expr) -> tuple[policy.Expr, ...]:
             return expr.word, expr.column
         case policy.Number() | policy.Truth() | policy.Word() | policy.Column() | policy.Now():
             return ()
-    assert_never(expr)
+    raise NotImplementedError(type(expr).__name__)
 
 
 # ---- single forms ---------------------------------------------------------------------------------------------------

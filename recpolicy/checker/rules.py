@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import assert_never
-
 from recpolicy import policy, syntax
 from recpolicy.checker.branches import exclude
 from recpolicy.checker.expressions import bounded, children, condition, expression
@@ -65,7 +63,7 @@ class Statements:
             case syntax.Block():
                 self._block(node, None, True)
             case _:
-                assert_never(node)
+                raise NotImplementedError(type(node).__name__)
 
     def _let(self, node: syntax.Let) -> None:
         value = bounded(node.value, expression(node.value, self.scope), self.scope)
@@ -100,7 +98,7 @@ class Statements:
             case syntax.Block():
                 self._block(node, only, ok)
             case _:
-                assert_never(node)
+                raise NotImplementedError(type(node).__name__)
 
     # ---- rules
 

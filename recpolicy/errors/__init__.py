@@ -1,21 +1,34 @@
 """Problems as data: what was seen, where, what is allowed, what to write instead. Carried by one exception each.
 
 The texts of the findings stand beside this file, one module a stage: `syntax` (E01xx), `names` (E02xx),
-`types` (E03xx), `rules` (E04xx). Each function there makes one finding and is the only user of its code.
+`types` (E03xx), `rules` (E04xx), `composition` (E05xx), `conflicts` (E06xx), `catalog` (E07xx), `cases` (E08xx). Each
+function there makes one finding and is the only user of its code.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from recpolicy.span import Source, Span
+
+
+@dataclass(frozen=True)
+class Note:
+    """Another place that a finding is about, `source` None where it is the finding's own file."""
+
+    span: Span
+    label: str
+    source: Source | None = None
 
 
 @dataclass(frozen=True)
 class Diagnostic:
     """One finding in a policy file.
 
-    `title` says what is wrong, `label` stands under the caret, `help` says what is allowed or what to write.
+    `title` says what is wrong, `label` stands under the caret, `help` says what is allowed or what to write. `fix` is
+    a text that mends it when written in the place of `span`. An error makes the policy unusable; a warning does not.
+    `source` is the file, None where it is the one that was asked for.
     """
 
     code: str
@@ -23,6 +36,10 @@ class Diagnostic:
     span: Span
     label: str
     help: str
+    notes: tuple[Note, ...] = ()
+    fix: str | None = None
+    severity: Literal["error", "warning"] = "error"
+    source: Source | None = None
 
 
 class PolicyError(Exception):

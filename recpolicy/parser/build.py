@@ -36,6 +36,23 @@ def _ident(token: Token) -> syntax.Ident:
     return syntax.Ident(token_span(token), str(token))
 
 
+def _nodes(children: Children) -> tuple[Any, ...]:
+    """The nodes between brackets and commas."""
+    return tuple(child for child in children if not isinstance(child, Token))
+
+
+def _tail(children: Children, kind: Any) -> tuple[Any, tuple[syntax.Clause, ...]]:
+    """A rule's optional part of a kind, or None, and the clauses behind it."""
+    if children and isinstance(children[0], kind):
+        return children[0], tuple(children[1:])
+    return None, tuple(children)
+
+
+def _of(children: Children) -> syntax.Ident | None:
+    """The slate's name behind `of`, or None."""
+    return _ident(children[3]) if children[2].type == "OF" else None
+
+
 def _unquote(token: Token) -> str:
     return re.sub(r"\\(.)", r"\1", token[1:-1])
 
@@ -57,23 +74,40 @@ class Builder(Transformer[Token, Any]):
         value = self.number([c[2]]) if c[2].type == "NUMBER" else self.text([c[2]])
         return syntax.Setting(_span(c), _ident(c[0]), value)
 
+    def use(self, c: Children) -> syntax.Use:
+        return syntax.Use(_span(c), self.text([c[1]]))
+
+    def override(self, c: Children) -> syntax.Override:
+        return syntax.Override(_span(c), c[1])
+
     def let(self, c: Children) -> syntax.Let:
         return syntax.Let(_span(c), _ident(c[1]), c[3])
 
+    def param(self, c: Children) -> syntax.Param:
+        return syntax.Param(_span(c), _ident(c[1]), c[3])
+
     def reward(self, c: Children) -> syntax.Reward:
-        return syntax.Reward(_span(c), _ident(c[1]), c[2], c[4], c[5] if len(c) > 5 else None)
+        missing, clauses = _tail(c[5:], syntax.OnMissing)
+        return syntax.Reward(_span(c), _ident(c[1]), c[2], c[4], missing, clauses)
 
     def boost(self, c: Children) -> syntax.Boost:
-        return syntax.Boost(_span(c), _ident(c[1]), c[2], c[4], c[5] if len(c) > 5 else None)
+        limit, clauses = _tail(c[5:], syntax.Limit)
+        return syntax.Boost(_span(c), _ident(c[1]), c[2], c[4], limit, clauses)
 
     def bury(self, c: Children) -> syntax.Bury:
-        return syntax.Bury(_span(c), _ident(c[1]), c[2], c[4], c[5] if len(c) > 5 else None)
+        limit, clauses = _tail(c[5:], syntax.Limit)
+        return syntax.Bury(_span(c), _ident(c[1]), c[2], c[4], limit, clauses)
 
     def quota(self, c: Children) -> syntax.Quota:
-        return syntax.Quota(_span(c), _ident(c[1]), c[2], c[4], c[5])
+        window, clauses = _tail(c[6:], syntax.InTop | syntax.InARow)
+        return syntax.Quota(_span(c), _ident(c[1]), c[2], c[4], c[5], window, clauses)
 
     def block(self, c: Children) -> syntax.Block:
-        return syntax.Block(_span(c), _ident(c[1]), c[3])
+        return syntax.Block(_span(c), _ident(c[1]), c[3], tuple(c[4:]))
+
+    def target(self, c: Children) -> syntax.Target:
+        op: Any = str(c[4])
+        return syntax.Target(_span(c), _ident(c[1]), c[3], op, c[5], tuple(c[6:]))
 
     def when(self, c: Children) -> syntax.When:
         return syntax.When(_span(c), c[1], tuple(c[3:-1]))
@@ -82,14 +116,34 @@ class Builder(Transformer[Token, Any]):
         kind: Any = str(c[0])
         return syntax.Reweight(_span(c), kind, _ident(c[1]), c[2])
 
+    # ---- parts of rules
+
     def weight(self, c: Children) -> syntax.Weight:
         return syntax.Weight(_span(c), c[1])
+
+    def ramp(self, c: Children) -> syntax.Ramp:
+        return syntax.Ramp(_span(c), c[1], c[3], c[5])
+
+    def hard(self, c: Children) -> syntax.Hard:
+        return syntax.Hard(_span(c))
 
     def on_missing(self, c: Children) -> syntax.OnMissing:
         return syntax.OnMissing(_span(c), _ident(c[2]))
 
     def limit(self, c: Children) -> syntax.Limit:
         return syntax.Limit(_span(c), c[1])
+
+    def of_baseline(self, c: Children) -> syntax.OfBaseline:
+        return syntax.OfBaseline(_span(c), c[0])
+
+    def from_(self, c: Children) -> syntax.From:
+        return syntax.From(_span(c), c[1])
+
+    def until(self, c: Children) -> syntax.Until:
+        return syntax.Until(_span(c), c[1])
+
+    def because(self, c: Children) -> syntax.Because:
+        return syntax.Because(_span(c), self.text([c[1]]))
 
     def at_least(self, c: Children) -> syntax.AtLeast:
         return syntax.AtLeast(_span(c), c[2])
@@ -108,6 +162,51 @@ class Builder(Transformer[Token, Any]):
 
     def distinct(self, c: Children) -> syntax.Distinct:
         return syntax.Distinct(_span(c), c[1])
+
+    def in_top(self, c: Children) -> syntax.InTop:
+        return syntax.InTop(_span(c), c[2])
+
+    def in_a_row(self, c: Children) -> syntax.InARow:
+        return syntax.InARow(_span(c), c[2])
+
+    # ---- tests
+
+    def test(self, c: Children) -> syntax.Test:
+        return syntax.Test(_span(c), self.text([c[1]]), tuple(c[3:-1]))
+
+    def case(self, c: Children) -> syntax.Case:
+        return syntax.Case(_span(c), self.text([c[1]]), tuple(c[3:-1]))
+
+    def given(self, c: Children) -> syntax.Given:
+        return syntax.Given(_span(c), _ident(c[0]), _ident(c[1]) if len(c) > 2 else None, c[-1])
+
+    def record(self, c: Children) -> syntax.Record:
+        return syntax.Record(_span(c), _nodes(c))
+
+    def field(self, c: Children) -> syntax.Field:
+        name = _ident(c[0]) if c[0].type == "NAME" else syntax.Ident(token_span(c[0]), _unquote(c[0]))
+        return syntax.Field(_span(c), name, c[2])
+
+    def unknown(self, c: Children) -> syntax.Unknown:
+        return syntax.Unknown(_span(c))
+
+    def ago(self, c: Children) -> syntax.Ago:
+        return syntax.Ago(_span(c), c[0])
+
+    def records(self, c: Children) -> syntax.Records:
+        return syntax.Records(_span(c), _nodes(c))
+
+    def hole(self, c: Children) -> syntax.Hole:
+        return syntax.Hole(_span(c))
+
+    def expect_value(self, c: Children) -> syntax.ExpectValue:
+        return syntax.ExpectValue(_span(c), _ident(c[1]), _of(c), c[-1])
+
+    def expect_state(self, c: Children) -> syntax.ExpectState:
+        return syntax.ExpectState(_span(c), _ident(c[1]), _of(c), _ident(c[-1]), negated=c[-2].type == "NOT")
+
+    def expect_order(self, c: Children) -> syntax.ExpectOrder:
+        return syntax.ExpectOrder(_span(c), _ident(c[1]), _ident(c[3]))
 
     # ---- expressions
 
@@ -182,5 +281,8 @@ class Builder(Transformer[Token, Any]):
     def call(self, c: Children) -> syntax.Call:
         return syntax.Call(_span(c), str(c[0]), tuple(c[2:-1:2]), token_span(c[0]))
 
+    def aggregate(self, c: Children) -> syntax.Aggregate:
+        return syntax.Aggregate(_span(c), c[0])
+
     def list(self, c: Children) -> syntax.List:
-        return syntax.List(_span(c), tuple(item for item in c[1:-1] if not isinstance(item, Token)))
+        return syntax.List(_span(c), _nodes(c))

@@ -10,7 +10,21 @@ from lark import Lark, Token
 from lark.exceptions import UnexpectedCharacters
 from lark.utils import TextSlice
 
-STATEMENTS = ("POLICY", "LET", "REWARD", "BOOST", "BURY", "QUOTA", "BLOCK", "WHEN")
+STATEMENTS = (
+    "POLICY",
+    "USE",
+    "OVERRIDE",
+    "LET",
+    "PARAM",
+    "REWARD",
+    "BOOST",
+    "BURY",
+    "QUOTA",
+    "BLOCK",
+    "TARGET",
+    "WHEN",
+    "TEST",
+)
 """Tokens that start a statement and nothing else."""
 
 
@@ -31,6 +45,7 @@ def tokenize(grammar: Lark, text: str) -> list[Token]:
     end = tokens[-1].end_pos if tokens else 0
     tokens.append(Token("$END", "", end, end_pos=end))
     _place(tokens, text)
+    _mark_phrases(tokens)
     _mark_units(tokens)
     return tokens
 
@@ -50,7 +65,31 @@ def _place(tokens: list[Token], text: str) -> None:
 
 
 def _mark_units(tokens: list[Token]) -> None:
-    """A NAME behind a NUMBER on its line is a UNIT, unless it is the key of a setting."""
+    """A NAME behind a NUMBER on its line is a UNIT, unless it is the key of a setting or of a test's part."""
     for number, name, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        if number.type == "NUMBER" and name.type == "NAME" and number.line == name.line and after.type != "EQUAL":
+        if number.type == "NUMBER" and name.type == "NAME" and number.line == name.line and after.type not in _BEHIND_KEYS:
             name.type = "UNIT"
+
+
+_BEHIND_KEYS = ("EQUAL", "COLON", "LSQB", "LBRACE")
+
+
+def _mark_phrases(tokens: list[Token]) -> None:
+    """Words that mean something in certain places only, and are names like any other elsewhere."""
+    for at, token in enumerate(tokens):
+        before, after = tokens[at - 1] if at else None, tokens[min(at + 1, len(tokens) - 1)]
+        if token.type == "IN" and after.type in ("TOP", "ANY"):
+            token.type = "INSIDE"
+        if token.type != "NAME" or before is None:
+            continue
+        match before.type, str(token):
+            case "OF", "history" | "baseline" | "training":
+                token.type = token.upper()
+            case "IN", "a" if after == "row":
+                token.type, after.type = "A", "ROW"
+            case _, "places" if at > 1 and "ANY" in (tokens[at - 2].type, tokens[at - 3].type):
+                token.type = "PLACES"
+            case ("LSQB" | "COMMA"), "hole" if after.type in ("COMMA", "RSQB"):
+                token.type = "HOLE"
+            case "NAME", "above" if at > 1 and tokens[at - 2].type == "EXPECT":
+                token.type = "ABOVE"

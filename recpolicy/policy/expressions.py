@@ -1,0 +1,179 @@
+"""Expressions of the typed policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from recpolicy.span import Span
+from recpolicy.types import Type
+
+
+@dataclass(frozen=True)
+class Node:
+    """A place in the source; every node of the tree has one."""
+
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Number(Node):
+    """A literal of a measured type: a ratio as a fraction, a duration in seconds, a date in seconds since 1970."""
+
+    value: float
+    type: Type
+
+
+@dataclass(frozen=True)
+class Truth(Node):
+    """`true` or `false`."""
+
+    value: bool
+    type: Type = field(default=Type.BOOL, init=False)
+
+
+@dataclass(frozen=True)
+class Word(Node):
+    """A string literal, compared with a category or text column."""
+
+    value: str
+    type: Type = field(default=Type.CATEGORY, init=False)
+
+
+@dataclass(frozen=True)
+class Column(Node):
+    """`item.name` or `user.name`; missing values propagate."""
+
+    table: Literal["item", "user"]
+    name: str
+    type: Type
+
+
+@dataclass(frozen=True)
+class Now(Node):
+    """The row's own time: that of the user's last history event."""
+
+    type: Type = field(default=Type.DATE, init=False)
+
+
+@dataclass(frozen=True)
+class Arithmetic(Node):
+    """`+ - * /` on measured operands; x / 0 is missing. `type` is the result's."""
+
+    op: Literal["+", "-", "*", "/"]
+    left: Expr
+    right: Expr
+    type: Type
+
+
+@dataclass(frozen=True)
+class Call(Node):
+    """`min(a, b, ...)`, `max(a, b, ...)`, `abs(a)`, `log(a)` (natural; of 0 or less it is missing)."""
+
+    function: Literal["min", "max", "abs", "log"]
+    args: tuple[Expr, ...]
+    type: Type
+
+
+@dataclass(frozen=True)
+class Compare(Node):
+    """An ordered comparison of measured operands, or `is` / `is not` of any two operands of one type.
+
+    Words compare by text also across columns (`item.language is user.language`).
+    """
+
+    op: Literal["<", "<=", ">", ">=", "is", "is not"]
+    left: Expr
+    right: Expr
+    type: Type = field(default=Type.BOOL, init=False)
+
+
+@dataclass(frozen=True)
+class Among(Node):
+    """`x in ["a", "b"]`: x is a word or a number, options are literals. Missing when x is."""
+
+    operand: Expr
+    options: tuple[Number | Word, ...]
+    type: Type = field(default=Type.BOOL, init=False)
+
+
+@dataclass(frozen=True)
+class Contains(Node):
+    """`"Drama" in item.genres`: the list column holds the word (a literal or a word column). Missing when either is."""
+
+    word: Expr
+    column: Column
+    type: Type = field(default=Type.BOOL, init=False)
+
+
+@dataclass(frozen=True)
+class IsMissing(Node):
+    """`x is missing`; never missing itself (`is not missing` is `Not(IsMissing(x))`)."""
+
+    operand: Expr
+    type: Type = field(default=Type.BOOL, init=False)
+
+
+@dataclass(frozen=True)
+class Logic(Node):
+    """Three-valued `and` / `or` (Kleene)."""
+
+    op: Literal["and", "or"]
+    left: Expr
+    right: Expr
+    type: Type = field(default=Type.BOOL, init=False)
+
+
+@dataclass(frozen=True)
+class Not(Node):
+    """Three-valued `not`."""
+
+    operand: Expr
+    type: Type = field(default=Type.BOOL, init=False)
+
+
+@dataclass(frozen=True)
+class Percentile(Node):
+    """`percentile(x)`: the share of known values of x in its table that are lower, equal ones counting half.
+
+    `operand` is measured and names columns of one table, `table`, and nothing else (no `now`, no history). A ratio in
+    (0, 1); missing where x is.
+    """
+
+    operand: Expr
+    table: Literal["item", "user"]
+    type: Type = field(default=Type.RATIO, init=False)
+
+
+@dataclass(frozen=True)
+class OfHistory(Node):
+    """`count(p) of history`, `share(p) of history`, `mean(x) of history`: about the items the user took before.
+
+    Inside `operand`, `item` is each of those items in turn; no other OfHistory stands in it. `count` (INT): events for
+    which p is true (`count()` has the operand Truth(True)). `share` (RATIO): that over all events; missing of an empty
+    history. `mean` (x's own type, INT becoming FLOAT): mean of the known values of x; missing where none is known.
+    It depends on the user alone, so it may stand in `when`.
+    """
+
+    function: Literal["count", "share", "mean"]
+    operand: Expr
+    type: Type
+
+
+Expr: TypeAlias = (
+    Number
+    | Truth
+    | Word
+    | Column
+    | Now
+    | Arithmetic
+    | Call
+    | Compare
+    | Among
+    | Contains
+    | IsMissing
+    | Logic
+    | Not
+    | Percentile
+    | OfHistory
+)
