@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from recpolicy.compiler import CompiledPolicy, compile
-from recpolicy.compiler.catalog import Catalog
+from recpolicy.compiler.catalog import NOTHING
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.relevance import Labelled
 from recpolicy.dataset import Dataset, Rows, Slates
@@ -28,7 +28,7 @@ ACCURACY: tuple[Accuracy, ...] = ("ndcg", "hit", "recall", "precision", "mrr", "
 
 def accuracy(metric: Accuracy, rows: Rows, slates: Slates) -> Floats:
     """One accuracy metric at K = the slates' length, [B]; NaN for rows without next items."""
-    values = Labelled(metric).marginals(Pool(Catalog(0, {}, {}, {}), rows, slates.items)).sum(1)
+    values = Labelled(metric).marginals(Pool(NOTHING, rows, slates.items)).sum(1)
     return np.where(rows.next_items.lengths > 0, values, np.nan)
 
 

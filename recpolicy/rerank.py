@@ -17,8 +17,8 @@ def rerank(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPoli
 
     `candidates` [B, C] item rows (-1 none), `scores` [B, C] any scale, min-max-normalised per user; -inf is not
     chosen. The gain is what the candidate adds at that rank to R over the rules that need no label (weights as the
-    user's, buries subtracted, over their sum). Blocked candidates are never chosen; where none is left is a hole.
-    Equal candidates are taken in the order given.
+    user's, buries subtracted, over their sum). Blocked candidates are never chosen, nor those that would break a hard
+    quota; where none is left is a hole. Equal candidates are taken in the order given; a row names none twice.
     After maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998).
     """
     out = np.full((len(rows), compiled.policy.slate), -1, np.int32)
@@ -31,18 +31,18 @@ def rerank(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPoli
 def _rerank(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPolicy, mu: float) -> Codes:
     b, c = candidates.shape
     hole = np.full((b, 1), -1, np.int32)
-    pool = np.concatenate([candidates, hole], 1)  # [B, C + 1]: the last is chosen where nothing else is open
+    scored = np.where(np.isfinite(scores), candidates, np.int32(-1))
+    pool = np.concatenate([scored, hole], 1)  # [B, C + 1]: the last is taken where nothing else is open
     growth = compiled.growth(rows, pool)
-    open_ = growth.open & np.concatenate([np.isfinite(scores), np.zeros((b, 1), np.bool_)], 1)
-    base = _scaled(np.concatenate([scores, np.zeros((b, 1))], 1), open_)
+    base = _scaled(np.concatenate([scores, np.zeros((b, 1))], 1), growth.legal)
     out = np.full((b, compiled.policy.slate), -1, np.int32)
     for r in range(compiled.policy.slate):
+        open_ = growth.open
         score = base + mu * growth.gains() if mu else base
         at = np.where(open_, score, -np.inf).argmax(1)
         at = np.where(open_.any(1), at, c)
         out[:, r] = pool[np.arange(b), at]
         growth.take(at)
-        open_ &= pool != out[:, r, None]
     return out
 
 

@@ -83,7 +83,7 @@ def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material
 def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, progress: Progress) -> dict[str, Any]:
     """Run every stage that has not been run before; returns the evaluation, which is also `eval.json`.
 
-    The folder holds run.json, policy.policy, schema.json, metrics.jsonl, sft/, model/ (safetensors), samples.json and
+    The folder holds run.json, policy/, schema.json, metrics.jsonl, sft/, model/ (safetensors), samples.json and
     eval.json. The SFT model is shared between runs that differ only in their policy. Raises UsageError where `out`
     holds another run.
     """
@@ -92,7 +92,9 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
     for note in material.split.notes:
         progress.stage("data", note)
     identity = {
-        "policy": fingerprint(loaded.source.text),
+        "policy": fingerprint(*(source.text for source in loaded.policy.sources)),
+        "as_of": str(loaded.policy.as_of) if loaded.policy.as_of else None,
+        "params": {param.name: param.written for param in loaded.policy.params},
         "schema": fingerprint(repr(loaded.schema)),
         "data": material.view.digest,
         "model": model,
@@ -108,7 +110,7 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
     write_json(
         run.about, {"identity": identity, "source": source, "versions": _versions(), "notes": material.view.notes}
     )
-    (out / "policy.policy").write_text(loaded.source.text, encoding="utf-8")
+    _write_policy(loaded, out / "policy")
     write_json(out / "schema.json", _schema(loaded.schema))
     transformers_logging.disable_progress_bar()
 
@@ -234,6 +236,15 @@ def _samples(test: Examiner, before: models.Recommender, after: models.Recommend
         {"prompt": prompt, "sft": a, "grpo": b}
         for prompt, a, b in zip(before.tokenizer.batch_decode(few.prompts), *spoken, strict=True)
     ]
+
+
+def _write_policy(loaded: Loaded, folder: Path) -> None:
+    """The policy's file and those it uses, lying to each other as they did."""
+    for source in loaded.policy.sources:
+        own = Path(source.name)
+        path = folder / (own.relative_to(loaded.folder) if own.is_relative_to(loaded.folder) else own.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source.text, encoding="utf-8")
 
 
 def _schema(schema: Schema) -> dict[str, Any]:

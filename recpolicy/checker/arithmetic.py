@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from recpolicy import policy, syntax
 from recpolicy.checker.scope import Scope
+from recpolicy.checker.vocabulary import FORMS
 from recpolicy.errors import types
 from recpolicy.span import Span
 from recpolicy.types import Type
@@ -154,14 +155,11 @@ def _with_unit(literal: policy.Expr, wanted: Type) -> str | None:
             return None
 
 
-_FORMS = {"min": "min(a, b)", "max": "max(a, b)", "abs": "abs(a)", "log": "log(a)"}
-
-
 def call(node: syntax.Call, name: str, args: tuple[policy.Expr, ...], scope: Scope) -> policy.Expr | None:
     """`name(args)` for `min`, `max`, `abs` and `log`, or None with a finding."""
     function: Any = name
     if (len(args) < 2) if name in ("min", "max") else (len(args) != 1):
-        scope.report(types.argument_count(node.span, name, len(args), _FORMS[name]))
+        scope.report(types.argument_count(node.span, name, len(args), FORMS[name]))
         return None
     for arg in args:
         if not arg.type.is_measured or (arg.type is Type.DATE and name in ("abs", "log")):

@@ -18,8 +18,12 @@ def bounds(expr: policy.Expr) -> Range:
     match expr:
         case policy.Number(_, value):
             return value, value
-        case policy.Column(_, _, _, Type.RATIO):
+        case policy.Column(_, _, _, Type.RATIO) | policy.Percentile() | policy.OfHistory(_, "share"):
             return 0.0, 1.0
+        case policy.OfHistory(_, "count"):
+            return 0.0, math.inf
+        case policy.OfHistory(_, "mean", operand):
+            return bounds(operand)
         case policy.Arithmetic(_, op, left, right):
             return _arithmetic(op, bounds(left), bounds(right))
         case policy.Call(_, "min", args):

@@ -5,30 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from recpolicy import policy, syntax
-from recpolicy.checker import arithmetic
+from recpolicy.checker import arithmetic, history
 from recpolicy.checker.scope import Scope
+from recpolicy.checker.vocabulary import FORMS, FUNCTIONS, HISTORY, HISTORY_FORMS, MEASURES, POPULATION
 from recpolicy.errors import names, types
-from recpolicy.errors.near import near
 from recpolicy.schema import Derived, Role
 from recpolicy.span import Span
 from recpolicy.types import UNITS, Type
-
-RELEVANCE = ("ndcg", "hit", "recall", "precision", "mrr", "lcs")
-SPREAD = ("distance", "distinct", "entropy", "calibration")
-PORTION = ("share", "exposure")
-AVERAGE = ("mean", "discounted")
-MEASURES = (*RELEVANCE, *SPREAD, "novelty", *PORTION, *AVERAGE)
-FUNCTIONS = ("min", "max", "abs", "log")
-NOT_YET = {
-    "percentile": "scale the number into 0 to 1 yourself, as in `min(1, max(0, x / 10))`",
-    "serendipity": "reward `ndcg(next_items)` and `novelty(item.popularity)` side by side",
-    "coverage": "use `novelty(item.popularity)`, which spreads a slate over rarer items",
-    "count": "numbers over the history are for a later version; use `user` columns",
-}
-"""Functions of later versions and what to write until then."""
 
 MAX_NODES = 5000
 """How large an expression may grow when its `let`s are written out; the compiler walks all of it."""
@@ -60,6 +46,9 @@ def expression(node: syntax.Expr, scope: Scope) -> policy.Expr | None:
             if name in scope.lets:
                 inlined = scope.lets[name]
                 return None if inlined is None else replace(inlined, span=span)
+            if name in scope.params:
+                written = scope.params[name]
+                return None if written is None else expression(replace(written, span=span), scope)
             if name == "next_items":
                 scope.report(types.next_items_as_value(span))
             else:
@@ -67,6 +56,8 @@ def expression(node: syntax.Expr, scope: Scope) -> policy.Expr | None:
             return None
         case syntax.Call():
             return _call(node, scope)
+        case syntax.Aggregate():
+            return _aggregate(node, scope)
         case syntax.List(span):
             scope.report(types.list_out_of_place(span))
             return None
@@ -145,27 +136,11 @@ def extent(expr: policy.Expr) -> int:
         count += 1
         if depth > _MAX_DEPTH:
             return MAX_NODES + 1
-        todo += [(child, depth + 1) for child in children(node)]
+        todo += [(child, depth + 1) for child in policy.children(node)]
     return count
 
 
 _MAX_DEPTH = 150
-
-
-def children(expr: policy.Expr) -> tuple[policy.Expr, ...]:
-    """The operands of a typed expression."""
-    match expr:
-        case policy.Arithmetic() | policy.Compare() | policy.Logic():
-            return expr.left, expr.right
-        case policy.Call():
-            return expr.args
-        case policy.Among() | policy.IsMissing() | policy.Not():
-            return (expr.operand,)
-        case policy.Contains():
-            return expr.word, expr.column
-        case policy.Number() | policy.Truth() | policy.Word() | policy.Column() | policy.Now():
-            return ()
-    raise NotImplementedError(type(expr).__name__)
 
 
 # ---- single forms ---------------------------------------------------------------------------------------------------
@@ -177,7 +152,7 @@ def _duration(node: syntax.Duration, scope: Scope) -> policy.Expr | None:
         plural = "" if node.value == 1 else "s"
         known = [f"{u}{plural}" for u in UNITS]
         span = Span(node.span.end - len(node.unit), node.span.end, node.span.line, _end_column(node.span, node.unit))
-        scope.report(names.unknown_unit(span, node.unit, near(node.unit, known), known))
+        scope.report(names.unknown_unit(span, node.unit, scope.near(node.unit, known), known))
         return None
     seconds = node.value * UNITS[unit]
     if not math.isfinite(seconds):
@@ -218,19 +193,52 @@ def _column(node: syntax.Column, scope: Scope) -> policy.Expr | None:
 
 def _call(node: syntax.Call, scope: Scope) -> policy.Expr | None:
     name = node.function
-    if name in NOT_YET:
-        scope.report(names.not_yet_function(node.head, name, NOT_YET[name]))
+    if name == "count":
+        scope.report(types.count_without_history(node.head))
         return None
-    if name in MEASURES:
-        scope.report(types.measure_as_value(node.head, name))
+    if name in MEASURES or name in POPULATION:
+        scope.report(types.measure_as_value(node.head, name, _instead(name)))
         return None
     args = [expression(arg, scope) for arg in node.args]
     if name not in FUNCTIONS:
-        scope.report(names.unknown_function(node.head, name, near(name, FUNCTIONS), FUNCTIONS))
+        close = scope.near(name, (*FUNCTIONS, *HISTORY))
+        scope.report(names.unknown_function(node.head, name, close, FUNCTIONS))
         return None
     if any(arg is None for arg in args):
         return None
-    return arithmetic.call(node, name, tuple(arg for arg in args if arg is not None), scope)
+    typed = tuple(arg for arg in args if arg is not None)
+    if name != "percentile":
+        return arithmetic.call(node, name, typed, scope)
+    if len(typed) != 1:
+        scope.report(types.argument_count(node.span, name, len(typed), FORMS[name]))
+        return None
+    return history.percentile(node, typed[0], scope)
+
+
+def _instead(name: str) -> str:
+    """How a measure's name is used."""
+    if name in POPULATION:
+        return f"use it as a target: `target NAME = {FORMS[name]} >= 20%`"
+    reward = f"use it as a reward: `reward NAME weight W = {FORMS[name]}`"
+    if name in HISTORY:
+        return f"of the items the user took before, write `{HISTORY_FORMS[name]}`; or {reward}"
+    return reward
+
+
+def _aggregate(node: syntax.Aggregate, scope: Scope) -> policy.Expr | None:
+    call, name = node.call, node.call.function
+    if name not in HISTORY:
+        scope.report(names.unknown_aggregate(call.head, name, scope.near(name, HISTORY)))
+        return None
+    if name == "count" and not call.args:
+        return history.aggregate(node, "count", policy.Truth(call.span, True), scope)
+    if len(call.args) != 1:
+        scope.report(types.argument_count(node.span, name, len(call.args), HISTORY_FORMS[name]))
+        return None
+    (argument,) = call.args
+    function: Any = name
+    operand = expression(argument, scope) if name == "mean" else condition(argument, scope)
+    return None if operand is None else history.aggregate(node, function, operand, scope)
 
 
 def _negative(node: syntax.Negative, scope: Scope) -> policy.Expr | None:
@@ -267,7 +275,7 @@ def _is_unquoted(node: syntax.Expr, other: syntax.Expr, scope: Scope) -> bool:
         return False
     table = scope.schema.item if other.table == "item" else scope.schema.user
     spec = table.get(other.name)
-    known = near(node.name, scope.lets) is not None
+    known = scope.near(node.name, (*scope.lets, *scope.params)) is not None
     return spec is not None and (spec.type.is_word or spec.type is Type.LIST) and not known
 
 
@@ -285,7 +293,7 @@ def _among(operand: syntax.Expr, container: syntax.List, span: Span, scope: Scop
     ok = True
     for item in container.items:
         option = None
-        if isinstance(item, syntax.Name) and item.name not in scope.lets and item.name != "next_items":
+        if isinstance(item, syntax.Name) and item.name not in scope.later and item.name != "next_items":
             scope.report(names.unquoted_word(item.span, item.name))
         elif (option := expression(item, scope)) is not None and not isinstance(option, (policy.Number, policy.Word)):
             scope.report(types.not_an_option(item.span, 'write numbers or quoted texts, as in `["Drama", "War"]`'))

@@ -36,13 +36,18 @@ def read(policy: str) -> tuple[Source, Path]:
         raw = path.read_bytes()
     except (OSError, ValueError) as error:
         raise UsageError(f"no policy `{policy}`: {_reason(error)}", help=_help(policy)) from None
+    return decoded(raw, policy), path.parent
+
+
+def decoded(raw: bytes, name: str) -> Source:
+    """The text of a policy file. Raises UsageError where it is too large or not text."""
     if len(raw) > MAX_BYTES:
-        raise UsageError(f"a policy of {len(raw):,} bytes", where=policy, help=f"at most {MAX_BYTES:,} bytes are read")
+        raise UsageError(f"a policy of {len(raw):,} bytes", where=name, help=f"at most {MAX_BYTES:,} bytes are read")
     try:
-        return Source(policy, raw.decode("utf-8-sig")), path.parent
+        return Source(name, raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         help = "save the policy as UTF-8"
-        raise UsageError(f"byte {error.start + 1} is not UTF-8 text", where=policy, help=help) from None
+        raise UsageError(f"byte {error.start + 1} is not UTF-8 text", where=name, help=help) from None
 
 
 def schema_of(settings: Settings, folder: Path, report: Callable[[Diagnostic], None]) -> Schema | None:

@@ -6,31 +6,17 @@ from typing import Any
 
 from recpolicy import policy, syntax
 from recpolicy.checker.bounds import bounds
-from recpolicy.checker.expressions import (
-    AVERAGE,
-    FUNCTIONS,
-    MEASURES,
-    NOT_YET,
-    PORTION,
-    RELEVANCE,
-    SPREAD,
-    bounded,
-    condition,
-    expression,
-)
+from recpolicy.checker.expressions import bounded, condition, expression
+from recpolicy.checker.history import can_be_ranked
 from recpolicy.checker.scope import Scope
+from recpolicy.checker.vocabulary import AVERAGE, FORMS, FUNCTIONS, MEASURES, POPULATION, PORTION, RELEVANCE
 from recpolicy.errors import names, rules, types
-from recpolicy.errors.near import near
 from recpolicy.schema import Role
 from recpolicy.types import Type
 
 _TOLERANCE = 1e-9
-_FORMS = {
-    **{name: f"{name}(next_items)" for name in RELEVANCE},
-    **{name: f"{name}(item.COLUMN)" for name in (*SPREAD, "novelty")},
-    **{name: f"{name}(CONDITION)" for name in PORTION},
-    **{name: f"{name}(NUMBER)" for name in AVERAGE},
-}
+_MEASURED = ("distance", "serendipity")
+"""Measures that also work on numbers."""
 
 
 def measure(node: syntax.Expr, missing: policy.Missing, scope: Scope) -> policy.Measure | None:
@@ -41,14 +27,17 @@ def measure(node: syntax.Expr, missing: policy.Missing, scope: Scope) -> policy.
         _not_a_measure(node, scope)
         return None
     name: Any = node.function
-    if name in NOT_YET:
-        scope.report(names.not_yet_function(node.head, name, NOT_YET[name]))
+    if name in POPULATION:
+        scope.report(rules.population_as_reward(node.head, name, scope.text(node.span)))
+        return None
+    if name == "count":
+        scope.report(types.count_without_history(node.head))
         return None
     if name not in MEASURES:
-        scope.report(names.unknown_measure(node.head, name, near(name, MEASURES), MEASURES))
+        scope.report(names.unknown_measure(node.head, name, scope.near(name, MEASURES), MEASURES))
         return None
     if len(node.args) != 1:
-        scope.report(types.argument_count(node.span, name, len(node.args), _FORMS[name]))
+        scope.report(types.argument_count(node.span, name, len(node.args), FORMS[name]))
         return None
     (argument,) = node.args
     if name in RELEVANCE:
@@ -61,15 +50,17 @@ def measure(node: syntax.Expr, missing: policy.Missing, scope: Scope) -> policy.
     if name == "novelty":
         return _novelty(node, argument, scope)
     column = item_column(argument, f"`{name}`", f"write `{name}(item.COLUMN)`", scope)
-    if column is None or not fits(column, f"`{name}`", scope, measured=name == "distance"):
+    if column is None or not fits(column, f"`{name}`", scope, measured=name in _MEASURED):
         return None
+    if name == "serendipity":
+        return policy.Serendipity(node.span, column, missing)
     return policy.Spread(node.span, name, column, missing)
 
 
 def item_column(node: syntax.Expr, what: str, help: str, scope: Scope) -> policy.Column | None:
     """The item column that `node` is, or None with a finding; a derived age is not a column by itself."""
     if not isinstance(node, syntax.Column):
-        if isinstance(node, syntax.Name) and node.name not in scope.lets:
+        if isinstance(node, syntax.Name) and node.name not in scope.lets and node.name not in scope.params:
             scope.unknown(node)
         elif not isinstance(node, syntax.Unreadable):
             scope.report(rules.needs_column(node.span, what, help))
@@ -100,24 +91,28 @@ def _is_age(column: policy.Column, scope: Scope) -> bool:
 
 
 def _not_a_measure(node: syntax.Expr, scope: Scope) -> None:
-    if isinstance(node, syntax.Name) and node.name not in scope.lets and node.name != "next_items":
-        if node.name in MEASURES:
-            scope.report(rules.not_a_measure(node.span, f"write `{_FORMS[node.name]}`"))
-        else:
-            scope.unknown(node)
+    if isinstance(node, syntax.Aggregate):
+        text = scope.text(node.call.span)
+        help = f"the history is the same for every slate; of the slate itself, write `{text}`"
+        scope.report(rules.not_a_measure(node.span, help))
         return
     if isinstance(node, syntax.Name) and node.name == "next_items":
         scope.report(rules.not_a_measure(node.span, "write `ndcg(next_items)`"))
+        return
+    if isinstance(node, syntax.Name) and node.name not in scope.lets and node.name not in scope.params:
+        if node.name in MEASURES:
+            scope.report(rules.not_a_measure(node.span, f"write `{FORMS[node.name]}`"))
+        else:
+            scope.unknown(node)
         return
     typed = expression(node, scope)
     if typed is None:
         return
     text = scope.text(node.span)
     if typed.type is Type.BOOL:
-        help = f"write `share({text})` or `exposure({text})`, or make it a `boost`"
+        help = f"write `share({text})`, or `exposure({text})` where places near the top count more"
     elif typed.type.is_number or typed.type is Type.RATIO:
-        inside = _within_bounds(typed)
-        write = [f"{name}({text})" if inside else _scaled(name, text, typed) for name in AVERAGE]
+        write = [f"{name}({text})" if _within_bounds(typed) else _scaled(name, text, typed) for name in AVERAGE]
         help = f"write `{write[0]}` or `{write[1]}`"
     elif typed.type is Type.LIST or typed.type.is_word:
         help = f"write `distance({text})` or `distinct({text})`"
@@ -129,7 +124,7 @@ def _not_a_measure(node: syntax.Expr, scope: Scope) -> None:
 def _relevance(node: syntax.Call, name: Any, argument: syntax.Expr, scope: Scope) -> policy.Measure | None:
     if argument == syntax.Name(argument.span, "next_items"):
         return policy.Relevance(node.span, name)
-    if isinstance(argument, syntax.Name) and near(argument.name, ("next_items",)) is not None:
+    if isinstance(argument, syntax.Name) and scope.near(argument.name, ("next_items",)) is not None:
         scope.report(names.unknown_name(argument.span, argument.name, "next_items"))
     else:
         scope.report(rules.needs_next_items(argument.span, name))
@@ -167,7 +162,7 @@ def _average(
         scope.report(rules.not_a_number(argument.span, name, types.phrase(operand.type), write))
         return None
     if not _within_bounds(operand):
-        scope.report(rules.unbounded(argument.span, name, _scaled(name, text, operand)))
+        scope.report(rules.unbounded(argument.span, name, _scaled(name, text, operand), _cut(name, text, operand)))
         return None
     return policy.Average(node.span, name, operand, missing)
 
@@ -178,6 +173,11 @@ def _within_bounds(operand: policy.Expr) -> bool:
 
 
 def _scaled(name: str, text: str, operand: policy.Expr) -> str:
+    """How the mean of an unbounded number is written: of its rank among the items where it has one, else cut."""
+    return f"{name}(percentile({text}))" if can_be_ranked(operand) else _cut(name, text, operand)
+
+
+def _cut(name: str, text: str, operand: policy.Expr) -> str:
     if operand.type is Type.RATIO:
         return f"{name}(min(100%, max(0%, {text})))"
     scaled = f"({text}) / 10" if isinstance(operand, policy.Arithmetic) else f"{text} / 10"

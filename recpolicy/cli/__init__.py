@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from recpolicy import __version__, render
-from recpolicy.cli import check, data, train
+from recpolicy.cli import check, data, diff, explain, fmt, init, score, test, train
 from recpolicy.errors import PolicyError, UsageError
 
 
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"recpolicy {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (check, data, train):
+    for command in (init, check, fmt, test, explain, diff, score, data, train):
         command.add(subparsers)
     arguments = parser.parse_args(argv)
     try:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from recpolicy import checker, render
-from recpolicy.checker import loading
-from recpolicy.errors import PolicyError, UsageError
-from recpolicy.policy import Policy
+from recpolicy import render
+from recpolicy.checker import Loaded
+from recpolicy.cli import reading
+from recpolicy.errors import PolicyError
+from recpolicy.policy import Policy, Quota
+from recpolicy.render import Checked
 from recpolicy.schema import Schema
-from recpolicy.schema import load as load_schema
 
 if TYPE_CHECKING:
+    from recpolicy.dataset import Dataset
+
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
@@ -26,48 +29,103 @@ def add(subparsers: Subparsers) -> None:
         description="Finds every mistake in the policies. Exit code 0: none; 1: findings; 2: wrong use.",
     )
     parser.add_argument("policies", nargs="+", metavar="POLICY", help="a .policy file, or the name of a sample")
-    instead = parser.add_mutually_exclusive_group()
-    instead.add_argument("--schema", metavar="FILE", help="check against this schema.toml instead of the header's")
-    instead.add_argument("--data", metavar="NAME_OR_FOLDER", help="check against the columns of this data set")
+    parser.add_argument(
+        "--format",
+        choices=("human", "plain", "json", "sarif"),
+        default="human",
+        help="human: with the lines in question (default); plain: sentences, for screen readers; "
+        "json and sarif: for other programs",
+    )
+    reading.add(parser)
+    reading.add_columns(parser, data="check against this data set: its columns, its items and its users")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check each policy; 1 where any has findings."""
-    schema = _schema(arguments.schema, arguments.data)
-    broken = 0
+    dataset = None if arguments.data is None else _dataset(arguments.data)
+    schema = reading.columns(arguments) if dataset is None else dataset.schema
+    checked: list[Checked] = []
+    hints: dict[str, None] = {}
     for name in arguments.policies:
-        try:
-            policy = checker.load(name, schema=schema)
-        except PolicyError as error:
-            assert error.source is not None, "the checker names the source"
-            if broken:
-                sys.stdout.write("\n")
-            render.show(error.findings, error.source)
-            count = len(error.findings)
-            sys.stdout.write(f"\n{error.source.name}: {count} {'finding' if count == 1 else 'findings'}\n")
-            broken += 1
-        else:
-            sys.stdout.write(f"{_summary(policy)}\n")
-    return 1 if broken else 0
+        loaded, one = _check(name, arguments, schema, dataset)
+        checked.append(one)
+        if arguments.format in ("human", "plain"):
+            _print(one, arguments.format, after_findings=len(checked) > 1 and bool(checked[-2].findings))
+            if loaded is not None and dataset is None:
+                hints[_hint(loaded, own=schema is None)] = None
+    match arguments.format:
+        case "json":
+            from recpolicy.render.document import document
+
+            sys.stdout.write(document(checked))
+        case "sarif":
+            from recpolicy.render.sarif import log
+
+            sys.stdout.write(log(checked))
+        case _:
+            sys.stdout.writelines(f"{hint}\n" for hint in hints)
+    return 1 if any(one.findings for one in checked) else 0
 
 
-def _schema(schema: str | None, data: str | None) -> Schema | None:
-    """The schema given on the command line, or None."""
-    if schema is not None:
-        return load_schema(Path(schema))
-    if data is None:
-        return None
-    found = loading.data_schema(data, Path())
-    if found is None:
-        raise UsageError(f"no data set `{data}`", help="give a folder, `ml-100k` or `simulator`")
-    return found
+def _check(
+    name: str, arguments: argparse.Namespace, schema: Schema | None, dataset: Dataset | None
+) -> tuple[Loaded | None, Checked]:
+    """The policy, where it can be used, and what was found in it."""
+    try:
+        loaded = reading.policy(name, arguments, schema)
+    except PolicyError as error:
+        assert error.source is not None, "the checker names the source"
+        return None, Checked(error.source, None, error.findings)
+    if dataset is None:
+        return loaded, Checked(loaded.source, loaded.policy, ())
+    from recpolicy import analysis
+
+    return loaded, Checked(loaded.source, loaded.policy, tuple(analysis.of_policy(loaded.policy, dataset)))
 
 
-def _summary(policy: Policy) -> str:
-    counts = [_count(len(policy.rules), "rule"), _count(len(policy.blocks), "block")]
-    stated = ", ".join(counts if policy.blocks else counts[:1])
-    return f'"{policy.name}" version {policy.version}: {stated}, {_count(policy.slate, "place")}. No findings.'
+def _dataset(name: str) -> Dataset:
+    from recpolicy import data
+
+    return data.open(name)
+
+
+def _print(one: Checked, format: str, after_findings: bool) -> None:
+    """The findings of a policy and their number, or its summary."""
+    if not one.findings:
+        assert one.policy is not None, "a policy that cannot be used has findings"
+        sys.stdout.writelines(f"{line}\n" for line in _summary(one.policy))
+        return
+    if format == "plain":
+        sys.stdout.write(render.sentences(one.findings, one.source))
+    else:
+        sys.stdout.write("\n" if after_findings else "")
+        render.show(one.findings, one.source)
+        sys.stdout.write("\n")
+    sys.stdout.write(f"{one.source.name}: {_count(len(one.findings), 'finding')}\n")
+
+
+def _summary(policy: Policy) -> Iterator[str]:
+    """One line, and where the day or values given with `--set` matter one more."""
+    hard = sum(isinstance(rule, Quota) and rule.hard for rule in policy.rules)
+    counts = [_count(len(policy.rules), "rule") + (f" ({hard} hard)" if hard else "")]
+    parts = (("block", policy.blocks), ("target", policy.targets), ("test", policy.tests))
+    counts += [_count(len(held), noun) for noun, held in parts if held]
+    stated = ", ".join([*counts, _count(policy.slate, "place")])
+    yield f'"{policy.name}" version {policy.version}: {stated}. No findings.'
+    given = [f"{param.name} = {param.written}" for param in policy.params if param.given]
+    said = [f"With {', '.join(given)}."] if given else []
+    if policy.as_of is not None:
+        waiting = [f"`{rule.name}` holds from {rule.since}" for rule in policy.dormant]
+        said.append(f"As of {policy.as_of}{': ' if waiting else ''}{', '.join(waiting)}.")
+    if said:
+        yield f"  {' '.join(said)}"
+
+
+def _hint(loaded: Loaded, own: bool) -> str:
+    """What the policy was not checked against, and how it would be; `own`: the columns are those of its header."""
+    data = reading.data_of(loaded, None) if own and loaded.policy.data is not None else "NAME_OR_FOLDER"
+    return f"Checked against the columns of {loaded.schema.name}; with --data {data} also against its items and users."
 
 
 def _count(number: int, noun: str) -> str:

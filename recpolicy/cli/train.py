@@ -6,7 +6,9 @@ import argparse
 import os
 from pathlib import Path
 
+from recpolicy.cli import reading
 from recpolicy.errors import UsageError
+from recpolicy.policy import Policy, Ramp
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -18,20 +20,15 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder, new or to be completed")
     train.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML); docs/training.md lists them")
     train.add_argument("--seed", type=int, metavar="N", help="default: 0, or the settings file's")
+    reading.add(train)
     train.set_defaults(run=_train)
 
 
 def _train(args: argparse.Namespace) -> int:
-    from recpolicy import checker
-    from recpolicy.checker.loading import data_schema
-
-    schema = data_schema(args.data, Path()) if args.data else None
-    loaded = checker.read(args.policy, schema=schema)
-    source = args.data or loaded.policy.data
-    if source is None:
-        raise UsageError("which data?", where=args.policy, help='write --data SOURCE, or data = "..." in the policy')
-    if not args.data and (loaded.folder / source).is_dir():
-        source = str(loaded.folder / source)
+    schema = reading.data_columns(args.data) if args.data else None
+    loaded = reading.policy(args.policy, args, schema)
+    source = reading.data_of(loaded, args.data)
+    _refuse_what_is_not_trained_for(loaded.policy)
     # threads that wait must not spin: beside any other busy process that makes a step several times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
@@ -48,3 +45,18 @@ def _train(args: argparse.Namespace) -> int:
         found = pipeline.train(loaded, source, args.model, settings, args.out, screen)
     show(found, loaded.policy, args.out)
     return 0
+
+
+def _refuse_what_is_not_trained_for(policy: Policy) -> None:
+    """Raise UsageError for a policy that asks for more than the trainer of this version does."""
+    asked = [f"target `{t.name}`" for t in policy.targets]
+    for rule in policy.rules:
+        if getattr(rule, "hard", False):
+            asked.append(f"hard quota `{rule.name}`")
+        if any(isinstance(level, Ramp) for level in (rule.weight.base, *(w for _, w in rule.weight.changes))):
+            asked.append(f"ramp of `{rule.name}`")
+    if asked:
+        raise UsageError(
+            f"training does not yet follow targets, hard quotas and ramps: {', '.join(asked)}",
+            help="score, test, explain and diff do; to train, give the rules plain weights",
+        )

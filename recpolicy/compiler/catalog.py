@@ -10,22 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recpolicy.dataset import Dataset
-from recpolicy.policy import (
-    Among,
-    Arithmetic,
-    Call,
-    Column,
-    Compare,
-    Contains,
-    Expr,
-    IsMissing,
-    Logic,
-    Not,
-    Now,
-    Number,
-    Truth,
-    Word,
-)
+from recpolicy.policy import Among, Column, Expr, Now, OfHistory, Percentile, Word, children
 from recpolicy.table import Bools, Codes, ColumnData, Floats, Ints, ListColumn, NumberColumn, TruthColumn, WordColumn
 
 Truths: TypeAlias = NDArray[np.int8]
@@ -51,26 +36,37 @@ class Catalog:
     """The columns a policy names, and the value of every expression that depends on the item alone."""
 
     items: int
+    users: int
     fields: Mapping[tuple[Literal["item", "user"], str], Field]
     vocabulary: Mapping[str, int]
     """Words of every named column and every literal: equal text has equal codes across columns."""
     known: Mapping[Expr, NDArray[Any]]  # [items] each
+    standings: Mapping[Percentile, Floats]
+    """The percentiles of user columns, [users] each."""
+
+
+NOTHING = Catalog(0, 0, {}, {}, {}, {})
+"""The catalog of a pool in which no expression is evaluated."""
 
 
 def gather(dataset: Dataset, expressions: Iterable[Expr]) -> Catalog:
-    """The columns and the vocabulary that `expressions` need; `known` is left empty."""
+    """The columns and the vocabulary that `expressions` need; `known` and `standings` are left empty."""
     vocabulary: dict[str, int] = {}
     fields: dict[tuple[Literal["item", "user"], str], Field] = {}
     for node in (n for root in expressions for n in walk(root)):
         match node:
             case Word():
                 vocabulary.setdefault(node.value, len(vocabulary))
+            case Among():
+                for option in node.options:
+                    if isinstance(option, Word):
+                        vocabulary.setdefault(option.value, len(vocabulary))
             case Column() if (node.table, node.name) not in fields:
                 table = dataset.items if node.table == "item" else dataset.users
                 fields[node.table, node.name] = _field(table.columns[node.name], vocabulary)
             case _:
                 pass
-    return Catalog(dataset.items.rows, fields, vocabulary, {})
+    return Catalog(dataset.items.rows, dataset.users.rows, fields, vocabulary, {}, {})
 
 
 def walk(node: Expr) -> Iterator[Expr]:
@@ -80,28 +76,9 @@ def walk(node: Expr) -> Iterator[Expr]:
         yield from walk(child)
 
 
-def children(node: Expr) -> tuple[Expr, ...]:
-    """The operands of an expression."""
-    match node:
-        case Number() | Truth() | Word() | Column() | Now():
-            return ()
-        case Arithmetic() | Compare() | Logic():
-            return node.left, node.right
-        case Call():
-            return node.args
-        case Among():
-            return (node.operand, *node.options)
-        case Contains():
-            return node.word, node.column
-        case IsMissing() | Not():
-            return (node.operand,)
-        case _:
-            assert_never(node)
-
-
 def by_item_only(node: Expr) -> bool:
     """True where the value depends on the item and on nothing else."""
-    leaves = [n for n in walk(node) if isinstance(n, Column | Now)]
+    leaves = [n for n in walk(node) if isinstance(n, Column | Now | OfHistory)]
     return bool(leaves) and all(isinstance(n, Column) and n.table == "item" for n in leaves)
 
 

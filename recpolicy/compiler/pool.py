@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recpolicy.compiler.catalog import TRUE, UNKNOWN, Catalog, Lists, Truths, by_item_only, children
+from recpolicy.compiler.catalog import TRUE, UNKNOWN, Catalog, Lists, Truths, by_item_only, walk
 from recpolicy.dataset import Rows
 from recpolicy.policy import (
     Among,
@@ -24,8 +24,11 @@ from recpolicy.policy import (
     Not,
     Now,
     Number,
+    OfHistory,
+    Percentile,
     Truth,
     Word,
+    children,
 )
 from recpolicy.table import Bools, Codes, Floats, Ints, Ragged
 from recpolicy.types import Type
@@ -35,7 +38,11 @@ A = TypeVar("A", bound=NDArray[Any])
 EVERY_ITEM = None
 """As `items` of a Pool: every item of the catalog is a candidate of every row."""
 
-NOBODY = Rows(np.zeros(0, np.int64), np.zeros(0), Ragged.of([]), Ragged.of([]))
+
+def bare(user: Ints) -> Rows:
+    """Rows of these users without a time, a history or next items."""
+    empty = Ragged(np.zeros(len(user) + 1, np.int64), np.zeros(0, np.int32))
+    return Rows(user, np.full(len(user), np.nan), empty, empty)
 
 
 class Pool:
@@ -52,7 +59,7 @@ class Pool:
     @property
     def shape(self) -> tuple[int, int]:
         """B rows and C candidates each."""
-        return (len(self.rows), self.catalog.items) if self.items is None else self.items.shape
+        return len(self.rows), self.catalog.items if self.items is None else self.items.shape[1]
 
     @property
     def held(self) -> Bools:
@@ -60,8 +67,11 @@ class Pool:
         return np.ones((1, self.catalog.items), np.bool_) if self.items is None else self.items >= 0
 
     def of_items(self, values: A) -> A:
-        """Per-item values [items, ...] at the candidates: [B, C, ...], or [1, items, ...] over the catalog."""
-        return values[None] if self.items is None else values[self.items]  # type: ignore[return-value]
+        """Per-item values [items, ...] at the candidates: [B, C, ...], or [1, items, ...] over the catalog.
+
+        `values` may have one row more, for a hole.
+        """
+        return values[None, : self.catalog.items] if self.items is None else values[self.items]  # type: ignore[return-value]
 
     def once(self, key: object, compute: Callable[[], A]) -> A:
         """What `compute` gives, kept for the life of the pool under `key`."""
@@ -139,8 +149,36 @@ class Pool:
                 return _arithmetic(node.op, self.number(node.left), self.number(node.right))
             case Call():
                 return _call(node.function, [self.number(a) for a in node.args])
+            case Percentile(table="user"):
+                return self._rows_of("user", self.catalog.standings[node])
+            case Percentile():  # asked only over the whole catalog: `known` answers for other candidates
+                return _percentiles(self.number(node.operand))
+            case OfHistory():
+                return self._of_history(node)
             case _:
                 raise TypeError(f"{type(node).__name__} is not a measured value")
+
+    def _of_history(self, node: OfHistory) -> Floats:
+        """About each row's history items, [B, 1]."""
+        lengths = self.rows.history.lengths
+        row = np.repeat(np.arange(len(lengths)), lengths)  # [events]
+        of = replace(bare(self.rows.user[row]), now=self.rows.now[row])
+        events = Pool(self.catalog, of, self.rows.history.values[:, None])  # one candidate each: [events, 1]
+
+        def total(values: NDArray[Any]) -> Floats:
+            each = np.broadcast_to(values, events.shape)[:, 0].astype(np.float64)
+            return np.bincount(row, each, len(lengths)).astype(np.float64)
+
+        with np.errstate(invalid="ignore"):  # 0 / 0: nothing to share or to take the mean of
+            match node.function:
+                case "count":
+                    out = total(events.matches(node.operand, unknown=False))
+                case "share":
+                    out = total(events.matches(node.operand, unknown=False)) / lengths
+                case "mean":
+                    values = events.number(node.operand)
+                    out = total(np.where(np.isnan(values), 0.0, values)) / total(~np.isnan(values))
+        return out[:, None]
 
     def _word(self, node: Expr) -> Ints:
         match node:
@@ -208,9 +246,17 @@ class Pool:
         return _kleene(holds, self._missing(node.word) | self._missing(node.column))
 
 
-def with_known(catalog: Catalog, roots: Iterable[Expr]) -> Catalog:
-    """The catalog with every largest item-only expression of `roots` evaluated once over all its items."""
-    pool = Pool(catalog, NOBODY, EVERY_ITEM)
+def with_known(catalog: Catalog, roots: Sequence[Expr]) -> Catalog:
+    """The catalog with the percentiles of users, and with every largest item-only expression of `roots` evaluated once.
+
+    Percentiles are those of the whole table, whoever the rows and candidates are.
+    """
+    of_users = [n for root in roots for n in walk(root) if isinstance(n, Percentile) and n.table == "user"]
+    for node in reversed(of_users):  # inner ones first
+        everybody = Pool(catalog, bare(np.arange(catalog.users)), np.zeros((catalog.users, 0), np.int32))
+        found = np.broadcast_to(_percentiles(everybody.number(node.operand)), (catalog.users, 1))[:, 0]
+        catalog = replace(catalog, standings={**catalog.standings, node: found})
+    pool = Pool(catalog, bare(np.zeros(0, np.int64)), EVERY_ITEM)
     known: dict[Expr, NDArray[Any]] = {}
 
     def visit(node: Expr) -> None:
@@ -227,6 +273,13 @@ def with_known(catalog: Catalog, roots: Iterable[Expr]) -> Catalog:
     for root in roots:
         visit(root)
     return replace(catalog, known=known)
+
+
+def _percentiles(values: Floats) -> Floats:
+    """Share of the known values that are lower, equal ones counting half; any shape, NaN missing."""
+    known = np.sort(values[~np.isnan(values)])
+    rank = (np.searchsorted(known, values, "left") + np.searchsorted(known, values, "right")) / 2
+    return np.where(np.isnan(values), np.nan, rank / max(len(known), 1))
 
 
 def _kleene(holds: Bools, missing: Bools) -> Truths:

@@ -1,107 +1,221 @@
 """A quota in, its graded value per rank and whether it is satisfied out.
 
-A place is in excess of an at-most when it takes the count past the bound. What is unknown counts against the slate:
-it is no part of an at-least; for an at-most it matches, is a value of its own where different values are counted, and
-is one and the same value where each value is counted by itself.
+A quota looks at windows: the first N places, or every N neighbours; without a window, at all K places. A place is in
+excess of an at-most when the last N places, itself included, hold more than the bound allows, where of the places
+before it those in excess do not count. What is unknown counts against the slate: it is no part of an at-least; for an
+at-most it matches, is a value of its own where different values are counted, and is one and the same value where each
+value is counted by itself.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Protocol, assert_never
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recpolicy.compiler.coded import Coded, coded
-from recpolicy.compiler.counters import Counter, MatchCounter, ValueCounter
 from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.scan import QuotaScan, picked
+from recpolicy.compiler.scan import Scan, picked
 from recpolicy.dataset import Dataset
 from recpolicy.policy import Bound, Different, Expr, Per, Quota, Where
-from recpolicy.table import Bools, Floats, Ints
+from recpolicy.table import Bools, Codes, Floats, Ints
+
+EVERYTHING = slice(None)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The runs of `length` places a quota looks at, in a slate of `k`: the first `length`, or if `sliding` all."""
+
+    length: int
+    sliding: bool
+    k: int
+
+    @property
+    def count(self) -> int:
+        """How many there are; number s starts at place s (from 0)."""
+        return self.k - self.length + 1 if self.sliding else 1
+
+    def over(self, rank: Ints) -> Iterator[tuple[Ints, Bools]]:
+        """The windows that place `rank[b]` lies in, one after another, the last to close first.
+
+        Gives each row's window, [B], and whether there is one, [B].
+        """
+        for before in range(self.length if self.sliding else 1):
+            start = rank - before if self.sliding else np.zeros_like(rank)
+            inside = (start >= 0) & (start < self.count) & (rank < start + self.length)
+            yield np.clip(start, 0, self.count - 1), inside
+
+
+class Bounded(Scan, Protocol):
+    """A scan that also knows whether the demand holds, and whose rows need not go on together."""
+
+    def take(self, at: Ints, rows: Ints | None = None) -> None:
+        """Put candidate `at[i]`, -1 a hole, at the next place of the slate of `rows[i]`; all rows if not given."""
+
+    def met(self) -> Bools:
+        """True where the slate so far satisfies the bound, [B]."""
 
 
 class AtLeastScan:
-    """min(1, count / n); for n = 0 every item adds 1 / K."""
+    """Mean over the windows of min(1, count / n); for n = 0 every item of a window adds 1 / N."""
 
-    def __init__(self, counter: Counter, n: int, pool: Pool, k: int) -> None:
-        self._counter, self._n, self._held, self._k = counter, n, pool.held, k
-        self._count = np.zeros(len(self._held), np.int64)
+    def __init__(self, codes: Codes, size: int, n: int, windows: Windows, pool: Pool, *, repeats: bool) -> None:
+        b = len(pool.rows)
+        self._codes, self._held = codes, pool.held  # [B or 1, C, L], `size` is no value; [B or 1, C]
+        self._size = size
+        self._n, self._windows, self._repeats = n, windows, repeats
+        self._rank = np.zeros(b, np.int64)
+        self._counts = np.zeros((b, windows.count), np.int64)
+        self._last = np.full((b, size + 1), -1, np.int16)
+        """The last place of every value: it is new to the windows that start after it. Where `repeats`, always -1."""
+        self._last[:, size] = windows.k
 
     def gains(self, over: slice) -> Floats:
-        if self._n <= 0:
-            return np.where(self._held[:, over], 1.0 / self._k, 0.0)
-        before = self._count[:, None]
-        after = before + self._counter.raised(over)
-        gains = np.minimum(after, self._n) - np.minimum(before, self._n)
-        return np.asarray(gains / self._n, np.float64)
+        last, held = self._last_of(over), self._held[:, over]
+        out = np.zeros(last.shape[:2])
+        for start, inside in self._windows.over(self._rank):
+            if self._n <= 0:
+                out += np.where(held & inside[:, None], 1.0 / self._windows.length, 0.0)
+            else:
+                before = picked(self._counts, start)[:, None]
+                after = before + _new(last, start)
+                out += (np.minimum(after, self._n) - np.minimum(before, self._n)) * inside[:, None] / self._n
+        return out / self._windows.count
 
-    def take(self, at: Ints) -> None:
-        self._count += picked(self._counter.raised(slice(None)), at)
-        self._counter.take(at)
+    def take(self, at: Ints, rows: Ints | None = None) -> None:
+        rows = np.arange(len(self._rank)) if rows is None else rows
+        codes, rank = np.where(at[:, None] < 0, self._size, picked(self._codes, at, rows)), self._rank[rows]
+        last = self._last[rows[:, None], codes][:, None]  # [rows, 1, L]
+        for start, inside in self._windows.over(rank):
+            self._counts[rows, start] += _new(last, start)[:, 0] * inside
+        if not self._repeats:
+            self._last[rows[:, None], codes] = rank[:, None]
+            self._last[:, self._size] = self._windows.k
+        self._rank[rows] += 1
 
     def met(self) -> Bools:
-        return self._count >= self._n
+        """True where every window holds what is asked for, [B]."""
+        return np.asarray((self._counts >= self._n).all(1), np.bool_)
+
+    def short(self) -> Iterator[tuple[Ints, Ints]]:
+        """For each window over the next place: what it lacks after each candidate, [B, C], and places left then, [B].
+
+        Where a row has no such window, 0 and K.
+        """
+        last = self._last_of(EVERYTHING)
+        for start, inside in self._windows.over(self._rank):
+            lacking = self._n - picked(self._counts, start)[:, None] - _new(last, start)
+            left = start + self._windows.length - 1 - self._rank
+            yield np.where(inside[:, None], np.maximum(lacking, 0), 0), np.where(inside, left, self._windows.k)
+
+    def reserve(self, free: Bools) -> Ints:
+        """How many matches more the rest of the slate needs, after each candidate, than the `free` ones [B, C] have.
+
+        [B, C]. The rest needs fewest when every match stands as late as its window allows. It is asked only of matches
+        in sliding windows, where one too early is one lost; elsewhere it is 0.
+        """
+        if not (self._repeats and self._windows.sliding):
+            return np.zeros((len(self._rank), 1), np.int64)
+        matches = self._codes[..., 0] == 0
+        supply = (matches & free).sum(1)
+        without, having = self._needed(match=False) - supply, self._needed(match=True) - (supply - 1)
+        return np.asarray(np.where(matches, having[:, None], without[:, None]), np.int64)
+
+    def _needed(self, *, match: bool) -> Ints:
+        """Matches that the places after the next one need at least, if the next one is a match or is none, [B]."""
+        counts, needed = self._counts.copy(), np.zeros_like(self._rank)
+        starts = np.arange(self._windows.count)
+        for place in range(self._windows.k):
+            over = (starts <= place) & (place < starts + self._windows.length)  # [windows]
+            due = (self._n - counts >= starts + self._windows.length - place)[:, over].any(1)
+            placed = np.where(place == self._rank, match, (place > self._rank) & due)  # [B]
+            counts[:, over] += placed[:, None]
+            needed += placed & (place > self._rank)
+        return needed
+
+    def _last_of(self, over: slice) -> NDArray[np.int16]:
+        """The last place of every value of the candidates, [B, C', L]."""
+        return self._last[np.arange(len(self._last))[:, None, None], self._codes[:, over]]
 
 
 class AtMostScan:
-    """1 / K for every item that does not take the count past n."""
+    """1 / K (of the first N places 1 / N) for every item that is not in excess."""
 
-    def __init__(self, counter: Counter, n: int, pool: Pool, k: int) -> None:
-        self._counter, self._n, self._held, self._k = counter, n, pool.held, k
-        self._count = np.zeros(len(self._held), np.int64)
-
-    def gains(self, over: slice) -> Floats:
-        raised = self._counter.raised(over)
-        within = (raised == 0) | (self._count[:, None] + raised <= self._n)
-        return np.where(within & self._held[:, over], 1.0 / self._k, 0.0)
-
-    def take(self, at: Ints) -> None:
-        self._count += picked(self._counter.raised(slice(None)), at)
-        self._counter.take(at)
-
-    def met(self) -> Bools:
-        return self._count <= self._n
-
-
-class PerScan:
-    """1 / K for every item none of whose values stands more than n times in the slate up to it."""
-
-    def __init__(self, column: Coded, n: int, pool: Pool, k: int) -> None:
-        codes = column.codes_at(pool).astype(np.int64)
-        codes = np.where(codes == column.size, column.size + 1, codes)
-        codes[..., 0] = np.where(column.missing_at(pool), column.size, codes[..., 0])
-        self._codes = codes  # [B, C, L]: `size` is the value of all unknown ones, `size + 1` is no value
-        self._counts = np.zeros((len(codes), column.size + 2), np.int64)
-        self._nothing, self._n, self._held, self._k = column.size + 1, n, pool.held, k
+    def __init__(self, codes: Codes, size: int, n: int, windows: Windows, pool: Pool, *, different: bool) -> None:
+        b = len(pool.rows)
+        self._codes, self._held = codes, pool.held  # [B or 1, C, L], `size` unknown, `size + 1` no value; [B or 1, C]
+        self._size, self._nothing = size, size + 1
+        self._n, self._windows, self._different = n, windows, different
+        self._rank = np.zeros(b, np.int64)
+        self._placed = np.full((b, windows.k, codes.shape[2]), size + 1, np.int32)  # values of places not in excess
+        self._counts = np.zeros((b, size + 2), np.int16)  # of each value, in the last N - 1 of these places
+        self._number = np.zeros(b, np.int64)  # of different values there
+        self._met = np.ones(b, np.bool_)
 
     def gains(self, over: slice) -> Floats:
-        codes = self._codes[:, over]
-        count = self._counts[np.arange(len(codes))[:, None, None], codes]
-        within = ((count < self._n) | (codes == self._nothing)).all(2)
-        return np.where(within & self._held[:, over], 1.0 / self._k, 0.0)
+        worth = 1.0 / (self._windows.k if self._windows.sliding else self._windows.length)
+        return np.where(self.within(over) & self._held[:, over] & self._looked_at()[:, None], worth, 0.0)
 
-    def take(self, at: Ints) -> None:
-        self._counts[np.arange(len(at))[:, None], picked(self._codes, at)] += 1  # an item has no value twice
-        self._counts[:, self._nothing] = 0
+    def within(self, over: slice) -> Bools:
+        """Candidates that would not be in excess at the next place, [B, C']."""
+        return self._fits(self._codes[:, over], np.arange(len(self._rank)))
+
+    def take(self, at: Ints, rows: Ints | None = None) -> None:
+        rows = np.arange(len(self._rank)) if rows is None else rows
+        nothing, rank = self._nothing, self._rank[rows]
+        codes = np.where(at[:, None] < 0, nothing, picked(self._codes, at, rows))
+        fits = self._fits(codes[:, None], rows)[:, 0]
+        codes = np.where((fits & self._looked_at()[rows])[:, None], codes, nothing)
+        self._met[rows] &= fits
+        self._placed[rows, rank] = codes
+        self._number[rows] += self._new(codes[:, None], rows)[:, 0]
+        self._counts[rows[:, None], codes] += 1  # an item has no value twice
+        self._rank[rows] += 1
+        if self._windows.sliding:
+            past = rank + 1 - self._windows.length  # the place that leaves the windows to come
+            gone = np.where((past >= 0)[:, None], self._placed[rows, np.maximum(past, 0)], nothing)
+            self._counts[rows[:, None], gone] -= 1
+            self._number[rows] -= self._new(gone[:, None], rows)[:, 0]
 
     def met(self) -> Bools:
-        return np.asarray((self._counts <= self._n).all(1), np.bool_)
+        """True where no place is in excess, [B]."""
+        return self._met
+
+    def _fits(self, codes: Codes, rows: Ints) -> Bools:
+        """The same for items of these codes, [rows or 1, C', L], after the slates of the `rows`: [rows, C']."""
+        if self._different:
+            fits = self._number[rows, None] + self._new(codes, rows) <= self._n
+        else:
+            fits = ((self._counts[rows[:, None, None], codes] < self._n) | (codes == self._nothing)).all(2)
+        return np.asarray(fits | ~self._looked_at()[rows, None], np.bool_)
+
+    def _new(self, codes: Codes, rows: Ints) -> Ints:
+        """Values that the places counted do not hold, [rows, C']; an unknown one is always new."""
+        new = (codes < self._size) & (self._counts[rows[:, None, None], codes] == 0)
+        return np.asarray((new | (codes == self._size)).sum(2), np.int64)
+
+    def _looked_at(self) -> Bools:
+        """Whether the next place lies in a window, [B]."""
+        return np.less(self._rank, self._windows.k if self._windows.sliding else self._windows.length)
 
 
 class BetweenScan:
     """The mean of an at-least and an at-most."""
 
-    def __init__(self, low: QuotaScan, high: QuotaScan) -> None:
+    def __init__(self, low: Bounded, high: Bounded) -> None:
         self._low, self._high = low, high
 
     def gains(self, over: slice) -> Floats:
         return 0.5 * (self._low.gains(over) + self._high.gains(over))
 
-    def take(self, at: Ints) -> None:
-        self._low.take(at)
-        self._high.take(at)
+    def take(self, at: Ints, rows: Ints | None = None) -> None:
+        self._low.take(at, rows)
+        self._high.take(at, rows)
 
     def met(self) -> Bools:
         return self._low.met() & self._high.met()
@@ -115,19 +229,39 @@ class Demand:
     per: bool
     at_least: int | None
     at_most: int | None
-    k: int
+    windows: Windows
+    hard: bool
 
-    def scan(self, pool: Pool) -> QuotaScan:
+    def scan(self, pool: Pool) -> Bounded:
         """Start with empty slates."""
-        scans: list[QuotaScan] = []
-        if self.at_least is not None:
-            scans.append(AtLeastScan(self._counter(pool, unknown=False), self.at_least, pool, self.k))
-        if self.at_most is not None and self.per:
-            assert isinstance(self.counted, Coded)
-            scans.append(PerScan(self.counted, self.at_most, pool, self.k))
-        elif self.at_most is not None:
-            scans.append(AtMostScan(self._counter(pool, unknown=True), self.at_most, pool, self.k))
-        return scans[0] if len(scans) == 1 else BetweenScan(*scans)
+        low, high = self.low(pool), self.high(pool)
+        if low is not None and high is not None:
+            return BetweenScan(low, high)
+        found = low or high
+        assert found is not None, "a quota has a bound"
+        return found
+
+    def low(self, pool: Pool) -> AtLeastScan | None:
+        """The at-least by itself."""
+        if self.at_least is None:
+            return None
+        if isinstance(self.counted, Coded):
+            codes, size = self.counted.codes_at(pool), self.counted.size
+        else:
+            codes, size = _marked(pool.matches(self.counted, unknown=False), 1), 1
+        repeats = not isinstance(self.counted, Coded)
+        return AtLeastScan(codes, size, self.at_least, self.windows, pool, repeats=repeats)
+
+    def high(self, pool: Pool) -> AtMostScan | None:
+        """The at-most by itself. That of a condition is one per value, where all that match have the same value."""
+        if self.at_most is None:
+            return None
+        if isinstance(self.counted, Coded):
+            codes, size = _with_unknown(self.counted, pool), self.counted.size
+        else:
+            codes, size = _marked(pool.matches(self.counted, unknown=True), 2), 1
+        different = isinstance(self.counted, Coded) and not self.per
+        return AtMostScan(codes, size, self.at_most, self.windows, pool, different=different)
 
     def missing(self, pool: Pool) -> Bools:
         """Places whose item cannot be told to count or not, [B, C]."""
@@ -135,25 +269,48 @@ class Demand:
             return self.counted.missing_at(pool)
         return pool.unknown(self.counted)
 
-    def _counter(self, pool: Pool, *, unknown: bool) -> Counter:
-        if isinstance(self.counted, Coded):
-            return ValueCounter(self.counted, pool, unknown=unknown)
-        return MatchCounter(pool.matches(self.counted, unknown=unknown))
-
 
 def demand(quota: Quota, dataset: Dataset, k: int) -> Demand:
-    """Compile a quota; a share p of K places is at least ceil(p K), at most floor(p K)."""
-    at_least = None if quota.at_least is None else math.ceil(_places(quota.at_least, k) - 1e-9)
-    at_most = None if quota.at_most is None else math.floor(_places(quota.at_most, k) + 1e-9)
+    """Compile a quota; a share p of N places is at least ceil(p N), at most floor(p N).
+
+    N is the length of the quota's window, or K. A window longer than the slate is the slate.
+    """
+    windows = Windows(k, False, k)
+    if quota.window is not None:
+        windows = Windows(min(quota.window.length, k), quota.window.sliding, k)
+    n = windows.length
+    at_least = None if quota.at_least is None else math.ceil(_places(quota.at_least, n) - 1e-9)
+    at_most = None if quota.at_most is None else math.floor(_places(quota.at_most, n) + 1e-9)
     match quota.counted:
         case Where(predicate=predicate):
-            return Demand(predicate, False, at_least, at_most, k)
+            return Demand(predicate, False, at_least, at_most, windows, quota.hard)
         case Per(column=column) | Different(column=column):
             values = coded(column.name, dataset.items.columns[column.name])
-            return Demand(values, isinstance(quota.counted, Per), at_least, at_most, k)
+            return Demand(values, isinstance(quota.counted, Per), at_least, at_most, windows, quota.hard)
         case _:
             assert_never(quota.counted)
 
 
-def _places(bound: Bound, k: int) -> float:
-    return bound.amount * k if bound.percent else bound.amount
+def _places(bound: Bound, n: int) -> float:
+    return bound.amount * n if bound.percent else bound.amount
+
+
+def _new(last: NDArray[np.int16], start: Ints) -> Ints:
+    """How many values are new to each row's window: last [B, C', L], start [B] -> [B, C']."""
+    return np.asarray((last < start[:, None, None]).sum(2), np.int64)
+
+
+def _marked(matches: Bools, nothing: int) -> Codes:
+    """0 for what matches, `nothing` for the rest, as codes [B, C, 1]."""
+    return np.where(matches, np.int32(0), np.int32(nothing))[..., None]
+
+
+def _with_unknown(column: Coded, pool: Pool) -> Codes:
+    """The codes of the candidates with `size` for an unknown value and `size + 1` for none, [B, C, L]."""
+
+    def compute() -> Codes:
+        codes = np.where((found := column.codes_at(pool)) == column.size, np.int32(column.size + 1), found)
+        codes[..., 0] = np.where(column.missing_at(pool), np.int32(column.size), codes[..., 0])
+        return codes
+
+    return pool.once(("codes and unknown", column.name), compute)

@@ -28,9 +28,7 @@ class Labelled:
         first hit. `lcs`: longest common subsequence with the next items over min(K, n).
         """
         _, k = pool.shape
-        future = pool.once("next items", lambda: _padded_next(pool))
-        hits = pool.once("hits", lambda: _hits(pool, future))
-        n = pool.once("next items, different", lambda: _different(future))[:, None]
+        hits, n = next_hits(pool), next_different(pool)[:, None]
         match self.metric:
             case "ndcg":
                 w = discount(k)
@@ -45,16 +43,38 @@ class Labelled:
                 out = (hits & (hits.cumsum(1) == 1)) / np.arange(1, k + 1)
             case "lcs":
                 assert pool.items is not None
-                out = _lcs(pool.items, future) / np.clip(n, 1, k)
+                out = _lcs(pool.items, _padded_next(pool)) / np.clip(n, 1, k)
         return np.asarray(out, np.float64)
+
+    def applicable(self, pool: Pool) -> Bools:
+        """Rows with next items, [B]."""
+        return np.greater(pool.rows.next_items.lengths, 0)
+
+    def missing(self, pool: Pool) -> Bools:
+        """No item is without a value, [B, K]."""
+        return np.zeros(pool.shape, np.bool_)
+
+
+def next_hits(pool: Pool) -> Bools:
+    """Places that hold one of the next items, [B, K]."""
+    return pool.once("hits", lambda: _hits(pool, _padded_next(pool)))
+
+
+def next_different(pool: Pool) -> Ints:
+    """How many different next items there are, [B]."""
+    return pool.once("next items, different", lambda: _different(_padded_next(pool)))
 
 
 def _padded_next(pool: Pool) -> Codes:
     """[B, longest], -2 past a row's end: no item and no hole."""
-    lists = pool.rows.next_items
-    out = np.full((len(lists), max(1, int(lists.lengths.max(initial=0)))), -2, np.int32)
-    out[np.arange(out.shape[1]) < lists.lengths[:, None]] = lists.values
-    return out
+
+    def pad() -> Codes:
+        lists = pool.rows.next_items
+        out = np.full((len(lists), max(1, int(lists.lengths.max(initial=0)))), -2, np.int32)
+        out[np.arange(out.shape[1]) < lists.lengths[:, None]] = lists.values
+        return out
+
+    return pool.once("next items", pad)
 
 
 def _hits(pool: Pool, future: Codes) -> Bools:

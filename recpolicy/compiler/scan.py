@@ -26,13 +26,6 @@ class Scan(Protocol):
         """Put candidate `at[b]` at the next place of row b's slate; a hole advances the rank and nothing else."""
 
 
-class QuotaScan(Scan, Protocol):
-    """A quota's scan also knows whether the demand holds as the slates stand."""
-
-    def met(self) -> Bools:
-        """True where the slate so far satisfies the bound, [B]."""
-
-
 class Plan(Protocol):
     """A compiled measure: no state, ready for any pool."""
 
@@ -58,9 +51,10 @@ def discount(k: int) -> Floats:
     return np.asarray(1.0 / np.log2(np.arange(2, k + 2)), np.float64)
 
 
-def picked(values: A, at: Ints) -> A:
-    """Each row's own entry: `values[b, at[b]]`."""
-    return values[np.arange(len(at)), at]  # type: ignore[return-value]
+def picked(values: A, at: Ints, rows: Ints | None = None) -> A:
+    """Each row's own entry: `values[b, at[b]]`, or of the named `rows` alone; `values` may be one row for all."""
+    own = np.arange(len(at)) if rows is None else rows
+    return values[np.minimum(own, len(values) - 1), at]  # type: ignore[return-value]
 
 
 class FailScan:

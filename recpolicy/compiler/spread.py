@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recpolicy.compiler.catalog import Catalog
+from recpolicy.compiler.catalog import NOTHING
 from recpolicy.compiler.coded import Coded, coded
-from recpolicy.compiler.counters import ValueCounter
 from recpolicy.compiler.distance import Distances, distances
-from recpolicy.compiler.pool import NOBODY, Pool
+from recpolicy.compiler.pool import Pool, bare
 from recpolicy.compiler.scan import A, FailScan, Plan, Scan, ledger, picked
 from recpolicy.dataset import Dataset
 from recpolicy.policy import Missing, Spread
@@ -62,19 +61,22 @@ class DistinctScan:
     """New values over the most there can be; typical items add the same each, and the whole stops at 1."""
 
     def __init__(self, column: Coded, pool: Pool, most: int, typical: float) -> None:
-        self._counter, self._missing = ValueCounter(column, pool, unknown=False), column.missing_at(pool)
+        self._codes, self._missing = column.codes_at(pool), column.missing_at(pool)
+        self._seen = np.zeros((len(self._codes), column.size + 1), np.bool_)
+        self._seen[:, column.size] = True  # past a list's end stands nothing new
         self._most, self._typical = most, typical
-        self._value = np.zeros(len(self._missing))
+        self._value = np.zeros(len(self._codes))
 
     def gains(self, over: slice) -> Floats:
         return np.minimum(self._value[:, None] + self._added(over), 1.0) - np.minimum(self._value[:, None], 1.0)
 
     def take(self, at: Ints) -> None:
         self._value += picked(self._added(slice(None)), at)
-        self._counter.take(at)
+        self._seen[np.arange(len(at))[:, None], picked(self._codes, at)] = True
 
     def _added(self, over: slice) -> Floats:
-        return np.where(self._missing[:, over], self._typical, self._counter.raised(over) / max(self._most, 1))
+        new = (~_at(self._seen, self._codes[:, over])).sum(2)
+        return np.where(self._missing[:, over], self._typical, new / max(self._most, 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,8 +226,9 @@ class Calibration:
     def missing(self, pool: Pool) -> Bools:
         return self.column.missing_at(pool)
 
-    def applicable(self, history: Ragged) -> Bools:
+    def applicable(self, pool: Pool) -> Bools:
         """Users whose history has a value, [B]."""
+        history = pool.rows.history
         row = np.repeat(np.arange(len(history)), history.lengths)
         return np.bincount(row, self.column.shares[history.values], len(history)) > 0
 
@@ -251,8 +254,7 @@ def spread(node: Spread, dataset: Dataset, k: int) -> Plan:
     match node.measure:
         case "distance":
             pairs = distances(name, data, column)
-            typical = _typical(lambda _: Distance(pairs, 2, 0.0), pairs.known, 2) if mean else 0.0
-            plan = Distance(pairs, k, typical)
+            plan = Distance(pairs, k, typical_distance(pairs) if mean else 0.0)
         case "distinct":
             typical = _typical(lambda size: Distinct(column, size, 0.0), column.known, k) / k if mean else 0.0
             plan = Distinct(column, k, typical)
@@ -265,13 +267,18 @@ def spread(node: Spread, dataset: Dataset, k: int) -> Plan:
     return Failing(plan) if node.missing is Missing.FAIL else plan
 
 
+def typical_distance(distances: Distances) -> float:
+    """Mean distance of `DRAWS` random pairs of items that have a value; 0 where there are none."""
+    return _typical(lambda _: Distance(distances, 2, 0.0), distances.known, 2)
+
+
 def _typical(plan: Callable[[int], Plan], known: Ints, k: int) -> float:
     """Mean value over `DRAWS` random slates of min(K, number known) items that have a value; 0 where there are none."""
     size = min(k, len(known))
     if size == 0:
         return 0.0
     drawn = known[random_slates(len(known), size)].astype(np.int32)
-    pool = Pool(Catalog(0, {}, {}, {}), NOBODY, drawn)
+    pool = Pool(NOTHING, bare(np.zeros(DRAWS, np.int64)), drawn)
     return float(ledger(plan(size).scan(pool), pool).sum(1).mean())
 
 

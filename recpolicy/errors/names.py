@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recpolicy.errors import Diagnostic
+from recpolicy.errors import Diagnostic, Note
 from recpolicy.span import Span
 
 
@@ -15,7 +15,8 @@ def unknown_column(span: Span, table: str, name: str, near: str | None, known: S
         help = f"{table} columns are {_listed(known)}"
     else:
         help = f"this data has no {table} columns"
-    return Diagnostic("E0201", f"no {table} column `{name}`", span, f"not a column of {data}", help)
+    fix = None if near is None else _column(table, near)
+    return Diagnostic("E0201", f"no {table} column `{name}`", span, f"not a column of {data}", help, fix=fix)
 
 
 def other_table(span: Span, table: str, other: str, name: str) -> Diagnostic:
@@ -25,6 +26,7 @@ def other_table(span: Span, table: str, other: str, name: str) -> Diagnostic:
         span,
         f"a column of `{other}`",
         f"write `{_column(other, name)}`",
+        fix=_column(other, name),
     )
 
 
@@ -34,12 +36,13 @@ def unknown_name(span: Span, name: str, near: str | None) -> Diagnostic:
         if near is not None
         else f"define it first with `let {name} = ...`; columns are written `item.NAME` or `user.NAME`"
     )
-    return Diagnostic("E0203", f"unknown name `{name}`", span, "not defined", help)
+    return Diagnostic("E0203", f"unknown name `{name}`", span, "not defined", help, fix=near)
 
 
 def bare_column(span: Span, name: str, columns: Sequence[str]) -> Diagnostic:
     help = f"write {' or '.join(f'`{c}`' for c in columns)}"
-    return Diagnostic("E0204", f"column `{name}` without its table", span, "needs its table", help)
+    fix = columns[0] if len(columns) == 1 else None
+    return Diagnostic("E0204", f"column `{name}` without its table", span, "needs its table", help, fix=fix)
 
 
 def bare_table(span: Span, table: str) -> Diagnostic:
@@ -50,14 +53,21 @@ def bare_table(span: Span, table: str) -> Diagnostic:
 
 def unquoted_word(span: Span, name: str) -> Diagnostic:
     return Diagnostic(
-        "E0206", f"unknown name `{name}`", span, "not defined", f'to compare with a text, write `"{name}"`'
+        "E0206",
+        f"unknown name `{name}`",
+        span,
+        "not defined",
+        f'to compare with a text, write `"{name}"`',
+        fix=f'"{name}"',
     )
 
 
-def used_too_early(span: Span, name: str, line: int) -> Diagnostic:
-    return Diagnostic(
-        "E0207", f"`{name}` is used before its `let`", span, f"defined on line {line}", "move the `let` above this line"
-    )
+def used_too_early(span: Span, name: str, kind: str, place: str, instead: str | None) -> Diagnostic:
+    """`instead` is the place of what the statement overrides, which is where its names must be known."""
+    help = f"move the `{kind}` above this line"
+    if instead is not None:
+        help = f"an `override` stands in the place of {instead}: move the `{kind}` above that, or in front of its `use`"
+    return Diagnostic("E0207", f"`{name}` is used before its `{kind}`", span, f"defined on {place}", help)
 
 
 def refers_to_itself(span: Span, name: str) -> Diagnostic:
@@ -82,26 +92,27 @@ def rule_as_value(span: Span, name: str) -> Diagnostic:
 
 def unknown_function(span: Span, name: str, near: str | None, known: Sequence[str]) -> Diagnostic:
     help = f"did you mean `{near}`?" if near is not None else f"functions are {_listed(known)}"
-    return Diagnostic("E0210", f"unknown function `{name}`", span, "not a function", help)
+    return Diagnostic("E0210", f"unknown function `{name}`", span, "not a function", help, fix=near)
 
 
 def unknown_measure(span: Span, name: str, near: str | None, known: Sequence[str]) -> Diagnostic:
     help = f"did you mean `{near}`?" if near is not None else f"measures are {_listed(known)}"
-    return Diagnostic("E0211", f"unknown measure `{name}`", span, "not a measure", help)
+    return Diagnostic("E0211", f"unknown measure `{name}`", span, "not a measure", help, fix=near)
 
 
 def unknown_unit(span: Span, unit: str, near: str | None, known: Sequence[str]) -> Diagnostic:
     help = f"did you mean `{near}`?" if near is not None else f"units are {_listed(known)}"
-    return Diagnostic("E0212", f"unknown unit `{unit}`", span, "not a unit of time", help)
+    return Diagnostic("E0212", f"unknown unit `{unit}`", span, "not a unit of time", help, fix=near)
 
 
-def defined_twice(span: Span, name: str, line: int) -> Diagnostic:
+def defined_twice(span: Span, name: str, place: str, first: Note) -> Diagnostic:
     return Diagnostic(
         "E0213",
         f"the name `{name}` is taken",
         span,
-        f"already defined on line {line}",
-        "give one of the two another name",
+        f"already defined on {place}",
+        "give one of the two another name, or write `override` in front of this one to let it take the other's place",
+        (first,),
     )
 
 
@@ -111,12 +122,12 @@ def unknown_rule(span: Span, kind: str, name: str, near: str | None) -> Diagnost
         if near is not None
         else f"a rule outside `when` is re-weighted by its name; a new one is written `{kind} {name} weight W = ...`"
     )
-    return Diagnostic("E0214", f"no rule `{name}` to re-weight", span, "not a rule outside `when`", help)
+    return Diagnostic("E0214", f"no rule `{name}` to re-weight", span, "not a rule outside `when`", help, fix=near)
 
 
 def unknown_setting(span: Span, key: str, near: str | None, known: Sequence[str]) -> Diagnostic:
     help = f"did you mean `{near}`?" if near is not None else f"settings are {_listed(known)}"
-    return Diagnostic("E0215", f"unknown setting `{key}`", span, "not a setting", help)
+    return Diagnostic("E0215", f"unknown setting `{key}`", span, "not a setting", help, fix=near)
 
 
 def setting_twice(span: Span, key: str, line: int) -> Diagnostic:
@@ -127,12 +138,13 @@ def setting_twice(span: Span, key: str, line: int) -> Diagnostic:
 
 def unknown_choice(span: Span, choice: str, near: str | None) -> Diagnostic:
     help = f"did you mean `{near}`?" if near is not None else "write `on missing mean`, `zero` or `fail`"
-    return Diagnostic("E0217", f"unknown choice `{choice}`", span, "not a way to treat missing values", help)
+    return Diagnostic("E0217", f"unknown choice `{choice}`", span, "not a way to treat missing values", help, fix=near)
 
 
 def unknown_data(span: Span, name: str, near: str | None, known: Sequence[str]) -> Diagnostic:
     help = f'did you mean "{near}"?' if near is not None else f"give a folder, or one of {_listed(known)}"
-    return Diagnostic("E0218", f'no data set "{name}"', span, "neither a known data set nor a folder", help)
+    fix = None if near is None else f'"{near}"'
+    return Diagnostic("E0218", f'no data set "{name}"', span, "neither a known data set nor a folder", help, fix=fix)
 
 
 def no_schema_file(span: Span, path: str) -> Diagnostic:
@@ -145,8 +157,23 @@ def unusable_schema(span: Span, message: str, where: str, help: str) -> Diagnost
     return Diagnostic("E0219", f"the schema cannot be used: {message}", span, label, help or "mend the schema file")
 
 
-def not_yet_function(span: Span, name: str, help: str) -> Diagnostic:
-    return Diagnostic("E0220", f"`{name}` is not yet in this version of the language", span, "a later version", help)
+def unknown_aggregate(span: Span, name: str, near: str | None) -> Diagnostic:
+    help = f"did you mean `{near}`?" if near is not None else "`count`, `share` and `mean` go with `of history`"
+    title = f"`{name}` does not go with `of history`"
+    return Diagnostic("E0222", title, span, "nothing to ask of a history", help, fix=near)
+
+
+def unknown_param(span: Span, name: str, near: str | None) -> Diagnostic:
+    help = f"did you mean `{near}`?" if near is not None else f"define it first, as in `param {name} = 3`"
+    return Diagnostic("E0223", f"no `param` named `{name}`", span, "not a written value, nor a param", help, fix=near)
+
+
+def unknown_metric(span: Span, name: str, near: str | None) -> Diagnostic:
+    if near is not None:
+        help = f"did you mean `{near}`?"
+    else:
+        help = "name a rule above this line, or write a measure, as in `share(item.is_new)`"
+    return Diagnostic("E0224", f"no rule `{name}`", span, "not a rule defined before", help, fix=near)
 
 
 def _column(table: str, name: str) -> str:

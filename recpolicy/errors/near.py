@@ -1,4 +1,4 @@
-"""A misspelt word and the words that are allowed in, the one it was meant to be out (or None: nothing is close)."""
+"""A misspelt word and the words that are allowed in, those it may have been meant to be out, the likeliest first."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from collections.abc import Iterable
 
 
 def near(word: str, allowed: Iterable[str]) -> str | None:
-    """The allowed word within a third of `word`'s length in edits (at least one edit), the closest first.
+    """The allowed word closest to `word`, or None where none is close."""
+    return next(iter(nearest(word, allowed)), None)
+
+
+def nearest(word: str, allowed: Iterable[str]) -> list[str]:
+    """The allowed words within a third of `word`'s length in edits (at least one edit), the closest first.
 
     Case, underscores and a plural `s` are free, so `Genre` finds `genres`. A swap of neighbours, or all the right
     letters in another order, is one edit.
     """
-    best: tuple[float, str] | None = None
+    found: list[tuple[float, str]] = []
     plain = _plain(word)
     for candidate in allowed:
         target = _plain(candidate)
@@ -19,9 +24,9 @@ def near(word: str, allowed: Iterable[str]) -> str | None:
         distance = min(_distance(plain, target, most), _distance(_singular(plain), _singular(target), most))
         # A tie goes to the candidate that shares the first letter, then to the one listed first.
         rank = distance + (0 if target[:1] == plain[:1] else 0.5)
-        if distance <= most and candidate != word and (best is None or rank < best[0]):
-            best = (rank, candidate)
-    return None if best is None else best[1]
+        if distance <= most and candidate != word:
+            found.append((rank, candidate))
+    return [candidate for _, candidate in sorted(found, key=lambda pair: pair[0])]
 
 
 def _plain(word: str) -> str:

@@ -9,7 +9,7 @@ from recpolicy.span import Span
 
 
 def not_a_measure(span: Span, help: str) -> Diagnostic:
-    return Diagnostic("E0401", "a reward needs a measure of the slate", span, "not a measure", help)
+    return Diagnostic("E0401", "a measure of the slate is needed here", span, "not a measure", help)
 
 
 def needs_next_items(span: Span, measure: str) -> Diagnostic:
@@ -30,13 +30,14 @@ def needs_column(span: Span, what: str, help: str) -> Diagnostic:
     return Diagnostic("E0404", f"{what} needs an item column", span, "not an item column", help)
 
 
-def unbounded(span: Span, measure: str, write: str) -> Diagnostic:
+def unbounded(span: Span, measure: str, write: str, cut: str) -> Diagnostic:
+    help = f"scale and cut it, as in `{cut}` where 10 is the largest value that counts"
     return Diagnostic(
         "E0405",
         f"`{measure}` of a number that may leave 0 to 1",
         span,
         "not known to lie between 0 and 1",
-        f"scale and cut it, as in `{write}` where 10 is the largest value that counts",
+        help if write == cut else f"write `{write}`, its rank among all; or {help}",
     )
 
 
@@ -55,12 +56,13 @@ def no_missing_here(span: Span, measure: str) -> Diagnostic:
         f"`{measure}` takes no `on missing`",
         span,
         "has no effect here",
-        "leave it out; it goes with `mean`, `discounted`, `distance`, `distinct`, `entropy` and `calibration`",
+        "leave it out; it goes with `mean`, `discounted`, `distance`, `distinct`, `entropy`, `calibration` "
+        "and `serendipity`",
     )
 
 
-def bad_weight(span: Span, seen: str, help: str) -> Diagnostic:
-    return Diagnostic("E0409", f"{seen} is not a weight", span, "expected a number from 0 to 100", help)
+def bad_weight(span: Span, seen: str, help: str, fix: str | None) -> Diagnostic:
+    return Diagnostic("E0409", f"{seen} is not a weight", span, "expected a number from 0 to 100", help, fix=fix)
 
 
 def bad_limit(span: Span, slate: int | None) -> Diagnostic:
@@ -78,13 +80,13 @@ def bad_amount(span: Span, help: str) -> Diagnostic:
     return Diagnostic("E0411", "not an amount", span, "expected a count or a percentage", help)
 
 
-def out_of_places(span: Span, amount: str, slate: int) -> Diagnostic:
+def out_of_places(span: Span, amount: str, places: int, hold: str, label: str, more: str) -> Diagnostic:
     return Diagnostic(
         "E0412",
-        f"{amount} is more than the slate holds",
+        f"{amount} is more than {hold}",
         span,
-        f"the slate has {slate} places",
-        f"write a count from 1 to {slate}, or make `slate` longer",
+        label,
+        f"write a count from 1 to {places}, or {more}",
     )
 
 
@@ -92,13 +94,13 @@ def always_met(span: Span, amount: str, help: str) -> Diagnostic:
     return Diagnostic("E0413", f"`{amount}` is met by every slate", span, "asks for nothing", help)
 
 
-def no_whole_place(span: Span, amount: str, slate: int, write: str) -> Diagnostic:
+def no_whole_place(span: Span, amount: str, places: int, write: str, more: str) -> Diagnostic:
     return Diagnostic(
         "E0414",
-        f"`{amount}` of {slate} places is not one place",
+        f"`{amount}` of {places} places is not one place",
         span,
         "less than a whole place",
-        f"write `{write}`, make `slate` longer, or write a `block` to allow none",
+        f"write `{write}`, {more}, or write a `block` to allow none",
     )
 
 
@@ -172,13 +174,14 @@ def other_kind(span: Span, name: str, kind: str, written: str) -> Diagnostic:
     )
 
 
-def overlapping_branches(span: Span, name: str, line: int) -> Diagnostic:
+def overlapping_branches(span: Span, kind: str, name: str, place: str) -> Diagnostic:
     return Diagnostic(
         "E0422",
         f"two branches may change the weight of `{name}` for the same user",
         span,
-        f"already changed on line {line}",
-        "make the conditions exclude each other, as `when a` and `when not a`, or `user.age < 30` and `user.age >= 30`",
+        f"already changed on {place}",
+        "make the conditions exclude each other, as `when a` and `when not a`, or `user.age < 30` and "
+        f"`user.age >= 30`; or write `override {kind} {name} ...` to let this one hold where both are true",
     )
 
 
@@ -221,4 +224,62 @@ def two_sources(span: Span, keys: Sequence[str]) -> Diagnostic:
         span,
         "a second source of columns",
         "keep one: `data` brings its schema along",
+    )
+
+
+def bad_ramp(span: Span, seen: str, write: str) -> Diagnostic:
+    return Diagnostic(
+        "E0429",
+        f"`{seen}` is no part of training",
+        span,
+        "expected a percentage above 0% and up to 100%",
+        f"write `over {write} of training`",
+    )
+
+
+def bad_window(span: Span, seen: str, slate: int | None) -> Diagnostic:
+    most = f"1 to {slate}, the length of the slate" if slate is not None else "1 to the length of the slate"
+    title = f"a quota cannot look at {seen} places"
+    return Diagnostic("E0430", title, span, "not a number of places", f"write a whole number from {most}")
+
+
+def whole_slate(span: Span, window: str, slate: int) -> Diagnostic:
+    return Diagnostic(
+        "E0431",
+        f"`{window}` is the whole slate",
+        span,
+        f"all {slate} places",
+        "leave it out: a quota looks at the whole slate by itself",
+        fix="",
+    )
+
+
+def population_as_reward(span: Span, measure: str, text: str) -> Diagnostic:
+    bound = "<= 10%" if measure != "coverage" else ">= 20%"
+    return Diagnostic(
+        "E0432",
+        f"`{measure}` looks at the slates of all users together, so no single slate can earn it",
+        span,
+        "not a measure of one slate",
+        f"make it a target: `target NAME = {text} {bound}`",
+    )
+
+
+def hard_has_no_weight(span: Span, name: str, place: str) -> Diagnostic:
+    return Diagnostic(
+        "E0433",
+        f"the quota `{name}` is hard and has no weight to change",
+        span,
+        f"`hard` on {place}",
+        f"leave the line out; to make it soft, write `override quota {name} weight W = ...` with its demand",
+    )
+
+
+def weight_again(span: Span, name: str, place: str, write: str) -> Diagnostic:
+    return Diagnostic(
+        "E0434",
+        f"`{name}` has a weight already",
+        span,
+        f"defined on {place}",
+        f"to change it for everybody, write `{write}`; for some users, put the line into a `when`",
     )

@@ -11,25 +11,29 @@ def unexpected(span: Span, seen: str, expected: str, help: str) -> Diagnostic:
 
 
 def misspelt_keyword(span: Span, word: str, keyword: str) -> Diagnostic:
-    return Diagnostic("E0102", f"unknown keyword `{word}`", span, "not a keyword", f"did you mean `{keyword}`?")
+    title = f"unknown keyword `{word}`"
+    return Diagnostic("E0102", title, span, "not a keyword here", f"did you mean `{keyword}`?", fix=keyword)
 
 
-def foreign_operator(span: Span, seen: str, write: str) -> Diagnostic:
-    return Diagnostic("E0103", f"`{seen}` is not an operator of this language", span, "not an operator here", write)
+def foreign_operator(span: Span, seen: str, write: str, fix: str | None = None) -> Diagnostic:
+    title = f"`{seen}` is not an operator of this language"
+    return Diagnostic("E0103", title, span, "not an operator here", write, fix=fix)
 
 
-def foreign_word(span: Span, seen: str, write: str) -> Diagnostic:
-    return Diagnostic("E0118", f"`{seen}` is not a word of this language", span, "not a keyword", write)
+def foreign_word(span: Span, seen: str, write: str, fix: str | None = None) -> Diagnostic:
+    title = f"`{seen}` is not a word of this language"
+    return Diagnostic("E0118", title, span, "not a keyword", write, fix=fix)
 
 
 def thousands(span: Span, write: str) -> Diagnostic:
-    return Diagnostic("E0119", "a number with a comma", span, "not a number", f"write `{write}`")
+    return Diagnostic("E0119", "a number with a comma", span, "not a number", f"write `{write}`", fix=write)
 
 
-def unclosed(span: Span, what: str, line: int) -> Diagnostic:
-    label = f"expected `}}` to close the {what} of line {line}"
+def unclosed(span: Span, what: str, closer: str, line: int) -> Diagnostic:
+    label = f"expected `{closer}` to close the {what} of line {line}"
+    end = "last value" if what in ("record", "list") else "last line"
     return Diagnostic(
-        "E0104", f"the {what} is not closed", span, label, f"write `}}` after the last line of the {what}"
+        "E0104", f"the {what} is not closed", span, label, f"write `{closer}` after the {end} of the {what}"
     )
 
 
@@ -39,8 +43,8 @@ def unclosed_text(span: Span) -> Diagnostic:
     )
 
 
-def unreadable_character(span: Span, seen: str, help: str) -> Diagnostic:
-    return Diagnostic("E0106", f"unreadable character {seen}", span, "means nothing here", help)
+def unreadable_character(span: Span, seen: str, help: str, fix: str | None = None) -> Diagnostic:
+    return Diagnostic("E0106", f"unreadable character {seen}", span, "means nothing here", help, fix=fix)
 
 
 def reserved_word(span: Span, word: str, suggestion: str) -> Diagnostic:
@@ -73,10 +77,6 @@ def too_deep(span: Span, most: int) -> Diagnostic:
     )
 
 
-def not_yet(span: Span, word: str, help: str) -> Diagnostic:
-    return Diagnostic("E0110", f"`{word}` is not yet in this version of the language", span, "a later version", help)
-
-
 def too_many_errors(span: Span, shown: int) -> Diagnostic:
     title = f"more than {shown} syntax errors"
     return Diagnostic("E0111", title, span, "not read from here on", "mend those above and check the file again")
@@ -89,11 +89,12 @@ def wrong_name(span: Span, seen: str, suggestion: str) -> Diagnostic:
         span,
         "not part of a name",
         f"names are letters, digits and `_`, starting with a letter: write `{suggestion}`",
+        fix=suggestion,
     )
 
 
 def stray_brace(span: Span) -> Diagnostic:
-    help = "remove it, or write the `when` or `policy` that it closes"
+    help = "remove it, or write the `when`, `test` or `policy` that it closes"
     return Diagnostic("E0116", "this `}` closes nothing", span, "no `{` is open", help)
 
 
@@ -108,11 +109,13 @@ def second_header(span: Span) -> Diagnostic:
 
 
 def unquoted_text(span: Span, value: str) -> Diagnostic:
-    return Diagnostic("E0114", "a text needs quotes", span, "expected a quoted text", f'write `"{value}"`')
+    fix = f'"{value}"'
+    return Diagnostic("E0114", "a text needs quotes", span, "expected a quoted text", f"write `{fix}`", fix=fix)
 
 
-def misspelt_table(span: Span, word: str, write: str) -> Diagnostic:
-    return Diagnostic("E0117", f"no table `{word}`", span, "neither `item` nor `user`", f"did you mean `{write}`?")
+def misspelt_table(span: Span, word: str, table: str, column: str) -> Diagnostic:
+    help = f"did you mean `{table}.{column}`?"
+    return Diagnostic("E0117", f"no table `{word}`", span, "neither `item` nor `user`", help, fix=table)
 
 
 def column_without_name(span: Span, table: str) -> Diagnostic:
@@ -123,3 +126,22 @@ def column_without_name(span: Span, table: str) -> Diagnostic:
         "no column's name follows",
         f"write a column behind the point, as in `{table}.age`; odd names go in backticks: {table}.`release year`",
     )
+
+
+def clause_out_of_place(span: Span, clause: str, help: str) -> Diagnostic:
+    return Diagnostic("E0120", f"`{clause}` stands out of place", span, "cannot stand here", help)
+
+
+def target_bound(span: Span, help: str, fix: str | None = None) -> Diagnostic:
+    return Diagnostic("E0121", "a target needs a bound", span, "neither `>=` nor `<=`", help, fix=fix)
+
+
+def column_in_quotes(span: Span, word: str) -> Diagnostic:
+    fix = f'"{word}"'
+    title = f"`{word}` is a reserved word"
+    return Diagnostic("E0122", title, span, "not a column's name as it stands", f"put it in quotes: `{fix}`", fix=fix)
+
+
+def item_without_braces(span: Span, seen: str) -> Diagnostic:
+    help = "write each item in braces, as in `[{price: 3}, {}]`; `hole` is an empty place"
+    return Diagnostic("E0123", f"{seen} is no item of a slate", span, "expected `{`", help)

@@ -26,9 +26,8 @@ def phrase(type: Type) -> str:
 
 def number_without_unit(span: Span, type: Type, write: str) -> Diagnostic:
     what = {Type.DURATION: "unit", Type.RATIO: "percent sign", Type.DATE: "month and day"}[type]
-    return Diagnostic(
-        "E0301", f"{phrase(type)} is compared with a plain number", span, f"no {what}", f"write `{write}`"
-    )
+    title = f"{phrase(type)} is compared with a plain number"
+    return Diagnostic("E0301", title, span, f"no {what}", f"write `{write}`", fix=write)
 
 
 def cannot_compare(span: Span, left: Type, right: Type, help: str) -> Diagnostic:
@@ -106,14 +105,9 @@ def list_out_of_place(span: Span) -> Diagnostic:
     )
 
 
-def measure_as_value(span: Span, name: str) -> Diagnostic:
-    return Diagnostic(
-        "E0316",
-        f"`{name}` measures a whole slate, not one item",
-        span,
-        "not a value of an item",
-        f"use it as a reward: `reward NAME weight W = {name}(...)`",
-    )
+def measure_as_value(span: Span, name: str, help: str) -> Diagnostic:
+    title = f"`{name}` measures a whole slate, not one item"
+    return Diagnostic("E0316", title, span, "not a value of an item", help)
 
 
 def next_items_as_value(span: Span) -> Diagnostic:
@@ -157,4 +151,33 @@ def needs_no_negation(span: Span, type: Type) -> Diagnostic:
         span,
         f"this is {phrase(type)}",
         "`-` turns the sign of a number",
+    )
+
+
+def changes_with_time(span: Span, seen: str, help: str) -> Diagnostic:
+    title = f"`percentile` ranks what a table holds, and `{seen}` depends on `now`"
+    return Diagnostic("E0322", title, span, "changes with time", help)
+
+
+def not_of_a_table(span: Span, seen: str, help: str) -> Diagnostic:
+    return Diagnostic("E0323", "`percentile` ranks the columns of one table", span, seen, help)
+
+
+def history_of_history(span: Span) -> Diagnostic:
+    return Diagnostic(
+        "E0324",
+        "`of history` inside `of history`",
+        span,
+        "looks at the history again",
+        "compare the two numbers side by side, as in `count(a) of history > count(b) of history`",
+    )
+
+
+def count_without_history(span: Span) -> Diagnostic:
+    return Diagnostic(
+        "E0325",
+        "`count` counts the items of a history",
+        span,
+        "of what?",
+        "write `count(CONDITION) of history`; the places of a slate are counted by a `quota`",
     )

@@ -2,69 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from itertools import pairwise
 
 from lark import Token
 
 from recpolicy.errors import Diagnostic, syntax
-from recpolicy.errors.near import near
+from recpolicy.errors.near import near, nearest
 from recpolicy.parser.build import token_span
-from recpolicy.parser.tokens import STATEMENTS, starts_line
+from recpolicy.parser.grammar import lalr
+from recpolicy.parser.tokens import PHRASE_WORDS, STATEMENTS, starts_line, starts_part, starts_statement
+from recpolicy.parser.wording import COMPARISONS, expected, form, seen
 from recpolicy.span import Span
-from recpolicy.types import UNITS
 
-UNIT_WORDS = tuple(word for unit in UNITS for word in (unit, f"{unit}s"))
+_KEYWORDS = sorted(t.pattern.value for t in lalr().terminals if t.pattern.type == "str" and t.pattern.value.isalpha())
 
-NOT_YET = {
-    "target": "say it as a quota, such as `quota fresh weight 0.5 = at least 20% where new_creator`",
-    "test": "leave the block out for now",
-    "param": "write the number where it is used, or `let`",
-    "use": "copy the rules into this file",
-    "hard": "write `weight` and a number; a `block` is never shown",
-    "because": "write the reason in a comment, after `#`",
-    "from": "leave the dates out, and remove the rule when it ends",
-    "until": "leave the dates out, and remove the rule when it ends",
-    "ramp": "write one number as the weight",
-    "override": "give each rule a name of its own",
-    "history": "rules see `item` and `user` columns; `calibration(...)` compares with the user's history",
-    "top": "a quota counts over the whole slate; `boost` and `exposure(...)` favour the top places",
-    "any": "a quota counts over the whole slate",
-}
-"""Words of later versions and what to write until then."""
+RESERVED = frozenset(_KEYWORDS) | {"item", "user", "next_items"}
+"""Words that cannot be names."""
+
+Reads = Callable[[int, str], int]
+"""How far the text reads on past the misfit, 0 to 2 tokens, with a word in the place of the token at an index."""
 
 _OPERATORS = {
-    "==": "write `is`",
-    "!=": "write `is not`",
-    "<>": "write `is not`",
-    "&&": "write `and`",
-    "&": "write `and`",
-    "||": "write `or`",
-    "|": "write `or`",
-    "!": "write `not`",
+    "==": "is",
+    "!=": "is not",
+    "<>": "is not",
+    "&&": "and",
+    "&": "and",
+    "||": "or",
+    "|": "or",
+    "!": "not",
+    "=": "is",
+    "=>": ">=",
+    "=<": "<=",
+    "≥": ">=",
+    "≤": "<=",
+    "≠": "is not",
+    "×": "*",
+    "÷": "/",
+    "−": "-",
+    "//": "#",
+}
+"""Operators of other languages and those of this one."""
+
+_OPERATOR_HELP = {
     "=": "write `is` to compare; `=` only defines",
-    "=>": "write `>=`",
-    "=<": "write `<=`",
-    "≥": "write `>=`",
-    "≤": "write `<=`",
-    "≠": "write `is not`",
-    "×": "write `*`",
-    "÷": "write `/`",
-    "−": "write `-`",
     "**": "write the product out, as in `x * x`",
-    ":": "write `=`",
-    ":=": "write `=`",
+    "^": "write the product out, as in `x * x`",
     "//": "comments start with `#`",
     "/*": "comments start with `#`, one on each line",
     "--": "comments start with `#`",
-    "^": "write the product out, as in `x * x`",
 }
-"""Operators of other languages."""
 
 _WORDS = {
-    **dict.fromkeys(("equals", "equal", "eq"), "write `is`"),
-    **dict.fromkeys(("less", "lower", "smaller", "below", "under", "before", "older", "lt"), "write `<`"),
-    **dict.fromkeys(("greater", "higher", "larger", "above", "over", "after", "newer", "gt"), "write `>`"),
+    **dict.fromkeys(("equals", "equal", "eq"), "is"),
+    **dict.fromkeys(("less", "lower", "smaller", "below", "under", "before", "lt"), "<"),
+    **dict.fromkeys(("greater", "higher", "larger", "above", "over", "after", "gt"), ">"),
+}
+"""Plain English for the language's own operators."""
+
+_WORD_HELP = {
+    **dict.fromkeys(("older", "newer"), "compare the age, as in `item.age > 30 days`"),
     **dict.fromkeys(("contains", "includes", "has"), 'turn it round with `in`, as in `"Drama" in item.genres`'),
     **dict.fromkeys(("if", "unless"), "write the condition after `=`"),
     "exactly": "write the number twice, as in `between 2 and 2`",
@@ -72,122 +70,125 @@ _WORDS = {
 }
 """Words that are plain English but not of the language."""
 
-_VALUES = frozenset(
-    ("NUMBER", "STRING", "COLUMN", "NAME", "DATE", "TRUE", "FALSE", "NOW", "LPAR", "LSQB", "MINUS", "NOT", "DISTINCT")
-)
-_COMPARISONS = frozenset(("LESSTHAN", "MORETHAN", "LE", "GE", "IS", "IN", "WITHIN", "MORE"))
-_ARITHMETIC = frozenset(("PLUS", "MINUS", "STAR", "SLASH", "PERCENT", "UNIT"))
-
-_NAMES = {
-    "NAME": "a name",
-    "STRING": "a quoted text",
-    "NUMBER": "a number",
-    "COLUMN": "a column such as `item.age`",
-    "$END": "the end of the file",
-    "LBRACE": "`{`",
-    "RBRACE": "`}`",
-    "LPAR": "`(`",
-    "RPAR": "`)`",
-    "LSQB": "`[`",
-    "RSQB": "`]`",
-    "EQUAL": "`=`",
-    "ON": "`on missing`",
-    "COMMA": "`,`",
-    "LESSTHAN": "`<`",
-    "MORETHAN": "`>`",
-    "LE": "`<=`",
-    "GE": "`>=`",
+_CLAUSES = {
+    "LIMIT": "`limit N` stands right behind the condition of a boost or bury, "
+    "before `from`, `until` and `because`, and once",
+    "ON": "`on missing ...` stands right behind the measure of a reward, "
+    "before `from`, `until` and `because`, and once",
+    "INSIDE": "`in top N` or `in any N places in a row` stands right behind what a quota counts, "
+    "before `from`, `until` and `because`, and once",
+    "WEIGHT": "the weight stands behind the rule's name, before `=`; a block and a target have none",
+    "HARD": "`hard` stands in the place of a quota's weight, as in `quota ads hard = at most 1 where item.is_ad`",
 }
-
-_KEYWORDS = (
-    "ago and at between block boost bury distinct false in is last least let limit missing more most not now on or "
-    "per policy quota reward than the true when weight where within"
-)
-RESERVED = frozenset(_KEYWORDS.split()) | {"item", "user", "next_items"} | (NOT_YET.keys() - {"history"})
-"""Words that cannot be names: those of the grammar, and those of later versions."""
-
-_FORMS = {
-    "POLICY": 'a header is written `policy "NAME" { language = 1  data = "ml-100k"  slate = 10 }`',
-    "LET": "a definition is written `let NAME = EXPRESSION`, as in `let long = item.length > 2 hours`",
-    "REWARD": "a reward is written `reward NAME weight W = MEASURE`, "
-    "as in `reward relevance weight 1 = ndcg(next_items)`",
-    "BOOST": "a boost is written `boost NAME weight W = CONDITION limit N`; `limit N` may be left out",
-    "BURY": "a bury is written `bury NAME weight W = CONDITION limit N`; `limit N` may be left out",
-    "QUOTA": "a quota is written `quota NAME weight W = at least N where CONDITION`; "
-    "also `at most N per item.COLUMN`, `at least N distinct item.COLUMN`, `between A and B where CONDITION`",
-    "BLOCK": "a block is written `block NAME = CONDITION`",
-    "WHEN": "a branch is written `when CONDITION { RULES }`",
-}
-_ANY_STATEMENT = "a statement starts with `let`, `reward`, `boost`, `bury`, `quota`, `block` or `when`"
+_TARGET_FIXES = {"AT LEAST": ">=", "AT MOST": "<="}
 
 
-def explain(tokens: Sequence[Token], at: int, fitting: frozenset[str]) -> Diagnostic:
+def explain(tokens: Sequence[Token], at: int, fitting: Set[str], reads: Reads) -> Diagnostic:
     """The finding for `tokens[at]`, which stands where only the token types in `fitting` may stand."""
     token, span = tokens[at], token_span(tokens[at])
     return (
         _misspelt_table(tokens, at)
-        or _of_a_later_version(tokens, at)
+        or _record(tokens, at, fitting)
+        or _bound(tokens, at, fitting)
         or _foreign_operator(tokens, at, fitting)
         or (_unreadable(tokens, at) if token.type == "UNKNOWN" else None)
-        or (_unclosed(tokens, at) if "RBRACE" in fitting and token.type in (*STATEMENTS, "$END") else None)
-        or (syntax.stray_brace(span) if token.type == "RBRACE" and not _open_braces(tokens, at) else None)
+        or _unclosed(tokens, at, fitting)
+        or (syntax.stray_brace(span) if token.type == "RBRACE" and not _open(tokens, at) else None)
         or _wrong_name(tokens, at)
         or (syntax.second_header(span) if token.type == "POLICY" else None)
         or _unquoted(tokens, at, fitting)
         or _foreign_word(tokens, at)
         or _thousands(tokens, at)
-        or _misspelt(tokens, at, fitting)
+        or _misspelt(tokens, at, fitting, reads)
+        or (syntax.item_without_braces(span, seen(token)) if {"LBRACE", "HOLE"} <= fitting else None)
         or (
             syntax.chained_comparison(span)
-            if token.type in _COMPARISONS and "AND" in fitting and "IS" not in fitting
+            if token.type in COMPARISONS and "AND" in fitting and "IS" not in fitting
             else None
         )
+        or (syntax.clause_out_of_place(span, str(token), _CLAUSES[token.type]) if token.type in _CLAUSES else None)
         or _unexpected(tokens, at, fitting)
     )
 
 
-def _unexpected(tokens: Sequence[Token], at: int, fitting: frozenset[str]) -> Diagnostic:
-    token, expected = tokens[at], _expected(tokens, at, fitting)
-    closes = token.type == "$END" or (token.type in (*STATEMENTS, "RBRACE") and starts_line(tokens, at))
-    if not closes or "LET" in fitting or at == 0:
-        return syntax.unexpected(token_span(token), _seen(token), expected, _form(tokens, at))
+def _unexpected(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Diagnostic:
+    token, wanted = tokens[at], expected(tokens, at, fitting)
+    ends = token.type in ("$END", "RBRACE") or starts_statement(tokens, at)
+    in_test = bool(_open(tokens, at)) and starts_part(tokens, at)
+    stops = (ends or in_test) and (token.type == "$END" or starts_line(tokens, at))
+    help = form(tokens, at, fitting, stops=stops)
+    if not stops or {"USE", "EXPECT"} & fitting or at == 0:
+        return syntax.unexpected(token_span(token), seen(token), wanted, help)
     # The line before stops too early: point there, not at the innocent next statement.
     last = token_span(tokens[at - 1])
     span = Span(last.end, last.end, last.line, last.column + last.end - last.start)
-    return syntax.unexpected(span, "end of the statement", expected, _form(tokens, at - 1))
+    return syntax.unexpected(span, "end of the statement", wanted, help)
 
 
 def _misspelt_table(tokens: Sequence[Token], at: int) -> Diagnostic | None:
     """`itme.age`: a word before a point that should be `item` or `user`."""
-    if at == 0 or tokens[at] != "." or tokens[at - 1].type != "NAME" or tokens[at - 1].end_pos != tokens[at].start_pos:
+    place = at if tokens[at].isidentifier() else at - 1
+    if place < 0 or tokens[place + 1] != "." or tokens[place].end_pos != tokens[place + 1].start_pos:
         return None
-    table = near(tokens[at - 1], ("item", "user"))
+    table = near(tokens[place], ("item", "user"))
     if table is None:
         return None
-    column = tokens[at + 1] if tokens[at + 1].isidentifier() else "age"
-    return syntax.misspelt_table(token_span(tokens[at - 1]), str(tokens[at - 1]), f"{table}.{column}")
+    column = tokens[place + 2] if tokens[place + 2].isidentifier() else "age"
+    return syntax.misspelt_table(token_span(tokens[place]), str(tokens[place]), table, column)
 
 
-def _of_a_later_version(tokens: Sequence[Token], at: int) -> Diagnostic | None:
-    """The token, or the one before it, is a word of a later version (`weight ramp 0 to 1` fails at the 0)."""
-    for word in (tokens[at], tokens[at - 1] if at else None):
-        if word is not None and word.type in ("NAME", "UNIT") and word in NOT_YET:
-            return syntax.not_yet(token_span(word), str(word), NOT_YET[word])
+def _record(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Diagnostic | None:
+    """Slips in the `{column: value}` of a test."""
+    token, span = tokens[at], token_span(tokens[at])
+    if "COLON" in fitting and token == "=":
+        return syntax.foreign_operator(span, "=", "write `:` between column and value", ":")
+    if fitting == {"NAME", "STRING", "RBRACE"} and token.isidentifier():
+        return syntax.column_in_quotes(span, str(token))
     return None
 
 
-def _foreign_operator(tokens: Sequence[Token], at: int, fitting: frozenset[str]) -> Diagnostic | None:
-    for run in (tokens[max(at - 1, 0) : at + 1], tokens[at : at + 2], tokens[at : at + 1]):
-        seen = "".join(run)
-        touching = all(a.end_pos == b.start_pos for a, b in pairwise(run))
-        if not touching or seen not in _OPERATORS:
+def _bound(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Diagnostic | None:
+    """`=`, `is`, `at least` and their like between a target's measure and its bound."""
+    if not {"GE", "LE"} <= fitting or "IS" in fitting:
+        return None
+    token = tokens[at]
+    phrase = f"{token.type} {tokens[at + 1].type}" if token.type == "AT" else token.type
+    if phrase in _TARGET_FIXES:
+        return syntax.target_bound(
+            _join(tokens[at : at + 2]), f"write `{_TARGET_FIXES[phrase]}`", _TARGET_FIXES[phrase]
+        )
+    if token.type == "BETWEEN":
+        return syntax.target_bound(token_span(token), "write two targets, one with `>=` and one with `<=`")
+    if token.type in ("EQUAL", "IS") or token == "exactly":
+        return syntax.target_bound(token_span(token), "write `>=` or `<=`: a target is a bound on a mean")
+    return None
+
+
+def _foreign_operator(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Diagnostic | None:
+    for start, run in ((at - 1, tokens[max(at - 1, 0) : at + 1]), (at, tokens[at : at + 2]), (at, tokens[at : at + 1])):
+        text = "".join(run)
+        if any(a.end_pos != b.start_pos for a, b in pairwise(run)):
             continue
-        if seen in ("=", "==", ":", ":=") and "IS" not in fitting:
-            if seen == "=" or not fitting & {"EQUAL", "NUMBER", "STRING"}:
+        if text in ("=", "==", ":", ":=") and "IS" not in fitting:
+            if text == "=" or not fitting & {"EQUAL", "NUMBER", "STRING"}:
                 continue
-            return syntax.foreign_operator(_join(run), seen, "write `=`")
-        return syntax.foreign_operator(_join(run), seen, _OPERATORS[seen])
+            return syntax.foreign_operator(_join(run), text, "write `=`", "=")
+        if text in (":", ":="):
+            return syntax.foreign_operator(_join(run), text, "write `=`")
+        if text in _OPERATORS or text in _OPERATOR_HELP:
+            fix = _OPERATORS.get(text)
+            help = _OPERATOR_HELP.get(text, f"write `{fix}`")
+            return syntax.foreign_operator(_join(run), text, help, fix and _spaced(fix, tokens, start, run))
     return None
+
+
+def _spaced(word: str, tokens: Sequence[Token], start: int, run: Sequence[Token]) -> str:
+    """A word to put in the place of `run`, with spaces where letters would touch it."""
+    if not word[0].isalpha():
+        return word
+    before = " " if start > 0 and tokens[start - 1].end_pos == run[0].start_pos else ""
+    after = " " if tokens[start + len(run)].start_pos == run[-1].end_pos else ""
+    return f"{before}{word}{after}"
 
 
 def _thousands(tokens: Sequence[Token], at: int) -> Diagnostic | None:
@@ -201,10 +202,13 @@ def _thousands(tokens: Sequence[Token], at: int) -> Diagnostic | None:
 
 
 def _foreign_word(tokens: Sequence[Token], at: int) -> Diagnostic | None:
-    token = tokens[at]
-    if token.type not in ("NAME", "UNIT") or token not in _WORDS:
+    token, after = tokens[at], tokens[min(at + 1, len(tokens) - 1)]
+    if token in _WORD_HELP:
+        return syntax.foreign_word(token_span(token), str(token), _WORD_HELP[token])
+    if token not in _WORDS:
         return None
-    return syntax.foreign_word(token_span(token), str(token), _WORDS[token])
+    run = tokens[at : at + 2] if after in ("than", "to") else tokens[at : at + 1]
+    return syntax.foreign_word(_join(run), " ".join(run), f"write `{_WORDS[token]}`", _WORDS[token])
 
 
 def _unreadable(tokens: Sequence[Token], at: int) -> Diagnostic:
@@ -219,32 +223,50 @@ def _unreadable(tokens: Sequence[Token], at: int) -> Diagnostic:
             return syntax.column_without_name(_join([before, token]), str(before))
         return syntax.unreadable_character(span, "`.`", "columns are `item.NAME` or `user.NAME`")
     if token == "." and after.type == "NUMBER":
-        return syntax.unreadable_character(_join([token, after]), "`.`", f"write `0.{after}`")
+        return syntax.unreadable_character(_join([token, after]), "`.`", f"write `0.{after}`", f"0.{after}")
     if token in ";,":
-        return syntax.unreadable_character(span, f"`{token}`", "leave it out: a line's end is enough")
+        return syntax.unreadable_character(span, f"`{token}`", "leave it out: a line's end is enough", "")
     shown = f"`{token}`" if token.isprintable() else f"U+{ord(token):04X}"
-    return syntax.unreadable_character(span, shown, f"remove it; {_form(tokens, at)}")
+    return syntax.unreadable_character(span, shown, f"remove it; {form(tokens, at)}")
 
 
-def _unclosed(tokens: Sequence[Token], at: int) -> Diagnostic | None:
-    open_at = _open_braces(tokens, at)
-    if not open_at:
+def _unclosed(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Diagnostic | None:
+    """A block, a record or a list that the next statement or part of a test stands in."""
+    opened = _open(tokens, at)
+    ends = tokens[at].type == "$END" or starts_statement(tokens, at)
+    if not opened or not (ends or (starts_part(tokens, at) and "COMMA" in fitting)):
         return None
-    brace = open_at[-1]
-    head = next((tokens[i].type for i in range(brace, -1, -1) if tokens[i].type in ("POLICY", "WHEN")), "WHEN")
-    what = "header" if head == "POLICY" else "`when` block"
-    return syntax.unclosed(token_span(tokens[at]), what, tokens[brace].line or 0)
+    bracket = opened[-1]
+    closer = "RBRACE" if tokens[bracket].type == "LBRACE" else "RSQB"
+    if closer not in fitting:
+        return None
+    what = _block(tokens, opened)
+    if not ends and what not in ("record", "list"):
+        return None
+    return syntax.unclosed(token_span(tokens[at]), what, "}" if closer == "RBRACE" else "]", tokens[bracket].line or 0)
 
 
-def _open_braces(tokens: Sequence[Token], at: int) -> list[int]:
-    """Where the `{` stand that are still open before `tokens[at]`."""
-    open_at: list[int] = []
+def _block(tokens: Sequence[Token], opened: Sequence[int]) -> str:
+    """What the innermost of the open brackets opens."""
+    kinds = {"POLICY": "header", "TEST": "test", "CASE": "case"}
+    heads = [kinds.get(tokens[bracket - 2].type if bracket > 1 else "") for bracket in opened]
+    if tokens[opened[-1]].type == "LSQB":
+        return "list"
+    return heads[-1] or ("record" if {"test", "case"} & set(heads) else "`when` block")
+
+
+def _open(tokens: Sequence[Token], at: int) -> list[int]:
+    """Where the `{` and `[` stand that are still open before `tokens[at]`."""
+    opened: list[int] = []
     for i in range(at):
-        if tokens[i].type == "LBRACE":
-            open_at.append(i)
-        elif tokens[i].type == "RBRACE" and open_at:
-            open_at.pop()
-    return open_at
+        if tokens[i].type in ("LBRACE", "LSQB"):
+            opened.append(i)
+        elif tokens[i].type in ("RBRACE", "RSQB"):
+            opener = "LBRACE" if tokens[i].type == "RBRACE" else "LSQB"
+            matching = next((k for k in range(len(opened) - 1, -1, -1) if tokens[opened[k]].type == opener), None)
+            if matching is not None:
+                del opened[matching:]
+    return opened
 
 
 def _wrong_name(tokens: Sequence[Token], at: int) -> Diagnostic | None:
@@ -252,77 +274,53 @@ def _wrong_name(tokens: Sequence[Token], at: int) -> Diagnostic | None:
     token, before = tokens[at], tokens[at - 1] if at else None
     if before is None:
         return None
-    if before.type in STATEMENTS and token in RESERVED:
+    if before.type in _NAMED and token in RESERVED:
         return syntax.reserved_word(token_span(token), str(token), f"{token}_rule")
-    if before.type in STATEMENTS and token.type in ("NUMBER", "STRING"):
-        return syntax.wrong_name(token_span(token), _seen(token), _as_name(token))
-    if token.type == "MINUS" and before.type == "NAME" and at > 1 and tokens[at - 2].type in STATEMENTS:
+    if before.type in _NAMED and token.type in ("NUMBER", "STRING"):
+        return syntax.wrong_name(token_span(token), seen(token), _as_name(token))
+    if token.type == "MINUS" and before.type == "NAME" and at > 1 and tokens[at - 2].type in _NAMED:
         run = _touching(tokens, at - 1)
         return syntax.wrong_name(_join(run), "`-`", _as_name("".join(run)))
     return None
 
 
-def _unquoted(tokens: Sequence[Token], at: int, fitting: frozenset[str]) -> Diagnostic | None:
+_NAMED = frozenset(STATEMENTS) - {"POLICY", "USE", "OVERRIDE", "WHEN", "TEST"}
+"""Statements whose second token is a name."""
+
+
+def _unquoted(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Diagnostic | None:
     if fitting != {"STRING", "NUMBER"} and fitting != {"STRING"}:
         return None
-    if not tokens[at].isidentifier():
+    if not tokens[at].isidentifier() or starts_line(tokens, at):
         return None
     run = _touching(tokens, at)
     return syntax.unquoted_text(_join(run), "".join(run))
 
 
-def _misspelt(tokens: Sequence[Token], at: int, fitting: frozenset[str]) -> Diagnostic | None:
-    """A keyword with a slip in it: at the position, or just before it, where it was read as a name or a unit."""
-    token, before = tokens[at], tokens[at - 1] if at else None
-    keywords = sorted(kind.lower() for kind in fitting if kind.lower() in RESERVED and kind not in STATEMENTS)
-    if token.isidentifier() and token.type not in STATEMENTS:
-        openers = [kind.lower() for kind in STATEMENTS if kind in fitting]
-        keyword = near(token, openers if openers and starts_line(tokens, at) else keywords)
-        if keyword is not None:
-            return syntax.misspelt_keyword(token_span(token), str(token), keyword)
-    if before is None:
+def _misspelt(tokens: Sequence[Token], at: int, fitting: Set[str], reads: Reads) -> Diagnostic | None:
+    """A keyword with a slip in it, at the position or a little before it, that mends the text when written right."""
+    if fitting == {"A"} and tokens[at + 1].isidentifier():  # `in a row`: of these two one alone is no keyword
+        place, word = (at + 1, "row") if tokens[at] == "a" else (at, "a")
+        return syntax.misspelt_keyword(token_span(tokens[place]), str(tokens[place]), word)
+    best: tuple[int, int, str] | None = None
+    for place in range(at, max(at - 3, -1), -1):
+        if not tokens[place].isidentifier() or tokens[place].type == "COLUMN":
+            continue
+        for word in _slips(tokens[place]):
+            far = reads(place, word)
+            if far > (best[0] if best else 0):
+                best = (far, place, word)
+    if best is None:
         return None
-    keyword = None
-    if before.type == "UNIT" and near(before, UNIT_WORDS) is None:
-        keyword = near(before, keywords)
-    elif before.type == "NAME" and token.type in _VALUES:
-        keyword = near(before, ("not",))
-    return None if keyword is None else syntax.misspelt_keyword(token_span(before), str(before), keyword)
+    _, place, word = best
+    return syntax.misspelt_keyword(token_span(tokens[place]), str(tokens[place]), word)
 
 
-def _expected(tokens: Sequence[Token], at: int, fitting: frozenset[str]) -> str:
-    """The fitting token types in words, the most particular first."""
-    left = set(fitting)
-    parts = []
-    if {"NUMBER", "COLUMN"} <= left:
-        wants_number = at > 0 and tokens[at - 1].type in ("WEIGHT", "LIMIT", "LEAST", "MOST", "BETWEEN")
-        parts.append("a number" if wants_number else "an expression")
-        left -= _VALUES
-    if {"AND", "OR"} <= left:
-        parts.append("an operator")
-        left -= _COMPARISONS | {"AND", "OR", "NOT"}
-    left -= _ARITHMETIC  # may follow every number: no news
-    if {"LET", "REWARD"} <= left:
-        parts.append("the next statement" if at else "a statement")
-        left -= {*STATEMENTS, "$END"}
-    names = sorted(_NAMES.get(kind, f"`{kind.lower()}`") for kind in left)
-    return _either([*names, *parts])
-
-
-def _either(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
-
-
-def _seen(token: Token) -> str:
-    return "end of the file" if token.type == "$END" else f"`{token}`"
-
-
-def _form(tokens: Sequence[Token], at: int) -> str:
-    """How the statement around `tokens[at]` is written."""
-    if starts_line(tokens, at) and tokens[at].type not in STATEMENTS and tokens[at].type == "NAME":
-        return _ANY_STATEMENT
-    kinds = (tokens[i].type for i in range(at, -1, -1))
-    return next((_FORMS[kind] for kind in kinds if kind in _FORMS), _ANY_STATEMENT)
+def _slips(word: str) -> list[str]:
+    """The words of the language that `word` may have been meant to be."""
+    if len(word) == 1:
+        return [keyword for keyword in _KEYWORDS if len(keyword) == 2 and word in keyword]
+    return nearest(word, (*_KEYWORDS, *PHRASE_WORDS))
 
 
 def _touching(tokens: Sequence[Token], start: int) -> list[Token]:

@@ -32,6 +32,7 @@ from recpolicy.policy.expressions import (
     Percentile,
     Truth,
     Word,
+    children,
 )
 from recpolicy.policy.measures import (
     Average,
@@ -120,5 +121,6 @@ __all__ = [
     "Where",
     "Window",
     "Word",
+    "children",
     "level",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 from recpolicy.span import Span
 from recpolicy.types import Type
@@ -177,3 +177,20 @@ Expr: TypeAlias = (
     | Percentile
     | OfHistory
 )
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    """The operands of an expression; the written options of an Among are no operands."""
+    match expr:
+        case Number() | Truth() | Word() | Column() | Now():
+            return ()
+        case Arithmetic() | Compare() | Logic():
+            return expr.left, expr.right
+        case Call():
+            return expr.args
+        case Contains():
+            return expr.word, expr.column
+        case Among() | IsMissing() | Not() | Percentile() | OfHistory():
+            return (expr.operand,)
+        case _:
+            assert_never(expr)

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from recpolicy.compiler import compile
 from recpolicy.dataset import Slates
-from recpolicy.policy import Block, Compare, Policy, Relevance, Reward, Spread
+from recpolicy.policy import Block, Compare, Per, Policy, Relevance, Reward, Serendipity, Spread, Where
 from recpolicy.rerank import rerank
 from recpolicy.span import NOWHERE
 from recpolicy.table import Ragged
-from tests.rewards.make import boost, compiled, reward
+from tests.rewards.make import boost, compiled, places, quota, reward
 from tests.rewards.strategies import item, number, policies
 from tests.rewards.world import World, world
 
@@ -20,7 +20,9 @@ CANDIDATES = 9
 
 
 def unlabelled(policy: Policy) -> Policy:
-    rules = tuple(r for r in policy.rules if not (isinstance(r, Reward) and isinstance(r.measure, Relevance)))
+    rules = tuple(
+        r for r in policy.rules if not (isinstance(r, Reward) and isinstance(r.measure, Relevance | Serendipity))
+    )
     return Policy(policy.name, 1, None, policy.slate, rules, policy.blocks)
 
 
@@ -33,7 +35,12 @@ def test_each_place_goes_to_the_best_candidate_left(world: World, policy: Policy
     scores = rng.normal(size=candidates.shape) * 3
     shown = rerank(candidates, scores, world.rows, compile(policy, world.dataset), mu).items
     judge = compile(unlabelled(policy), world.dataset)
-    legal = judge.legal(world.rows)
+    legal, guard = judge.legal(world.rows), judge.guard(world.rows, candidates)
+    opened = []
+    for r in range(policy.slate):  # what hard quotas leave open at each place after those chosen before
+        opened.append(guard.open)
+        found = candidates == shown[:, r, None]
+        guard.take(np.where(found.any(1), found.argmax(1), -1))
     for user in range(users):
         row = world.rows.take(np.array([user]))
         open_ = [c for c in candidates[user].tolist() if legal[user, c]]
@@ -43,7 +50,8 @@ def test_each_place_goes_to_the_best_candidate_left(world: World, policy: Policy
         low, width = min(known.values(), default=0), float(np.ptp(list(known.values()))) if known else 0.0
         slate: list[int] = []
         for r in range(policy.slate):
-            left = [c for c in open_ if c not in slate]
+            left = candidates[user][opened[r][user]].tolist()
+            assert set(left) <= set(open_) - set(slate)
             if not left:
                 assert shown[user, r:].tolist() == [-1] * (policy.slate - r)
                 break
@@ -76,6 +84,27 @@ def test_a_blocked_candidate_is_never_chosen_however_good() -> None:
     assert not policy.blocked(small.rows, shown).any()
     allowed = sum(r["price"] is not None and r["price"] >= 2.5 for r in small.items)
     assert ((shown.items >= 0).sum(1) == min(5, allowed)).all()
+
+
+def test_hard_quotas_are_kept_whatever_the_scores() -> None:
+    small = world(0)
+    ads = Where(NOWHERE, item("is_ad"))
+    rules = (
+        quota(Per(NOWHERE, item("creator")), "voices", at_most=places(1), hard=True),
+        quota(ads, "ads", at_least=places(2), hard=True),
+    )
+    policy = compiled(small.dataset, 4, *rules)
+    everything = np.tile(np.arange(14, dtype=np.int32), (6, 1))
+    scores = np.where([r["is_ad"] is True for r in small.items], 0.0, 1.0) * np.ones((6, 1))
+    shown = rerank(everything, scores, small.rows, policy, 1.0)
+    assert (shown.items >= 0).all()
+    assert all(satisfied.all() for satisfied in policy.satisfied(small.rows, shown).values())
+    best = scores.argmax(1)
+    assert (shown.items[:, 0] == best).all()  # an ad is shown no earlier than it must be
+    scores[:, [i for i, r in enumerate(small.items) if r["is_ad"] is True][1:]] = -np.inf
+    fewer = rerank(everything, scores, small.rows, policy, 1.0)
+    assert (fewer.items >= 0).all()  # one ad is all there is: the quota closes nothing else
+    assert not policy.satisfied(small.rows, fewer)["ads"].any()
 
 
 def test_what_users_took_next_is_not_used() -> None:

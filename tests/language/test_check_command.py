@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import re
@@ -29,12 +30,13 @@ def mine(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_clean_policy_gives_one_line_and_exit_0(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clean_policies_give_a_line_each_and_exit_0(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(mine), "relevance"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out == [
         '"mine" version 1: 1 rule, 5 places. No findings.',
-        '"relevance" version 1: 1 rule, 10 places. No findings.',
+        '"relevance" version 1: 1 rule, 1 test, 10 places. No findings.',
+        "Checked against the columns of ml-100k; with --data ml-100k also against its items and users.",
     ]
 
 
@@ -51,14 +53,67 @@ def test_one_bad_policy_among_good_ones_gives_exit_1(capsys: pytest.CaptureFixtu
     assert "1 finding\n" in out and out.count("No findings.") == 2
 
 
+def test_what_matters_of_a_clean_policy_is_said_in_one_or_two_lines(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine.write_text(
+        POLICY
+        + """param size = 0.3
+boost  spring weight size = item.age < 1 year from 2026-03-01
+quota  voices hard = at most 2 per item.creator until 2026-12-31
+block  old = item.age > 90 years
+target keep = r >= 20%
+test "an old film is blocked" {
+  slate [ {age: 91 years} ]
+  expect slate is blocked
+}
+"""
+    )
+    days = ["--as-of", "2026-02-28", "--set", "size=0.4"]
+    assert cli.main(["check", str(mine), *days]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        '"mine" version 1: 2 rules (1 hard), 1 block, 1 target, 1 test, 5 places. No findings.',
+        "  With size = 0.4. As of 2026-02-28: `spring` holds from 2026-03-01.",
+    ]
+    assert cli.main(["check", str(mine), "--as-of", "2026-03-01"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "  As of 2026-03-01."
+    assert cli.main(["check", str(mine), "--as-of", "2027-01-01"]) == 1
+    assert "`voices` has expired" in capsys.readouterr().out
+
+
+def test_a_policy_of_a_schema_says_how_to_check_it_with_data(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (mine.parent / "shop.toml").write_text((HERE / "shop.toml").read_text())
+    mine.write_text(POLICY.replace('data = "ml-100k"', 'schema = "shop.toml"'))
+    assert cli.main(["check", str(mine), str(mine)]) == 0
+    out = capsys.readouterr().out.splitlines()
+    hint = "Checked against the columns of shop; with --data NAME_OR_FOLDER also against its items and users."
+    assert len(out) == 3 and out[2] == hint
+
+
+def test_the_items_and_users_of_a_data_set_are_checked_too(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine.write_text(POLICY.replace("ml-100k", "simulator") + "boost never weight 0.5 = item.published < 1900-01-01\n")
+    assert cli.main(["check", str(mine)]) == 0
+    capsys.readouterr()
+    assert cli.main(["check", str(mine), "--data", "simulator"]) == 1
+    out = capsys.readouterr().out
+    assert "[E07" in out and f" --> {mine}:7:" in out and "Checked against the columns" not in out
+    assert cli.main(["check", str(mine), "--data", "simulator", "--format", "json"]) == 1
+    [found] = json.loads(capsys.readouterr().out)["policies"]
+    assert (found["name"], found["ok"]) == ("mine", False)
+    assert {finding["code"][:3] for finding in found["findings"]} == {"E07"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["check", "relevnce"], "did you mean the sample policy `relevance`?"),
         (["check", "nowhere/else.policy"], "no such file"),
         (["check", "."], "is a directory"),
-        (["check", "relevance", "--data", "nowhere"], "no data set `nowhere`"),
+        (["check", "relevance", "--data", "nowhere"], "give a folder, `ml-100k` or `simulator`"),
         (["check", "relevance", "--schema", "nowhere.toml"], "nowhere.toml"),
+        (["check", "relevance", "--as-of", "tomorrow"], "as in 2026-03-31"),
+        (["check", "relevance", "--set", "size"], "gives no value"),
+        (["check", "relevance", "--set", "size=3"], "no param `size`"),
     ],
 )
 def test_wrong_use_is_said_on_standard_error_with_exit_2(
@@ -114,7 +169,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_check_loads_nothing_heavy(mine: Path) -> None:
     code = (
         "import sys; from recpolicy.cli import main; code = main(['check', sys.argv[1], 'balanced']);"
-        "print(*{'numpy', 'torch', 'pyarrow', 'pydantic', 'rich', 'scipy'} & set(sys.modules)); sys.exit(code)"
+        "print(*{'numpy', 'torch', 'pyarrow', 'pydantic', 'rich', 'scipy', 'json'} & set(sys.modules)); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(mine)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -8,7 +8,20 @@ import numpy as np
 
 from recpolicy.compiler import CompiledPolicy, compile
 from recpolicy.dataset import Dataset, Rows, Slates
-from recpolicy.policy import Block, Boost, Counted, Expr, Measure, Policy, Quota, Reward, Rule, Weight
+from recpolicy.policy import (
+    Block,
+    Boost,
+    Counted,
+    Expr,
+    Measure,
+    Policy,
+    Quota,
+    Reward,
+    Rule,
+    Target,
+    Weight,
+    Window,
+)
 from recpolicy.policy import Bound as Bound
 from recpolicy.span import NOWHERE
 from recpolicy.table import Ragged
@@ -35,9 +48,9 @@ def slates(*lists: Sequence[int]) -> Slates:
     return Slates(np.array(lists, np.int32))
 
 
-def policy(k: int, *rules: Rule, blocks: tuple[Block, ...] = ()) -> Policy:
+def policy(k: int, *rules: Rule, blocks: tuple[Block, ...] = (), targets: tuple[Target, ...] = ()) -> Policy:
     """A policy of these rules."""
-    return Policy("made", 1, None, k, rules, blocks)
+    return Policy("made", 1, None, k, rules, blocks, targets=targets)
 
 
 def reward(measure: Measure, name: str = "rule") -> Reward:
@@ -51,10 +64,28 @@ def boost(where: Expr, name: str = "rule", *, limit: int | None = None, bury: bo
 
 
 def quota(
-    counted: Counted, name: str = "rule", *, at_least: Bound | None = None, at_most: Bound | None = None
+    counted: Counted,
+    name: str = "rule",
+    *,
+    at_least: Bound | None = None,
+    at_most: Bound | None = None,
+    window: Window | None = None,
+    hard: bool = False,
+    only: Expr | None = None,
 ) -> Quota:
-    """A quota of weight 1."""
-    return Quota(NOWHERE, name, W, at_least, at_most, counted)
+    """A quota of weight 1, or hard."""
+    weight = Weight(NOWHERE, 0.0 if hard else 1.0, only)
+    return Quota(NOWHERE, name, weight, at_least, at_most, counted, window, hard)
+
+
+def top(n: int) -> Window:
+    """`in top N`."""
+    return Window(NOWHERE, n, False)
+
+
+def in_a_row(n: int) -> Window:
+    """`in any N places in a row`."""
+    return Window(NOWHERE, n, True)
 
 
 def places(n: float) -> Bound:
@@ -67,6 +98,8 @@ def percent(p: float) -> Bound:
     return Bound(NOWHERE, p / 100, True)
 
 
-def compiled(data: Dataset, k: int, *rules: Rule, blocks: tuple[Block, ...] = ()) -> CompiledPolicy:
+def compiled(
+    data: Dataset, k: int, *rules: Rule, blocks: tuple[Block, ...] = (), targets: tuple[Target, ...] = ()
+) -> CompiledPolicy:
     """Compiled against `data`."""
-    return compile(policy(k, *rules, blocks=blocks), data)
+    return compile(policy(k, *rules, blocks=blocks, targets=targets), data)

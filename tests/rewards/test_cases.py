@@ -34,7 +34,7 @@ from recpolicy.span import NOWHERE
 from recpolicy.types import Type
 from tests.rewards.make import boost, compiled, items, percent, places, quota, reward, rows, slates
 from tests.rewards.strategies import item, number, user
-from tests.rewards.world import dataset, world
+from tests.rewards.world import ITEM, USER, dataset, world
 
 FILMS = items(
     {"genres": ["art", "books"], "creator": "ann", "is_ad": True, "price": 0.0},
@@ -103,11 +103,8 @@ def test_calibration() -> None:
 
 def test_novelty() -> None:
     taken = dataset(
-        [
-            dict.fromkeys(("genres", "creator", "language", "price", "rate", "is_ad", "published")) | {"popularity": p}
-            for p in (4, 2, 0)
-        ],
-        [dict.fromkeys(("age", "budget", "language", "member", "likes"))] * 5,
+        [dict.fromkeys(ITEM) | {"popularity": p} for p in (4, 2, 0)],
+        [dict.fromkeys(USER)] * 5,
         [[0, 1], [0, 1], [0], [0], []],  # four users took something: p is 1, 1/2 and 0
     )
     assert marginals(reward(Novelty(NOWHERE, item("popularity"))), 0, 1, 2, -1, data=taken) == [0, 0.125, 0.25, 0]

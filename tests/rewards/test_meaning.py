@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recpolicy.compiler import CompiledPolicy, compile
+from recpolicy.compiler.compiled import CompiledRule
+from recpolicy.compiler.serendipity import Serendipitous
 from recpolicy.compiler.spread import Distance, Distinct, Entropy
 from recpolicy.dataset import Slates
-from recpolicy.policy import Policy, Quota
-from tests.rewards.reference import Reference, Slate
+from recpolicy.policy import Missing, Policy, Population, Quota, Reward
+from tests.rewards.reference import Reference, Slate, population
 from tests.rewards.strategies import policies
 from tests.rewards.world import World, world
 
@@ -34,9 +36,11 @@ def arrays(slates: list[Slate]) -> Slates:
 
 
 def typical(compiled: CompiledPolicy) -> dict[str, float]:
-    """What each spread rule takes an item without a value to be worth; see test_typical for whether it is right."""
-    plans = {rule.name: getattr(rule.plan, "plan", rule.plan) for rule in compiled.rules}
-    return {n: p.typical for n, p in plans.items() if isinstance(p, Distance | Distinct | Entropy)}
+    """What each measure takes an item without a value to be worth; see test_typical for whether it is right."""
+    rules = {rule.name: rule for rule in compiled.rules}
+    rules |= {t.target.name: t.metric for t in compiled.targets if isinstance(t.metric, CompiledRule)}
+    plans = {name: getattr(rule.plan, "plan", rule.plan) for name, rule in rules.items()}
+    return {n: p.typical for n, p in plans.items() if isinstance(p, Distance | Distinct | Entropy | Serendipitous)}
 
 
 def references(world: World, policy: Policy, compiled: CompiledPolicy) -> list[Reference]:
@@ -48,19 +52,44 @@ def references(world: World, policy: Policy, compiled: CompiledPolicy) -> list[R
 def test_every_rule_is_its_definition_rank_by_rank(data: st.DataObject, world: World, policy: Policy) -> None:
     compiled = compile(policy, world.dataset)
     shown = data.draw(slates(world, policy.slate))
-    marginals, total = compiled.marginals(world.rows, arrays(shown)), compiled.total(world.rows, arrays(shown))
+    progress = data.draw(st.sampled_from([1.0, 0.1]))
+    marginals = compiled.marginals(world.rows, arrays(shown))
+    total = compiled.total(world.rows, arrays(shown), progress)
     values, satisfied = compiled.values(world.rows, arrays(shown)), compiled.satisfied(world.rows, arrays(shown))
-    weights = compiled.weights(world.rows)
+    weights = compiled.weights(world.rows, progress)
     for user, reference in enumerate(references(world, policy, compiled)):
         for i, rule in enumerate(policy.rules):
             expected = reference.marginals(rule, shown[user])
             np.testing.assert_allclose(marginals[rule.name][user], expected, atol=1e-9, rtol=0)
             np.testing.assert_allclose(values[rule.name][user], sum(expected), atol=1e-9, rtol=0)
-            assert weights[user, i] == reference.weight(rule)
+            np.testing.assert_allclose(weights[user, i], reference.weight(rule, progress), atol=1e-12)
             if isinstance(rule, Quota):
                 assert satisfied[rule.name][user] == reference.satisfied(rule, shown[user])
-        np.testing.assert_allclose(total[user], reference.total(shown[user]), atol=1e-9, rtol=0)
-    np.testing.assert_allclose(compiled.total_marginals(world.rows, arrays(shown)).sum(1), total, atol=1e-12)
+        np.testing.assert_allclose(total[user], reference.total(shown[user], progress), atol=1e-9, rtol=0)
+    per_rank = compiled.total_marginals(world.rows, arrays(shown), progress)
+    np.testing.assert_allclose(per_rank.sum(1), total, atol=1e-12)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.data(), WORLDS, policies())
+def test_every_target_measures_what_it_names(data: st.DataObject, world: World, policy: Policy) -> None:
+    compiled = compile(policy, world.dataset)
+    shown = data.draw(slates(world, policy.slate))
+    marginals = compiled.target_marginals(world.rows, arrays(shown))
+    values = compiled.target_values(world.rows, arrays(shown))
+    together = compiled.population(world.rows, arrays(shown))
+    for target in policy.targets:
+        if isinstance(target.metric, Population):
+            expected = population(target.metric, world, shown)
+            np.testing.assert_allclose(together[target.name], expected, atol=1e-9, rtol=0)
+            assert 0 <= together[target.name] <= 1 + 1e-12
+    for user, reference in enumerate(references(world, policy, compiled)):
+        for target in policy.targets:
+            if not isinstance(target.metric, Population):
+                ranks = reference.target(target, shown[user])
+                np.testing.assert_allclose(marginals[target.name][user], ranks, atol=1e-9, rtol=0)
+                np.testing.assert_allclose(values[target.name][user], sum(ranks), atol=1e-9, rtol=0)
+    assert {*values, *together} == {target.name for target in policy.targets}
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -98,8 +127,8 @@ def test_a_short_slate_never_scores_above_the_same_slate_made_whole(
     whole = arrays(data.draw(slates(world, policy.slate)))
     cut = Slates(np.where(np.arange(policy.slate) < policy.slate - 1, whole.items, np.int32(-1)))
     before, after = compiled.values(world.rows, cut), compiled.values(world.rows, whole)
-    for rule in compiled.rules:
-        failing = getattr(getattr(rule.plan, "missing_as", None), "value", "") == "fail" or hasattr(rule.plan, "plan")
+    for rule in policy.rules:
+        failing = isinstance(rule, Reward) and getattr(rule.measure, "missing", None) is Missing.FAIL
         if not failing:  # `on missing fail` is asked to take the value back
             known = ~np.isnan(before[rule.name])
             assert (before[rule.name][known] <= after[rule.name][known] + 1e-12).all()

@@ -18,6 +18,7 @@ GENRES = ("art", "books", "chess", "dance", "film")
 LANGUAGES = ("en", "es", "pt")
 
 ITEM = {
+    "id": Type.TEXT,
     "genres": Type.LIST,
     "creator": Type.CATEGORY,
     "language": Type.CATEGORY,
@@ -62,6 +63,7 @@ def world(seed: int, items: int = 14) -> World:
 
     catalog: list[Record] = [
         {
+            "id": f"i{i}",
             "genres": some(sorted(rng.sample(GENRES, rng.choice([0, 1, 1, 2, 3])))),
             "creator": some(f"c{rng.randrange(5)}"),
             "language": some(rng.choice(LANGUAGES)),
@@ -71,7 +73,7 @@ def world(seed: int, items: int = 14) -> World:
             "is_ad": some(rng.random() < 0.4),
             "published": some(DAY * rng.randrange(100)),
         }
-        for _ in range(items)
+        for i in range(items)
     ]
     people: list[Record] = [
         {
@@ -85,7 +87,8 @@ def world(seed: int, items: int = 14) -> World:
     ]
     history = [rng.sample(range(items), rng.randrange(1, 6)) for _ in people[:-1]] + [[]]
     future = [rng.sample(range(items), rng.randrange(1, 5)) for _ in people[:-1]] + [[]]
-    future[0] = [*future[0], future[0][0]]  # taken twice
+    history[1] = [*history[1], history[1][0]]  # taken twice
+    future[0] = [*future[0], future[0][0]]
     for i, item in enumerate(catalog):
         item["popularity"] = sum(i in taken for taken in history)
     now = [DAY * rng.randrange(40, 120) for _ in people]

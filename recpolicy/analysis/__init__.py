@@ -1,0 +1,53 @@
+"""A policy and a data set in, what the policy asks and the catalog and its users do not have out.
+
+scene.py      what every finding is made from: the compiled policy, the data, the users looked at
+words.py      words that do not occur, columns that are mostly missing
+conditions.py conditions that never or always hold
+supply.py     quotas that cannot be met, blocks that leave too few items
+targets.py    targets out of reach
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from recpolicy import data
+from recpolicy.analysis.conditions import conditions
+from recpolicy.analysis.scene import Scene
+from recpolicy.analysis.supply import supply
+from recpolicy.analysis.targets import targets
+from recpolicy.analysis.words import gaps, words
+from recpolicy.compiler import CompiledPolicy, compile
+from recpolicy.dataset import Dataset, Rows
+from recpolicy.errors import Diagnostic
+from recpolicy.policy import Policy
+from recpolicy.span import Source
+
+__all__ = ["analyse", "of_policy"]
+
+
+def of_policy(policy: Policy, dataset: Dataset, sources: Mapping[str, Source] | None = None) -> list[Diagnostic]:
+    """What `analyse` finds for all users with a history, as they stand at its end.
+
+    Statistics such as popularity are those that training would use. `policy` was checked against the data's schema.
+    Raises UsageError for data that no user could be tested on.
+    """
+    view = data.training_view(dataset, data.split(dataset))
+    users = np.flatnonzero(np.diff(view.start))
+    end = view.start[users + 1]
+    return analyse(compile(policy, view), view, data.rows_at(view, users, end, 0, end), sources or {})
+
+
+def analyse(
+    compiled: CompiledPolicy, dataset: Dataset, rows: Rows, sources: Mapping[str, Source] | None = None
+) -> list[Diagnostic]:
+    """Findings about a policy compiled against `dataset`, in the order of the text; `rows` has each user once.
+
+    At most 2,000 users are looked at, a few at a time. `sources` are the files of rules that do not stand in the main
+    one, by name.
+    """
+    scene = Scene.of(compiled, dataset, rows, sources or {})
+    found = [*words(scene), *gaps(scene), *conditions(scene), *supply(scene), *targets(scene)]
+    return sorted(found, key=lambda finding: (finding.source is not None, finding.span.start, finding.code))

@@ -1,0 +1,75 @@
+"""`recpolicy fmt`: policies in, the same files in canonical form out."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recpolicy import formatter, render
+from recpolicy.checker import loading
+from recpolicy.errors import PolicyError, UsageError
+from recpolicy.span import Source
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add(subparsers: Subparsers) -> None:
+    """Add the command to the argument parser."""
+    parser = subparsers.add_parser(
+        "fmt",
+        help="bring policies into canonical form",
+        description="Writes policies as every team writes them: one statement a line, like statements in columns, "
+        "all comments kept. What a policy means does not change. Exit code 0: done; 1: a file with syntax errors, "
+        "or, with --check, one that would change; 2: wrong use.",
+    )
+    parser.add_argument("policies", nargs="+", metavar="POLICY", help="a .policy file; `-`: from input to output")
+    parser.add_argument("--check", action="store_true", help="change nothing, show what would change")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Format each policy; 1 where one has syntax errors or, with `--check`, would change."""
+    return max([_one(name, check=arguments.check) for name in arguments.policies])
+
+
+def _one(name: str, *, check: bool) -> int:
+    """Format one file and say what was done; its exit code."""
+    source = _read(name)
+    try:
+        text = formatter.format(source)
+    except PolicyError as error:
+        render.show(error.findings, source, sys.stderr if name == "-" else None)
+        return 1
+    if check:
+        diff = difflib.unified_diff(
+            source.text.splitlines(keepends=True), text.splitlines(keepends=True), source.name, source.name
+        )
+        sys.stdout.writelines(line if line.endswith("\n") else f"{line}\n" for line in diff)
+        return int(text != source.text)
+    if name == "-":
+        sys.stdout.write(text)
+    elif text != source.text:
+        _write(Path(name), text)
+        sys.stdout.write(f"{name}: formatted\n")
+    return 0
+
+
+def _read(name: str) -> Source:
+    """The text of a file, or of standard input. Raises UsageError."""
+    if name == "-":
+        return loading.decoded(sys.stdin.buffer.read(), "<input>")
+    source, _ = loading.read(name)
+    if not Path(name).is_file():
+        raise UsageError(f"the sample `{name}` is not formatted in its place", help="copy it to a file of yours first")
+    return source
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_bytes(text.encode())
+    except OSError as error:
+        raise UsageError(f"cannot write `{path}`: {(error.strerror or str(error)).lower()}") from None

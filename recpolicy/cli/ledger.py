@@ -1,0 +1,237 @@
+"""A policy, a user and the items of a list in, the table rule x place and a line for each rule out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import fill
+
+import numpy as np
+
+from recpolicy import words
+from recpolicy.checker import Loaded
+from recpolicy.cli.titles import titles
+from recpolicy.compiler import CompiledPolicy, compile
+from recpolicy.data import open as open_data
+from recpolicy.data import split
+from recpolicy.data.split import rows_between, training_view
+from recpolicy.dataset import Dataset, Rows, Slates
+from recpolicy.errors import UsageError
+from recpolicy.errors.near import near
+from recpolicy.policy import Per, Quota, Rule
+from recpolicy.table import Bools, Codes, Floats, Ints, ListColumn, WordColumn
+from recpolicy.types import DAY
+from recpolicy.words import values
+
+WIDTH = 100
+COLUMNS = 10
+"""Places beside each other in the table."""
+
+
+def ledger(loaded: Loaded, source: str, user: str, slate: str) -> str:
+    """What every place of the slate adds to every rule, for the user with their whole history.
+
+    `slate`: ids or exact titles from the top, parted by commas; `hole` or nothing is an empty place. The catalog's
+    statistics are those of the training part, as in training. Raises UsageError for an unknown user or item.
+    """
+    dataset = open_data(source, loaded.schema)
+    row = _user(dataset, user)
+    end = dataset.start[row + 1 : row + 2]
+    rows = rows_between(dataset, np.array([row]), end, end)
+    items = _items(dataset, slate, loaded.policy.slate)
+    compiled = compile(loaded.policy, training_view(dataset, split(dataset)))
+    return _text(dataset, _sheet(compiled, rows, items), rows)
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """The numbers of one slate: K places, the rules in the policy's order."""
+
+    compiled: CompiledPolicy
+    items: Codes  # [K], -1 empty
+    added: dict[str, Floats]  # rule -> [K]
+    whole: Floats  # [K]
+    weights: Floats  # [rules]
+    parts: Floats  # [rules], of the whole reward
+    satisfied: dict[str, bool]
+    blocked: Bools  # [K]
+    unknown: dict[str, Ints]  # rule -> [K], 1 where the rule has no value for the item
+
+
+def _sheet(compiled: CompiledPolicy, rows: Rows, items: Codes) -> _Sheet:
+    slates = Slates(items[None])
+    k = len(items)
+    alone = np.full((k, k), -1, np.int32)  # slate r holds the item of place r and nothing else
+    np.fill_diagonal(alone, items)
+    again, each = rows.take(np.zeros(k, np.int64)), Slates(alone)
+    added = {name: found[0] for name, found in compiled.marginals(rows, slates).items()}
+    weights = compiled.weights(rows)[0]
+    sign = np.array([rule.sign for rule in compiled.rules])
+    value = np.array([np.nan_to_num(added[rule.name]).sum() for rule in compiled.rules])
+    return _Sheet(
+        compiled,
+        items,
+        added,
+        compiled.total_marginals(rows, slates)[0],
+        weights,
+        sign * weights * value / (weights.sum() or 1.0),
+        {name: bool(met[0]) for name, met in compiled.satisfied(rows, slates).items()},
+        compiled.blocked(again, each),
+        compiled.abstained(again, each),
+    )
+
+
+# ---- what was asked for ---------------------------------------------------------------------------------------------
+
+
+def _user(dataset: Dataset, user: str) -> int:
+    if user in dataset.user_ids:
+        return dataset.user_ids.index(user)
+    close = near(user, dataset.user_ids)
+    help = f"did you mean `{close}`?" if close else f"ids of {dataset.name} look like `{dataset.user_ids[0]}`"
+    raise UsageError(f"no user `{user}` in {dataset.name}", where="--user", help=help)
+
+
+def _items(dataset: Dataset, slate: str, k: int) -> Codes:
+    """Item rows of the places, [K]; a title may hold commas itself."""
+    ids = {id: row for row, id in enumerate(dataset.item_ids)}
+    titled: dict[str, list[int]] = {}
+    for row, title in enumerate(titles(dataset)):
+        titled.setdefault(title, []).append(row)
+    pieces, found, at = slate.split(","), [], 0
+    while at < len(pieces):
+        for stop in range(min(len(pieces), at + 8), at, -1):  # the longest run of pieces that names an item
+            text = ",".join(pieces[at:stop]).strip()
+            if text in ids or text in titled or stop == at + 1:
+                break
+        found.append(_item(dataset, text, ids, titled))
+        at = stop
+    if len(found) > k:
+        raise UsageError(f"{len(found)} items, but a list has {k} places", where="--slate", help=f"give at most {k}")
+    twice = next((i for at, i in enumerate(found) if i >= 0 and i in found[:at]), None)
+    if twice is not None:
+        help = "give each item once: the second one would be an empty place"
+        raise UsageError(f"`{dataset.item_ids[twice]}` stands twice in the list", where="--slate", help=help)
+    return np.array(found + [-1] * (k - len(found)), np.int32)
+
+
+def _item(dataset: Dataset, text: str, ids: dict[str, int], titled: dict[str, list[int]]) -> int:
+    if text in ("", "hole"):
+        return -1
+    if text in ids:
+        return ids[text]
+    if len(rows := titled.get(text, [])) > 1:
+        those = ", ".join(dataset.item_ids[row] for row in rows[:5])
+        raise UsageError(f"{len(rows)} items have the title `{text}`", where="--slate", help=f"give the id: {those}")
+    if rows:
+        return rows[0]
+    close = near(text, titled) or near(text, ids)
+    help = f"did you mean `{close}`?" if close else f"give ids, such as `{dataset.item_ids[0]}`, or exact titles"
+    raise UsageError(f"no item `{text}` in {dataset.name}", where="--slate", help=help)
+
+
+# ---- the page -------------------------------------------------------------------------------------------------------
+
+
+def _text(dataset: Dataset, sheet: _Sheet, rows: Rows) -> str:
+    policy, k = sheet.compiled.policy, len(sheet.items)
+    user = dataset.user_ids[int(rows.user[0])]
+    taken = values.counted(int(rows.history.lengths[0]), "item")
+    day = values.date(float(rows.now[0]) // DAY * DAY)
+    head = f"A list for user {user} on {day}, after {taken}, by {policy.name}, version {policy.version}"
+    parts = [f"{head}\n", _places(dataset, sheet, rows)]
+    if sheet.blocked.any():
+        named = values.listed([str(r + 1) for r in np.flatnonzero(sheet.blocked)], "and")
+        several = "places" if sheet.blocked.sum() > 1 else "place"
+        lost = (
+            f"What is never shown stands in {several} {named}: the list earns nothing and loses all that can be lost."
+        )
+        parts.append(f"{fill(lost, WIDTH)}\n")
+    parts += [_table(sheet, range(first, min(first + COLUMNS, k))) for first in range(0, k, COLUMNS)]
+    parts.append(_legend(sheet))
+    parts.append("".join(_line(dataset, sheet, rule) for rule in policy.rules))
+    return "\n".join(parts)
+
+
+def _places(dataset: Dataset, sheet: _Sheet, rows: Rows) -> str:
+    named = titles(dataset)
+    seen = set(rows.history.row(0).tolist())
+    lines = []
+    for r, item in enumerate(sheet.items.tolist()):
+        id = dataset.item_ids[item] if item >= 0 else ""
+        name = "(empty)" if item < 0 else id if named[item] == id else f"{named[item]} ({id})"
+        notes = ["never to be shown"] if sheet.blocked[r] else []
+        notes += ["taken before"] if item in seen else []
+        lines.append(f"  {r + 1:>3}  {name}{': ' if notes else ''}{', '.join(notes)}\n")
+    return "".join(lines)
+
+
+def _table(sheet: _Sheet, places: range) -> str:
+    """The rows of the table for some places; the sums stand beside the last."""
+    last = places.stop == len(sheet.items)
+    width = max(len("place"), len("whole"), *(len(rule.name) for rule in sheet.compiled.rules))
+    head = [f"{r + 1}{'x' if sheet.blocked[r] else ''}" for r in places]
+    sums = ["value", "weight", "part", "met"] if last else []
+    lines = [(_cells("place", width, [*head, *sums]))]
+    for at, rule in enumerate(sheet.compiled.rules):
+        added, unknown = sheet.added[rule.name], sheet.unknown[rule.name]
+        cells = [_number(added[r]) + ("?" if unknown[r] else "") for r in places]
+        met = {True: "yes", False: "no", None: ""}[sheet.satisfied.get(rule.name)]
+        if last:
+            silent = bool(np.isnan(added).any())
+            part = "-" if silent else f"{sheet.parts[at]:+.3f}"
+            cells += [_number(added.sum()), f"{sheet.weights[at]:g}", part, "-" if silent and met else met]
+        lines.append(_cells(rule.name, width, cells))
+    whole = [_number(sheet.whole[r]) for r in places] + (["", "", f"{sheet.whole.sum():+.3f}", ""] if last else [])
+    return "\n".join([*lines, _cells("whole", width, whole), ""])
+
+
+def _cells(name: str, width: int, cells: Sequence[str]) -> str:
+    return f"  {name:<{width}}{''.join(f'{cell:>7}' for cell in cells)}".rstrip()
+
+
+def _number(value: float) -> str:
+    return "-" if np.isnan(value) else "." if abs(value) < 5e-5 else f"{value:.3f}"
+
+
+def _legend(sheet: _Sheet) -> str:
+    notes = ["A number is what that place adds to the rule's value. Part: value x weight over the sum of weights."]
+    if any(unknown.any() for unknown in sheet.unknown.values()):
+        notes.append("?: the rule has no value for that item.")
+    if sheet.blocked.any():
+        notes.append("x: the item is never to be shown.")
+    if any(np.isnan(added).any() for added in sheet.added.values()):
+        notes.append("-: the rule says nothing of this user.")
+    return fill(" ".join(notes), WIDTH) + "\n"
+
+
+def _line(dataset: Dataset, sheet: _Sheet, rule: Rule) -> str:
+    added, held = sheet.added[rule.name], (sheet.items >= 0).tolist()
+    said = words.places(rule, added.tolist(), held, sheet.satisfied.get(rule.name))
+    if isinstance(rule, Quota) and isinstance(rule.counted, Per) and not np.isnan(added).any():
+        said = " ".join([said, *_shared(dataset, rule.counted.column.name, sheet.items, added)])
+    return f"{fill(f'`{rule.name}`: {said}', WIDTH, subsequent_indent='  ', break_on_hyphens=False)}\n"
+
+
+def _shared(dataset: Dataset, column: str, items: Codes, added: Floats) -> list[str]:
+    """A sentence for each place in excess, about what it has in common with those above."""
+    said = []
+    for r in np.flatnonzero((items >= 0) & (added <= 0)):
+        own = _values(dataset, column, int(items[r]))
+        above = [_values(dataset, column, int(i)) for i in items[:r] if i >= 0]
+        counts = {value: 1 + sum(value in other for other in above) for value in own}
+        most = max(counts, key=lambda value: counts[value], default=None)
+        if most is not None and counts[most] > 1:
+            name = f"of unknown {values.name(column)}" if most == "" else f"of {values.quoted(most)}"
+            said.append(f"Place {r + 1} is the {values.ordinal(counts[most])} {name}.")
+    return said
+
+
+def _values(dataset: Dataset, column: str, item: int) -> tuple[str, ...]:
+    """The words of an item's column; one empty word where it is missing."""
+    match dataset.items.columns[column]:
+        case WordColumn(values=codes, words=known):
+            return (known[codes[item]] if codes[item] >= 0 else "",)
+        case ListColumn(values=lists, words=known, missing=missing):
+            return ("",) if missing[item] else tuple(known[c] for c in lists.row(item))
+    return ()

@@ -1,0 +1,77 @@
+"""Command-line arguments that say how a policy is read in; the policy, or the schema it is checked against, out."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import date
+from pathlib import Path
+
+from recpolicy import checker
+from recpolicy.checker import Loaded, loading
+from recpolicy.errors import UsageError
+from recpolicy.schema import Schema
+from recpolicy.schema import load as load_schema
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add `--set` and `--as-of`, which every command has that reads a policy."""
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="give a `param` of the policy another value"
+    )
+    parser.add_argument("--as-of", metavar="DATE", help="the day that `from` and `until` are compared with (today)")
+
+
+def add_columns(parser: argparse.ArgumentParser, data: str) -> None:
+    """Add `--schema` and `--data`, of which one may be given; `data` says what the command does with the data."""
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--schema", metavar="FILE", help="check against this schema.toml instead of the header's")
+    instead.add_argument("--data", metavar="NAME_OR_FOLDER", help=data)
+
+
+def policy(name: str, arguments: argparse.Namespace, schema: Schema | None = None) -> Loaded:
+    """The checked policy of a file or a sample. Raises PolicyError and UsageError."""
+    return checker.read(name, schema=schema, as_of=_day(arguments.as_of), params=_values(arguments.set))
+
+
+def columns(arguments: argparse.Namespace) -> Schema | None:
+    """The schema given on the command line, or None."""
+    if arguments.schema is not None:
+        return load_schema(Path(arguments.schema))
+    return None if arguments.data is None else data_columns(arguments.data)
+
+
+def data_columns(data: str) -> Schema:
+    """The schema of a data set by name, or of a data folder."""
+    found = loading.data_schema(data, Path())
+    if found is None:
+        raise UsageError(f"no data set `{data}`", help="give a folder, `ml-100k` or `simulator`")
+    return found
+
+
+def data_of(loaded: Loaded, given: str | None) -> str:
+    """The data set to read: the one given, else the policy's own, starting from its folder."""
+    own = loaded.policy.data
+    if given is not None:
+        return given
+    if own is None:
+        raise UsageError("which data?", where=loaded.source.name, help='write --data SOURCE, or data = "..." in the policy')
+    return str(loaded.folder / own) if (loaded.folder / own).is_dir() else own
+
+
+def _day(text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"`{text}` is not a day", where="--as-of", help="write it as in 2026-03-31") from None
+
+
+def _values(pairs: list[str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for pair in pairs:
+        name, equal, value = pair.partition("=")
+        if not equal or not name.strip() or not value.strip():
+            raise UsageError(f"`{pair}` gives no value", where="--set", help="write it as in --set most_ads=2")
+        values[name.strip()] = value.strip()
+    return values

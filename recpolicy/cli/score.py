@@ -1,0 +1,103 @@
+"""`recpolicy score`: a policy, its data and a file of logged slates in, a summary and maybe a file of scores out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recpolicy.cli import reading
+from recpolicy.errors import UsageError
+from recpolicy.policy import Policy, Quota, level
+
+if TYPE_CHECKING:
+    from recpolicy.scoring import Mean, Tally
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command; it sets `run`, a function of the arguments that gives the exit code."""
+    score = subparsers.add_parser(
+        "score",
+        help="what a policy says of logged slates",
+        description="Scores logged slates by every rule of a policy. The slates stand in a Parquet or JSONL file: "
+        "user_id, items (a list of item ids, the best first), and maybe next_items (what the user took) and now. "
+        "A user's history is all that the data hold of them.",
+    )
+    score.add_argument("policy", metavar="POLICY", help="a .policy file, or the name of a sample")
+    score.add_argument("--data", metavar="SOURCE", help="ml-100k, simulator or a folder; default: the policy's own")
+    score.add_argument("--slates", type=Path, required=True, metavar="FILE", help="logged slates: .parquet or .jsonl")
+    score.add_argument("-o", "--out", type=Path, metavar="FILE", help="scores of each slate: .parquet or .jsonl")
+    score.add_argument("--ranks", action="store_true", help="write, too, what each place adds to each rule's value")
+    reading.add(score)
+    score.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score every slate. Raises PolicyError for the policy and UsageError for data and slates of no use."""
+    if args.ranks and args.out is None:
+        raise UsageError("--ranks is for a file of scores", help="say which with --out FILE")
+    if args.out is not None and args.out.suffix not in (".parquet", ".jsonl"):
+        raise UsageError("scores are written as .parquet or .jsonl", where=str(args.out))
+    if args.out is not None and args.out.resolve() == args.slates.resolve():
+        raise UsageError("the scores would overwrite the slates", where=str(args.out), help="give --out another name")
+    loaded = reading.policy(args.policy, args, reading.data_columns(args.data) if args.data else None)
+    source = reading.data_of(loaded, args.data)
+
+    from recpolicy import data, scoring
+    from recpolicy.compiler import compile
+
+    dataset = data.open(source, loaded.schema)
+    compiled = compile(loaded.policy, dataset)
+    try:
+        tally = scoring.score_files(compiled, dataset, args.slates, args.out, ranks=args.ranks)
+    except OSError as error:
+        raise UsageError(f"cannot write: {error.strerror}", where=str(args.out)) from None
+    print(_summary(tally, loaded.policy, args.slates.name))
+    if args.out is not None:
+        print(f"\nwrote {args.out}")
+    return 0
+
+
+def _summary(tally: Tally, policy: Policy, name: str) -> str:
+    """A table of the rules, and what was odd about the slates, a sentence each."""
+    lines = [f'{name}: {tally.slates:,} slates by "{policy.name}" version {policy.version}, {policy.slate} places']
+    if not tally.slates:
+        return lines[0]
+    rows = [("rule", "weight", "mean", "95 % interval", "satisfied", "places without a value")]
+    places = tally.slates * policy.slate
+    for rule in policy.rules:
+        value = tally.mean(f"{rule.name}.value")
+        met = tally.mean(f"{rule.name}.satisfied")
+        abstained = tally.total(f"{rule.name}.abstained")
+        rows.append(
+            (
+                rule.name,
+                "hard" if isinstance(rule, Quota) and rule.hard else f"{level(rule.weight.base):g}",
+                *_mean(value),
+                f"{met.mean:.1%}" if met.slates else "",
+                f"{abstained / places:.1%}" if abstained else "",
+            )
+        )
+    rows.append(("R, the whole reward", "", *_mean(tally.mean("reward")), "", ""))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines += [""] + ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows] + [""]
+    blocked, seen, holes, unknown, repeated, beyond = (
+        int(tally.total(column)) for column in ("blocked", "seen", "holes", "unknown", "repeated", "beyond")
+    )
+    lines.append(f"Slates with a blocked item: {blocked:,} ({blocked / tally.slates:.1%}).")
+    if holes:
+        why = f"{unknown:,} items that the catalog does not hold, {repeated:,} repeated, the others left empty"
+        lines.append(f"Holes: {holes:,} of {places:,} places ({holes / places:.1%}): {why}.")
+    if seen:
+        lines.append(f"Places with an item of the user's history: {seen:,} ({seen / places:.1%}).")
+    if beyond:
+        lines.append(f"Items behind place {policy.slate}, which do not count: {beyond:,}.")
+    return "\n".join(lines)
+
+
+def _mean(found: Mean) -> tuple[str, str]:
+    if not found.slates:
+        return "-", "applies to no slate"
+    if found.margin != found.margin:
+        return f"{found.mean:.3f}", ""
+    return f"{found.mean:.3f}", f"{found.mean - found.margin:.3f} to {found.mean + found.margin:.3f}"

@@ -1,0 +1,193 @@
+"""`recpolicy test`: policies in; which of their tests hold, and what they leave untried, out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from recpolicy import render
+from recpolicy.cli import reading
+from recpolicy.errors import PolicyError
+from recpolicy.render.text import visible, width
+
+if TYPE_CHECKING:
+    from recpolicy.checker import Loaded
+    from recpolicy.dataset import Dataset
+    from recpolicy.policy import Policy
+    from recpolicy.span import Source
+    from recpolicy.trials import CaseReport, Coverage, Report, Verdict
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+Part = tuple[str, str]
+"""A style (a key of `_STYLES`, or none) and text in it."""
+
+_STYLES = {"pass": "green", "FAIL": "bold red", "bad": "red", "head": "bold", "dim": "dim"}
+
+PLACES_A_LINE = 10
+"""How many places of a slate stand in a line; a longer slate takes several."""
+
+
+def add(subparsers: Subparsers) -> None:
+    """Add the command to the argument parser."""
+    parser = subparsers.add_parser(
+        "test",
+        help="run the tests that stand in policies",
+        description="Runs every `test` block and lists which outcomes of each rule no test has shown. "
+        "Exit code 0: all hold; 1: some fail, or the policy has findings; 2: wrong use.",
+    )
+    parser.add_argument("policies", nargs="+", metavar="POLICY", help="a .policy file, or the name of a sample")
+    reading.add_columns(parser, "add the items of the tests to this data set: its items by id, its statistics")
+    reading.add(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the tests of each policy; 1 where any has a failing test or a finding."""
+    dataset = None if arguments.data is None else _training_view(arguments.data)
+    schema = reading.columns(arguments) if dataset is None else dataset.schema
+    wrong = False
+    for number, name in enumerate(arguments.policies):
+        sys.stdout.write("\n" if number else "")
+        try:
+            loaded = reading.policy(name, arguments, schema)
+        except PolicyError as error:
+            assert error.source is not None, "the checker names the source"
+            render.show(error.findings, error.source)
+            sys.stdout.write(f"\n{error.source.name}: {_count(len(error.findings), 'finding')}, no test is run\n")
+            wrong = True
+        else:
+            wrong |= not _tested(loaded, dataset)
+    return 1 if wrong else 0
+
+
+def _training_view(name: str) -> Dataset:
+    """The data as rules see it in training: popularity is counted on the training part."""
+    from recpolicy import data
+
+    dataset = data.open(name)
+    return data.training_view(dataset, data.split(dataset))
+
+
+def _tested(loaded: Loaded, dataset: Dataset | None) -> bool:
+    """Run and print one policy's tests; True where all hold."""
+    policy, source = loaded.policy, loaded.source
+    if not policy.tests:
+        example = 'test "..." { slate [ {...}, {...} ]  expect RULE = 1 }'
+        sys.stdout.write(f"{visible(source.name)}: no tests; one is written `{example}`\n")
+        return True
+    from recpolicy import trials  # loads NumPy
+
+    report = trials.run(policy, loaded.schema, dataset)
+    _show(_page(report, policy, source), sys.stdout)
+    return report.failed == 0
+
+
+# ---- the page -------------------------------------------------------------------------------------------------------
+
+
+def _page(report: Report, policy: Policy, source: Source) -> Iterator[Part]:
+    yield "head", f"{visible(source.name)}{_as_read(policy)}\n"
+    for test in report.tests:
+        own = [case for case in test.cases if not case.case.title]
+        yield from _line(test.passed, test.test.title, "  ")
+        for case in own:
+            yield from _failures(case, source)
+        for case in test.cases:
+            if case.case.title:
+                yield from _line(case.passed, case.case.title, "    ")
+                yield from _failures(case, source)
+    yield "", "\n"
+    yield from _coverage(report.coverage)
+    seen, of = report.covered
+    end = f"{report.failed} failed" if report.failed else "all passed"
+    yield "FAIL" if report.failed else "pass", f"{_count(len(report.tests), 'test')}, {end}"
+    yield "", f"; {seen} of {of} outcomes covered\n"
+
+
+def _as_read(policy: Policy) -> str:
+    """The day and the values that the policy was read with, where they matter."""
+    said = [f"as of {policy.as_of}"] if policy.as_of is not None else []
+    said += [f"{param.name} = {param.written}" for param in policy.params if param.given]
+    return f" ({visible(', '.join(said))})" if said else ""
+
+
+def _line(passed: bool, title: str, indent: str) -> Iterator[Part]:
+    word = "pass" if passed else "FAIL"
+    yield word, f"  {word}"
+    yield "", f"{indent}{visible(title)}\n"
+
+
+def _failures(case: CaseReport, source: Source) -> Iterator[Part]:
+    """A table of the expectations that do not hold, with what each place adds to what was found."""
+    failed = [verdict for verdict in case.verdicts if not verdict.passed]
+    if not failed:
+        return
+    rows = [("", "rule", "expected", "found")]
+    file = Path(source.name).name
+    rows += [(f"{file}:{v.expect.span.line}", v.subject, v.expected, v.found) for v in failed]
+    cells = _aligned([[visible(cell) for cell in row] for row in rows])
+    left = " " * 8
+    yield "dim", f"{left}{cells[0]}{'place by place' if any(v.places for v in failed) else ''}".rstrip() + "\n"
+    for verdict, row in zip(failed, cells[1:], strict=True):
+        ledger = _ledger(verdict)
+        yield "bad", f"{left}{row}{ledger[0] if ledger else ''}".rstrip() + "\n"
+        for further in ledger[1:]:
+            yield "", f"{left}{' ' * width(row)}{further}\n"
+    for note in dict.fromkeys(verdict.note for verdict in failed if verdict.note):
+        yield "", f"{left}{visible(note)}\n"
+
+
+def _ledger(verdict: Verdict) -> list[str]:
+    """What the places add, in lines of `PLACES_A_LINE`, the columns one below the other."""
+    from recpolicy.trials import number
+
+    cells = [
+        (name, ["hole" if added is None else number(added) for added in places[first : first + PLACES_A_LINE]])
+        for name, places in verdict.places
+        for first in range(0, len(places), PLACES_A_LINE)
+    ]
+    wide = max((len(cell) for _, row in cells for cell in row), default=0)
+    names = max((width(visible(name)) + 2 for name, _ in cells if name), default=0)
+    return [f"{visible(name):<{names}}{'  '.join(f'{cell:>{wide}}' for cell in row)}" for name, row in cells]
+
+
+def _coverage(covered: Sequence[Coverage]) -> Iterator[Part]:
+    rows = [("rule", "seen", "not seen")]
+    for rule in covered:
+        outcomes = list(zip(rule.outcomes, (rule.yes, rule.no), strict=True))
+        seen, unseen = (", ".join(o for o, was in outcomes if was is wanted) for wanted in (True, False))
+        rows.append((visible(rule.name), seen, unseen))
+    lines = _aligned(rows)
+    yield "dim", f"  {lines[0].rstrip()}\n"
+    for line, rule in zip(lines[1:], covered, strict=True):
+        yield "" if rule.yes and rule.no else "bad", f"  {line.rstrip()}\n"
+    yield "", "\n"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Each row as one line, its cells below those of the other rows."""
+    wide = [max(map(width, column)) for column in zip(*rows, strict=True)]
+    padded = [[cell + " " * (most - width(cell)) for cell, most in zip(row, wide, strict=True)] for row in rows]
+    return ["  ".join([*row, ""]) for row in padded]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _show(parts: Iterable[Part], file: TextIO) -> None:
+    """Write the page, coloured where `file` is a terminal."""
+    if not file.isatty():
+        file.writelines(text for _, text in parts)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    whole = Text()
+    for style, text in parts:
+        whole.append(text, style=_STYLES.get(style, ""))
+    Console(file=file, soft_wrap=True).print(whole, end="")

@@ -1,0 +1,16 @@
+"""A data set in, what to call its items out."""
+
+from __future__ import annotations
+
+from recpolicy.dataset import Dataset
+from recpolicy.schema import Role
+from recpolicy.table import WordColumn
+
+
+def titles(dataset: Dataset) -> tuple[str, ...]:
+    """What to call each item, [items]: its title, else its id."""
+    spec = dataset.schema.with_role(Role.TITLE)
+    column = dataset.items.columns.get(spec.name) if spec else None
+    if not isinstance(column, WordColumn):
+        return dataset.item_ids
+    return tuple(column.words[c] if c >= 0 else id for c, id in zip(column.values, dataset.item_ids, strict=True))

@@ -1,0 +1,75 @@
+"""Slates, histories and the items users really took next in, how unlike the history the hits are per rank out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recpolicy.compiler.catalog import NOTHING
+from recpolicy.compiler.coded import coded
+from recpolicy.compiler.distance import Distances, distances
+from recpolicy.compiler.pool import Pool, bare
+from recpolicy.compiler.relevance import next_different, next_hits
+from recpolicy.compiler.spread import typical_distance
+from recpolicy.dataset import Dataset
+from recpolicy.policy import Missing, Serendipity
+from recpolicy.table import Bools, Codes, Floats, Ragged
+
+
+@dataclass(frozen=True, eq=False)
+class Serendipitous:
+    """Sum over the hits of the mean distance to the history's known items, over min(K, different next items).
+
+    Unexpectedness of what is useful (after Ge et al., RecSys 2010), with the distance to the history as the measure of
+    the unexpected. A hit without a value is worth `typical`, or ends the slate's value as in `distance`.
+    """
+
+    distances: Distances
+    typical: float
+    fail: bool
+
+    def marginals(self, pool: Pool) -> Floats:
+        """[B, K]; known only for whole slates, and only where there are next items."""
+        b, k = pool.shape
+        missing, hits, ideal = self.missing(pool), next_hits(pool), np.clip(next_different(pool), 1, k)
+        out = np.zeros((b, k))
+        for r in range(k):  # a place at a time bounds the pairs of a hit and a history item
+            rows = np.flatnonzero(hits[:, r])
+            assert pool.items is not None
+            found = self._to_history(pool.items[rows, r], self._known(pool.rows.history.take(rows)))
+            out[rows, r] = np.where(missing[rows, r], self.typical, found) / ideal[rows]
+        if self.fail:
+            first = np.where(missing.any(1), missing.argmax(1), k)[:, None]  # the place that ends the value
+            lost = np.where(np.arange(k) == first, -np.where(np.arange(k) < first, out, 0.0).sum(1, keepdims=True), 0.0)
+            out = np.where(np.arange(k) < first, out, lost)
+        return out
+
+    def applicable(self, pool: Pool) -> Bools:
+        """Rows with next items and with a known value in the history, [B]."""
+        return (pool.rows.next_items.lengths > 0) & (self._known(pool.rows.history).lengths > 0)
+
+    def missing(self, pool: Pool) -> Bools:
+        """Places whose item has no value, [B, K]."""
+        return self.distances.missing_at(pool)
+
+    def _known(self, history: Ragged) -> Ragged:
+        """The items of each history that have a value."""
+        kept = np.isin(history.values, self.distances.known)
+        offsets = np.append(0, kept.cumsum())[history.offsets]
+        return Ragged(offsets.astype(np.int64), history.values[kept])
+
+    def _to_history(self, items: Codes, history: Ragged) -> Floats:
+        """Mean distance of each item to the items of its history, [hits]; 0 where that is empty."""
+        hit = np.repeat(np.arange(len(items)), history.lengths)  # [pairs]
+        pairs = Pool(NOTHING, bare(hit), np.stack([items[hit], history.values], 1))  # [pairs, 2]
+        found = self.distances.to(pairs, np.zeros(len(hit), np.int64))[:, 1]
+        return np.bincount(hit, found, len(items)) / np.maximum(history.lengths, 1)
+
+
+def serendipity(node: Serendipity, dataset: Dataset) -> Serendipitous:
+    """Compile `serendipity`."""
+    name, data = node.column.name, dataset.items.columns[node.column.name]
+    found = distances(name, data, coded(name, data))
+    typical = typical_distance(found) if node.missing is Missing.MEAN else 0.0
+    return Serendipitous(found, typical, node.missing is Missing.FAIL)

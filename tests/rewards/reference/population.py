@@ -1,0 +1,39 @@
+"""Measures over the slates of all users, straight from the definitions."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import Any
+
+from recpolicy.policy import Population
+from tests.rewards.reference.expressions import Expressions
+from tests.rewards.reference.quotas import Slate
+from tests.rewards.world import World
+
+
+def population(measure: Population, world: World, slates: list[Slate]) -> float:
+    """Over one slate a user."""
+    of = Expressions(world, 0, len(slates[0]))
+    exposure: defaultdict[Any, float] = defaultdict(float)
+    for item in range(len(world.items)):
+        for value in of.values_of(item, measure.column.name) or ():
+            exposure[value] += 0.0
+    for slate in slates:
+        for r, shown in enumerate(slate, 1):
+            values = [] if shown is None else of.values_of(shown, measure.column.name) or []
+            for value in values:
+                exposure[value] += 1 / math.log2(r + 1) / len(values)
+    x, n = list(exposure.values()), len(exposure)
+    if not sum(x):
+        return 0.0
+    match measure.measure:
+        case "coverage":
+            return sum(v > 0 for v in x) / n
+        case "largest_share":
+            return max(x) / sum(x)
+        case "gini":  # mean absolute difference of different values, over twice the mean
+            if n == 1:
+                return 0.0
+            differences = [abs(a - b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j]
+            return sum(differences) / len(differences) / (2 * sum(x) / n)
