@@ -23,8 +23,9 @@ check: .venv/.ready ## style, types and the fast tests
 	cd .links && ../.venv/bin/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p recpolicy -p tests -p benchmarks
 	.venv/bin/python -m pytest -m "not slow"
 
-golden: .venv/.ready ## rewrite expected messages, parse tables and the README's output; read the diff
-	RECPOLICY_GOLDEN=1 .venv/bin/python -m pytest tests/language tests/data/test_bad_data.py tests/house
+golden: .venv/.ready ## rewrite expected output, parse tables and what the README shows; read the diff
+	RECPOLICY_GOLDEN=1 .venv/bin/python -m pytest tests/language tests/words tests/trials tests/analysis tests/examples \
+	  tests/data/test_bad_data.py tests/house
 
 bench: .venv/.ready ## measure start-up, into BENCHMARKS.md
 	.venv/bin/python benchmarks/startup.py

@@ -128,7 +128,8 @@ class Scene:
     def users(self, some: int, of: int, *, within: bool) -> str:
         """How a message counts users; `within` a `when`."""
         drawn = f", drawn from {self.everybody:,}" if len(self.rows) < self.everybody else ""
-        return f"{some:,} of {of:,} users{' it is for' if within else ''}{drawn}"
+        counted = f"{some:,} of {of:,} users" if some < of else f"all {of:,} users" if of > 1 else "the only user"
+        return f"{counted}{' it is for' if within else ''}{drawn}"
 
     def column(self, column: Column) -> ColumnData:
         """The data of a column."""
@@ -142,7 +143,7 @@ class Scene:
         named = (*self.policy.rules, *self.policy.blocks, *self.policy.targets)
         return next(rule for rule in named if rule.name == name)
 
-    def place(self, name: str, node: Node, written: Callable[[str], bool]) -> tuple[Span, Source | None, bool]:
+    def place(self, name: str, node: Node, written: Callable[[str], object]) -> tuple[Span, Source | None, bool]:
         """Where `node` of a rule stands, in which file (None: the main one), and whether `written` is true of it there.
 
         What a `let` holds may stand in another file than the rule; where it is not found the rule itself is the place.

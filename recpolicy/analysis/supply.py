@@ -45,13 +45,14 @@ def supply(scene: Scene) -> Iterator[Diagnostic]:
     quotas = list(_asked(scene))
     rows, blocks = len(scene.rows), scene.policy.blocks
     fresh, left = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-    hidden = np.zeros((len(blocks), rows), np.int64)
+    hidden, unknown = np.zeros((2, len(blocks), rows), np.int64)
     for part, pool in scene.parts():
         new = unseen(pool.rows, scene.items)
         fresh[part], free = new.sum(1), new
         for i, block in enumerate(blocks):
             hit = _hit(block, pool)
             hidden[i, part] = np.broadcast_to(hit, pool.shape).sum(1)
+            unknown[i, part] = np.broadcast_to(hit & (pool.truth(block.where) == UNKNOWN), pool.shape).sum(1)
             free = free & ~hit
         left[part] = free.sum(1)
         for asked in quotas:
@@ -59,7 +60,7 @@ def supply(scene: Scene) -> Iterator[Diagnostic]:
             asked.found[part], asked.room[part] = _available(asked, pool, free)
     for asked in quotas:
         yield from _quota(scene, asked, left)
-    yield from _blocks(scene, fresh, left, hidden)
+    yield from _blocks(scene, fresh, left, hidden, unknown)
 
 
 def _asked(scene: Scene) -> Iterator[Asked]:
@@ -131,14 +132,14 @@ def _largest(counts: Ints, unknown: Ints, high: int) -> Ints:
 
 
 def _quota(scene: Scene, asked: Asked, left: Ints) -> Iterator[Diagnostic]:
-    """At most one finding for each bound; `left` [rows] items for each user."""
+    """At most one finding for each bound; users with too few items `left` [rows] for any list do not count."""
     quota, users = asked.quota, int(asked.holds.sum())
     if not users:
         return
     within = asked.demand.when is not None
-    what = "different values" if asked.values is not None else "items that match"
+    what = "different value" if asked.values is not None else "matching item"
     if asked.low is not None and quota.at_least is not None:
-        short = asked.holds & (asked.found < asked.low)
+        short = asked.holds & (asked.found < asked.low) & (left >= asked.places)
         span, source, _ = scene.place(quota.name, quota.at_least, bool)
         in_all = _in_all(scene, asked)
         if in_all is not None and in_all < asked.low:
@@ -168,7 +169,7 @@ def _in_all(scene: Scene, asked: Asked) -> int | None:
     return next((int(pool.matches(predicate, unknown=False).sum()) for _, pool in scene.some(1).parts()), None)
 
 
-def _blocks(scene: Scene, fresh: Ints, left: Ints, hidden: Ints) -> Iterator[Diagnostic]:
+def _blocks(scene: Scene, fresh: Ints, left: Ints, hidden: Ints, unknown: Ints) -> Iterator[Diagnostic]:
     """One finding for all blocks, at the one that hides most from the users concerned."""
     k = scene.policy.slate
     short = (left < k) & (fresh >= k)
@@ -184,5 +185,5 @@ def _blocks(scene: Scene, fresh: Ints, left: Ints, hidden: Ints) -> Iterator[Dia
         for i, (_, other, file) in zip(order[1:], placed[1:], strict=True)
     )
     users = scene.users(int(short.sum()), len(left), within=False)
-    least = int(left[short].min())
-    yield errors.blocks_leave_too_few(span, block.name, users, k, least, notes, bool(short.all()), source)
+    least, blind = int(left[short].min()), bool(2 * unknown[order[0], short].sum() > hidden[order[0], short].sum())
+    yield errors.blocks_leave_too_few(span, block.name, users, k, least, blind, notes, bool(short.all()), source)

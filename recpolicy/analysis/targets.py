@@ -61,7 +61,8 @@ def _mean(scene: Scene, compiled: CompiledTarget, metric: CompiledRule) -> Itera
         span, source, _ = scene.place(target.name, target, bool)
         certain = _each_place_by_itself(metric) and not _hard(scene)
         found = f"the mean of the best lists found for {len(values):,} users"
-        yield errors.out_of_reach(span, target.name, target.op, target.bound, best, found, certain, source)
+        barred = bool(scene.policy.blocks) or _hard(scene)
+        yield errors.out_of_reach(span, target.name, target.op, target.bound, best, found, certain, barred, source)
 
 
 def _best(scene: Scene, metric: CompiledRule, rows: Rows, sign: float) -> Floats:
@@ -114,4 +115,4 @@ def _population(scene: Scene, compiled: CompiledTarget, crowd: Crowd) -> Iterato
         found = (
             f"{scene.everybody:,} lists of {scene.policy.slate} places show {shown:,} of {size:,} values at the most"
         )
-        yield errors.out_of_reach(span, target.name, target.op, target.bound, best, found, True, source)
+        yield errors.out_of_reach(span, target.name, target.op, target.bound, best, found, True, False, source)

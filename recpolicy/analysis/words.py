@@ -1,8 +1,10 @@
-"""Written words and the columns they are compared with in, those that occur nowhere in the data out."""
+"""A policy and its data in, words that occur nowhere in the data and columns that are mostly missing out."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
@@ -26,6 +28,8 @@ from recpolicy.policy import (
 )
 from recpolicy.table import ListColumn, WordColumn
 
+ITEM, USER = re.compile(r"item\.").match, re.compile(r"user\.").match
+
 MOST_MISSING = 0.5
 """A column that is missing for a larger share is reported."""
 
@@ -44,15 +48,19 @@ def words(scene: Scene) -> Iterator[Diagnostic]:
     seen: set[tuple[object, ...]] = set()
     for use in uses(scene.policy):
         for word, column in unknown_words(scene, use.expr):
-            quoted = '"' + word.value.replace('"', '\\"') + '"'
-            span, source, literal = scene.place(use.name, word, lambda text, quoted=quoted: text == quoted)
+            span, source, literal = scene.place(use.name, word, _quoted(word.value).__eq__)
             if (key := (span, source, word.value, column)) not in seen:
                 seen.add(key)
                 known = _values(scene, column)
                 close = near(word.value, known)
-                fix = f'"{close}"' if literal and close is not None else None
+                fix = _quoted(close) if literal and close is not None else None
                 name = f"{column.table}.{column.name}"
                 yield errors.unknown_word(span, word.value, name, close, tuple(known), fix, source)
+
+
+def _quoted(word: str) -> str:
+    """A word as it is written in a policy."""
+    return '"' + word.replace('"', '\\"') + '"'
 
 
 def _compared(node: Expr) -> tuple[Column | None, tuple[Word, ...]]:
@@ -92,9 +100,8 @@ def gaps(scene: Scene) -> Iterator[Diagnostic]:
             seen.add(column)
             without = missing(scene.column(column))
             if len(without) and without.mean() > MOST_MISSING:
-                written = f"{column.table}."
-                span, source, _ = scene.place(name, column, lambda text, written=written: text.startswith(written))
-                things = "items" if column.table == "item" else "users"
+                span, source, _ = scene.place(name, column, ITEM if column.table == "item" else USER)
+                things: Literal["items", "users"] = "items" if column.table == "item" else "users"
                 count = int(without.sum())
                 label = f"{column.table}.{column.name}"
                 yield errors.mostly_missing(span, label, count, len(without), things, source)

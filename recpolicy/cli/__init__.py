@@ -6,21 +6,26 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from recpolicy import __version__, render
-from recpolicy.cli import check, data, diff, explain, fmt, init, score, test, train
 from recpolicy.errors import PolicyError, UsageError
 
 
+COMMANDS = ("init", "check", "fmt", "test", "explain", "diff", "score", "data", "train")
+"""Each is a module of this package that adds itself with `add(subparsers)`, which sets `run`."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Each module of this package adds its own with `add(subparsers)`, which sets `run`."""
+    """Run one command; the others are loaded only where they are listed."""
+    argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
         prog="recpolicy", description="Policies for recommenders: written as text, checked, and trained for."
     )
     parser.add_argument("--version", action="version", version=f"recpolicy {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (init, check, fmt, test, explain, diff, score, data, train):
-        command.add(subparsers)
+    for command in argv[:1] if argv and argv[0] in COMMANDS else COMMANDS:
+        import_module(f"recpolicy.cli.{command}").add(subparsers)
     arguments = parser.parse_args(argv)
     try:
         code: int = arguments.run(arguments)

@@ -81,7 +81,9 @@ def _check(
         return loaded, Checked(loaded.source, loaded.policy, ())
     from recpolicy import analysis
 
-    return loaded, Checked(loaded.source, loaded.policy, tuple(analysis.of_policy(loaded.policy, dataset)))
+    return loaded, Checked(
+        loaded.source, loaded.policy, tuple(analysis.of_policy(loaded.policy, dataset, loaded.sources))
+    )
 
 
 def _dataset(name: str) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -76,7 +77,7 @@ def too_few_items(
     lower = f"lower it to {found}, or widen the condition" if found else "widen the condition, or leave the quota out"
     return Diagnostic(
         "E0707",
-        f"`{name}` asks for {asked:,} {what}, and this data has {found:,}",
+        f"`{name}` asks for {_count(asked, what)}, and this data has {found:,}",
         span,
         "no list can meet this",
         hint or lower,
@@ -88,11 +89,12 @@ def too_few_items(
 def too_few_left(
     span: Span, name: str, users: str, asked: int, least: int, what: str, hard: bool, source: Source | None
 ) -> Diagnostic:
+    left = f"fewer than {asked:,} {what}s are left for them, the fewest {least:,}"
     return Diagnostic(
         "E0708",
         f"`{name}` cannot be met for {users}",
         span,
-        f"they have fewer than {asked:,} {what} left, the fewest {least:,}",
+        left if asked > 1 else f"no {what} is left for them",
         "lower it, or put it into a `when` for the others; what blocks hide and what a user has taken is not left",
         severity="error" if hard else "warning",
         source=source,
@@ -119,17 +121,24 @@ def blocks_leave_too_few(
     users: str,
     places: int,
     least: int,
+    unknown: bool,
     notes: tuple[Note, ...],
     every: bool,
     source: Source | None,
 ) -> Diagnostic:
-    together = " and the other blocks leave" if notes else " leaves"
+    """`unknown`: for most of what it hides from them, the condition is unknown; `every`: these are all users."""
+    help = "make the condition narrower; lists of these users stay short"
+    if unknown:
+        help = (
+            "for most of them it is unknown, and what is unknown is blocked: "
+            "fill the data, or add `and COLUMN is not missing`"
+        )
     return Diagnostic(
         "E0710",
-        f"`{name}`{together} {users} with fewer than {places} items",
+        f"`{name}`{' and the other blocks leave' if notes else ' leaves'} {users} with fewer than {places} items",
         span,
         f"the fewest left is {least:,}",
-        "make the condition narrower; lists of these users stay short",
+        help,
         notes,
         severity="error" if every else "warning",
         source=source,
@@ -144,23 +153,38 @@ def out_of_reach(
     best: float,
     found: str,
     certain: bool,
+    barred: bool,
     source: Source | None,
 ) -> Diagnostic:
+    """`certain`: no list is better than the best found; `barred`: blocks or hard quotas keep items out."""
     least = op == ">="
+    nearest = _share(best, up=not least)
+    asks = f"at {'least' if least else 'most'} {_share(bound, up=least)}"
+    help = f"{'lower' if least else 'raise'} it to {nearest}" if best > 0 or not least else "leave it out"
+    if barred:
+        help += ", or change the blocks and hard quotas that stand in its way"
     return Diagnostic(
         "E0711",
-        f"`{name}` asks for {op} {_share(bound)}, and the {'highest' if least else 'lowest'} found is {_share(best)}",
+        f"`{name}` is out of reach: it asks for {asks}, and the {'most' if least else 'least'} found is {nearest}",
         span,
         found,
-        f"{'lower' if least else 'raise'} it to {_share(best)} at the {'most' if least else 'least'}, "
-        "or change the blocks and hard quotas that stand in its way",
+        help,
         severity="error" if certain else "warning",
         source=source,
     )
 
 
-def _share(value: float) -> str:
-    return f"{100 * value:.3g}%"
+def _share(value: float, *, up: bool) -> str:
+    """A share as a percentage of three digits, rounded up or down."""
+    if value <= 0:
+        return "0%"
+    scale = 10.0 ** (2 - math.floor(math.log10(100 * value)))
+    digits = math.ceil(100 * value * scale - 1e-6) if up else math.floor(100 * value * scale + 1e-6)
+    return f"{digits / scale:.10g}%"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _quoted(words: Sequence[str], most: int = 12) -> str:

@@ -14,19 +14,18 @@ def nearest(word: str, allowed: Iterable[str]) -> list[str]:
     """The allowed words within a third of `word`'s length in edits (at least one edit), the closest first.
 
     Case, underscores and a plural `s` are free, so `Genre` finds `genres`. A swap of neighbours, or all the right
-    letters in another order, is one edit.
+    letters in another order, is one edit. Of very short words only one letter of two counts: `i` finds `id`.
     """
-    found: list[tuple[float, str]] = []
+    found: list[tuple[float, int, str]] = []
     plain = _plain(word)
     for candidate in allowed:
         target = _plain(candidate)
         most = max(1, max(len(plain), len(target)) // 3)
         distance = min(_distance(plain, target, most), _distance(_singular(plain), _singular(target), most))
-        # A tie goes to the candidate that shares the first letter, then to the one listed first.
-        rank = distance + (0 if target[:1] == plain[:1] else 0.5)
         if distance <= most and candidate != word:
-            found.append((rank, candidate))
-    return [candidate for _, candidate in sorted(found, key=lambda pair: pair[0])]
+            # A tie goes to the candidate that shares the first letter, then to the closest with underscores and all.
+            found.append((distance + (0 if target[:1] == plain[:1] else 0.5), _edits(word, candidate), candidate))
+    return [candidate for *_, candidate in sorted(found, key=lambda rank: rank[:2])]
 
 
 def _plain(word: str) -> str:
@@ -41,6 +40,8 @@ def _distance(a: str, b: str, most: int) -> int:
     """Edits from `a` to `b`, or more than `most` where the words are too short or too unlike to count."""
     if a == b:
         return 0
+    if len(a) == 1 and len(b) == 2 and a in b:
+        return 1
     if min(len(a), len(b)) <= most or abs(len(a) - len(b)) > most:
         return most + 1
     return 1 if sorted(a) == sorted(b) else _edits(a, b)

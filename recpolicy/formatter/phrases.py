@@ -10,10 +10,8 @@ from recpolicy.formatter.layout import EDGE, HARD, LINE, Doc, IfBroken, Remark, 
 from recpolicy.formatter.words import Words
 
 _CLOSERS = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
-_VALUE_ENDS = frozenset(
-    ("NUMBER", "PERCENT", "UNIT", "DATE", "STRING", "TRUE", "FALSE", "NOW")
-    + ("COLUMN", "NAME", "HOLE", "HISTORY", "RPAR", "RSQB")
-)
+_LITERALS = frozenset(("NUMBER", "PERCENT", "UNIT", "DATE", "STRING", "TRUE", "FALSE", "NOW"))
+_VALUE_ENDS = _LITERALS | {"COLUMN", "NAME", "HOLE", "HISTORY", "RPAR", "RSQB"}
 """Words behind which a `-` subtracts."""
 _TIGHT_BEFORE = frozenset(("PERCENT", "COLON", "RPAR", "RSQB", "RBRACE"))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from recpolicy import syntax
-from recpolicy.formatter.layout import INDENT, Doc, nest, render, several
+from recpolicy.formatter.layout import INDENT, WIDTH, Doc, nest, render, several
 from recpolicy.formatter.phrases import Phrases
 from recpolicy.formatter.words import Words
 
@@ -147,12 +147,18 @@ class _Lines:
                 if not isinstance(item, syntax.Reweight) and not has_ramp:  # a ramp would push every `=` far away
                     starts.append(self._head(item))
                 return self._whole("weighted", starts)
-            case syntax.Given() if len(render(self._statement(item, first, self.words.last(item.span)), 0)) == 1:
+            case syntax.Given() if self._is_short(item):
                 return self._whole("slate" if item.name else "given", (first, self._head(item) + 1))
             case syntax.ExpectState():
                 return self._whole("state", (first, self.words.kinds.index("IS", first)))
             case _:
                 return None
+
+    def _is_short(self, item: syntax.Given) -> bool:
+        """True of what fits on a line of its own."""
+        first, last = self.words.first(item.span), self.words.last(item.span)
+        letters = sum(map(len, self.words.texts[first : last + 1]))
+        return letters <= WIDTH and len(render(self._statement(item, first, last), 0)) == 1
 
     def _whole(self, kind: str, starts: Sequence[int]) -> _Cells | None:
         between = range(starts[0] + 1, starts[-1] + 1)

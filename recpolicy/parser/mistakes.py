@@ -97,9 +97,9 @@ def explain(tokens: Sequence[Token], at: int, fitting: Set[str], reads: Reads) -
         or _wrong_name(tokens, at)
         or (syntax.second_header(span) if token.type == "POLICY" else None)
         or _unquoted(tokens, at, fitting)
+        or _misspelt(tokens, at, fitting, reads)
         or _foreign_word(tokens, at)
         or _thousands(tokens, at)
-        or _misspelt(tokens, at, fitting, reads)
         or (syntax.item_without_braces(span, seen(token)) if {"LBRACE", "HOLE"} <= fitting else None)
         or (
             syntax.chained_comparison(span)
@@ -299,14 +299,16 @@ def _unquoted(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Diagnostic
 
 def _misspelt(tokens: Sequence[Token], at: int, fitting: Set[str], reads: Reads) -> Diagnostic | None:
     """A keyword with a slip in it, at the position or a little before it, that mends the text when written right."""
-    if fitting == {"A"} and tokens[at + 1].isidentifier():  # `in a row`: of these two one alone is no keyword
+    if fitting == {"A"} and tokens[at].type == "NAME" and tokens[at + 1].isidentifier():
+        # `in a row`: neither of the two words is a keyword without the other.
         place, word = (at + 1, "row") if tokens[at] == "a" else (at, "a")
         return syntax.misspelt_keyword(token_span(tokens[place]), str(tokens[place]), word)
     best: tuple[int, int, str] | None = None
-    for place in range(at, max(at - 3, -1), -1):
+    places = [*range(at, max(at - 3, -1), -1), min(at + 1, len(tokens) - 1)]  # in `in tpo 3` the `in` is the misfit
+    for place in places:
         if not tokens[place].isidentifier() or tokens[place].type == "COLUMN":
             continue
-        for word in _slips(tokens[place]):
+        for word in nearest(tokens[place], (*_KEYWORDS, *PHRASE_WORDS)):
             far = reads(place, word)
             if far > (best[0] if best else 0):
                 best = (far, place, word)
@@ -314,13 +316,6 @@ def _misspelt(tokens: Sequence[Token], at: int, fitting: Set[str], reads: Reads)
         return None
     _, place, word = best
     return syntax.misspelt_keyword(token_span(tokens[place]), str(tokens[place]), word)
-
-
-def _slips(word: str) -> list[str]:
-    """The words of the language that `word` may have been meant to be."""
-    if len(word) == 1:
-        return [keyword for keyword in _KEYWORDS if len(keyword) == 2 and word in keyword]
-    return nearest(word, (*_KEYWORDS, *PHRASE_WORDS))
 
 
 def _touching(tokens: Sequence[Token], start: int) -> list[Token]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from typing import Any, Literal
 
 from lark import Lark, Token
@@ -14,7 +14,7 @@ from recpolicy.errors.near import near
 from recpolicy.errors.syntax import too_deep, too_many_errors
 from recpolicy.parser.build import UNREADABLE, token_span
 from recpolicy.parser.mistakes import explain
-from recpolicy.parser.tokens import respelt, starts_line, starts_part, starts_statement
+from recpolicy.parser.tokens import STATEMENTS, respelt, starts_line, starts_part, starts_statement
 
 Unread = set[str | None]
 
@@ -83,7 +83,7 @@ class _Run:
         self.table = self.state.parse_conf.states
         self.lists = _lists(grammar)
         self.before: list[Any] = []  # the state stack before the failing token, which may already have reduced it
-        self.begin = 0, self.state.state_stack.copy()  # of the statement, setting or part being read
+        self.begins = [(0, self.state.state_stack.copy())]  # of the last two statements, settings or parts
         self.problems: list[Diagnostic] = []
         self.unread: Unread = set()
 
@@ -101,14 +101,12 @@ class _Run:
             if token.type == "$END":
                 return result
             if self.state.state_stack[-2] in self.lists:
-                self.begin = self.at, self.state.state_stack[:-1]
+                self.begins = [self.begins[-1], (self.at, self.state.state_stack[:-1])]
             self.at += 1
 
     def report(self) -> None:
         """Add the finding for the token at the position."""
-        self.problems.append(
-            explain(self.tokens, self.at, frozenset(self._fitting()), partial(self._reads, *self.begin))
-        )
+        self.problems.append(explain(self.tokens, self.at, frozenset(self._fitting()), self._reads))
 
     def recover(self) -> None:
         """Set stacks and position so that the parse can go on; drops what the bad statement has built so far."""
@@ -126,7 +124,7 @@ class _Run:
             self.at = brace
         else:
             self._skip(head)
-        self.begin = self.at, self.state.state_stack.copy()
+        self.begins = [(self.at, self.state.state_stack.copy())]
 
     # ---- the stacks
 
@@ -177,12 +175,10 @@ class _Run:
                 return True
         return False
 
-    def _reads(self, start: int, stack: list[Any], at: int, word: str) -> int:
-        """How many tokens behind the misfit can be read, up to 2, with `word` in the place of the token at `at`.
-
-        0 where the misfit itself still does not fit. `start` and `stack` are those of the statement's beginning.
-        """
-        if at < start:
+    def _reads(self, at: int, word: str) -> int:
+        """How many tokens from the misfit on can be read, up to 2, with `word` in the place of the token at `at`."""
+        start, stack = next((begin for begin in reversed(self.begins) if begin[0] <= at), (at, []))
+        if not stack:
             return 0
         stack = stack.copy()
         spelt = respelt(self.tokens[start : self.at + 4], at - start, word)
@@ -274,8 +270,11 @@ class _Run:
             self.at += 1
 
     def _misspelt_statement(self, at: int) -> bool:
-        """True of two names at the start of a line, with which no line of an expression starts."""
-        return starts_line(self.tokens, at) and self.tokens[at].type == self.tokens[at + 1].type == "NAME"
+        """True of a line that starts with two names, as no line of an expression does, or nearly with a keyword."""
+        token = self.tokens[at]
+        if token.type != "NAME" or not starts_line(self.tokens, at):
+            return False
+        return self.tokens[at + 1].type == "NAME" or near(token, [kind.lower() for kind in STATEMENTS]) is not None
 
     def _remember(self, first: Token) -> None:
         """Note the name that the statement starting with `first` would have defined."""

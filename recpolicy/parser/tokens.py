@@ -7,7 +7,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate
 
 from lark import Lark, Token
 
@@ -105,8 +104,8 @@ def starts_line(tokens: Sequence[Token], at: int) -> bool:
 
 
 def _place(tokens: list[Token], text: str) -> None:
-    """Set line and column, counting lines as `Source.line` does."""
-    starts = [0, *accumulate(len(line) for line in text.splitlines(keepends=True))][:-1] or [0]
+    """Set line and column; a line ends with a line feed and nothing else."""
+    starts = [0, *(match.end() for match in re.finditer("\n", text))]
     for token in tokens:
         assert token.start_pos is not None
         token.line = bisect_right(starts, token.start_pos)

@@ -8,10 +8,8 @@ from lark import Token
 
 from recpolicy.parser.tokens import STATEMENTS, starts_line
 
-VALUES = frozenset(
-    ("NUMBER", "STRING", "COLUMN", "NAME", "DATE", "TRUE", "FALSE", "NOW", "LPAR", "LSQB", "MINUS", "NOT")
-    + ("DISTINCT", "HOLE")
-)
+_LITERALS = frozenset(("NUMBER", "STRING", "DATE", "TRUE", "FALSE", "NOW"))
+VALUES = _LITERALS | {"COLUMN", "NAME", "HOLE", "DISTINCT", "LPAR", "LSQB", "MINUS", "NOT"}
 COMPARISONS = frozenset(("LESSTHAN", "MORETHAN", "LE", "GE", "IS", "IN", "WITHIN", "MORE"))
 _ARITHMETIC = frozenset(("PLUS", "MINUS", "STAR", "SLASH", "PERCENT", "UNIT"))
 _COUNTS = ("WEIGHT", "RAMP", "LIMIT", "LEAST", "MOST", "BETWEEN", "TOP", "ANY")
@@ -98,7 +96,8 @@ def expected(tokens: Sequence[Token], at: int, fitting: Set[str]) -> str:
         left -= {"LPAR", "LESSTHAN", "MORETHAN"}
     left -= _ARITHMETIC  # may follow every number: no news
     if {"LET", "REWARD"} <= left:
-        parts.append("the next statement" if at else "a statement")
+        named = "the next statement" if at else "a statement"
+        parts.append(named if "USE" in left else "`let`, `param`, a rule or a new weight")
         left -= {*STATEMENTS, "$END", "FROM", "UNTIL", "BECAUSE", "INSIDE"}  # may follow every rule: no news
     if {"EXPECT", "NAME"} <= left:
         parts.append("the next part of the test")

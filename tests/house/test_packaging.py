@@ -28,7 +28,7 @@ def test_all_data_of_a_package_is_declared() -> None:
     for package, folder in packages().items():
         for path in files():
             name = path.rpartition("/")[2]
-            if path.rpartition("/")[0] != folder or name.endswith((".py", ".md")):
+            if path.rpartition("/")[0] != folder or name.endswith(".py") or name == "README.md":
                 continue
             matching = {(package, pattern) for pattern in declared.get(package, ()) if fnmatch(name, pattern)}
             assert matching, f"{path} is in no pattern of package-data"

@@ -13,6 +13,8 @@ from tests.house.tree import ROOT, blocks, files, listed
 
 README = (ROOT / "README.md").read_text("utf-8")
 
+COMMANDS = ("check", "data", "diff", "explain", "fmt", "init", "score", "test", "train")
+
 
 def output(command: str, folder: Path) -> str:
     """What `recpolicy ...` prints in `folder`."""
@@ -49,7 +51,7 @@ def test_every_shown_command_and_option_exists(tmp_path: Path) -> None:
     lines = [line for kind in ("sh", "console") for _, text in blocks(kind) for line in text.splitlines()]
     commands = [line.removeprefix("$ ").partition(" #")[0] for line in lines]
     ours = [shlex.split(command)[1:] for command in commands if command.startswith("recpolicy ")]
-    assert {words[0] for words in ours} == {"check", "data", "train"}
+    assert {words[0] for words in ours} == set(COMMANDS)
     for words in ours:
         names = words[:2] if words[0] == "data" else words[:1]
         help = output(shlex.join(["recpolicy", *names, "--help"]), tmp_path)

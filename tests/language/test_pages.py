@@ -6,11 +6,13 @@ import io
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from recpolicy import checker, render
+from recpolicy import analysis, checker, data, render
+from recpolicy.dataset import Dataset
 from recpolicy.errors import Diagnostic, PolicyError, UsageError, pages
 
 HERE = Path(__file__).parent
@@ -24,13 +26,19 @@ def findings(example: pages.Example, page: pages.Page, folder: Path) -> list[Dia
     """What `recpolicy check` finds in an example, in a folder that holds the shop's schema and the page's files."""
     for name, text in {"shop.toml": (HERE / "shop.toml").read_text("utf-8"), **page.files}.items():
         (folder / name).write_text(text, "utf-8")
-    text = example.text if example.whole else HEADER + example.text + RULE
+    header = HEADER.replace('schema = "shop.toml"', 'data = "simulator"') if example.catalog else HEADER
+    text = example.text if example.whole else header + example.text + RULE
     (folder / "example.policy").write_text(text, "utf-8")
     try:
-        checker.read(str(folder / "example.policy"))
+        loaded = checker.read(str(folder / "example.policy"))
     except PolicyError as error:
         return list(error.findings)
-    return []
+    return analysis.of_policy(loaded.policy, simulator()) if example.catalog else []
+
+
+@cache
+def simulator() -> Dataset:
+    return data.open("simulator")
 
 
 def test_every_code_has_a_page_and_every_page_a_code() -> None:

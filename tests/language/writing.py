@@ -7,12 +7,35 @@ from random import Random
 JOINED, ENDED = "joined", "ended"
 """Between a number and its unit: spaces at most; between two statements: a new line at least."""
 
-NUMBERS = ("item.price", "item.rating", "item.`release year`", "user.age", "item.age_rating", "n_1", "2.50", "007", "40")
+NUMBERS = (
+    "item.price",
+    "item.rating",
+    "item.`release year`",
+    "user.age",
+    "item.age_rating",
+    "n_1",
+    "2.50",
+    "007",
+    "40",
+)
 WORDS = ("item.creator", "item.language", "user.language", '"Drama"', '"a \\"b\\" # c"', '""')
 LISTS = ("item.genres", "item.creator", "item.language", "größe")
 DATES = ("item.published", "user.last_seen", "now", "2014-01-31", "since")
 TRUTHS = ("item.is_ad", "user.premium", "true", "false", "fresh")
-NAMES = ("fresh", "dear", "one_voice", "a", "row", "places", "history", "above", "hole", "x1", "größe", "long_name_of_it")
+NAMES = (
+    "fresh",
+    "dear",
+    "one_voice",
+    "a",
+    "row",
+    "places",
+    "history",
+    "above",
+    "hole",
+    "x1",
+    "größe",
+    "long_name_of_it",
+)
 COMMENTS = ("#", "# why", '#: } { [ "quoted', "# two  spaces", "# a, b ", "## limit 3", "# 3 days", "#\t(")
 
 
@@ -50,7 +73,16 @@ class Writer:
     def gap(self) -> str:
         if self.chance(0.85):
             return " "
-        pieces = (" ", "\t", "\n", "\n\n", "\n \n\n  ", "\r\n", f"{self.pick(*COMMENTS)}\n", f"{self.pick(*COMMENTS)}\r\n")
+        pieces = (
+            " ",
+            "\t",
+            "\n",
+            "\n\n",
+            "\n \n\n  ",
+            "\r\n",
+            f"{self.pick(*COMMENTS)}\n",
+            f"{self.pick(*COMMENTS)}\r\n",
+        )
         return " " + "".join(self.pick(*pieces) for _ in range(self.random.randint(1, 4)))
 
     # ---- choices
@@ -69,7 +101,13 @@ class Writer:
     # ---- statements
 
     def header(self) -> list[str]:
-        settings = [["language", "1"], ["schema", '"shop.toml"'], ["slate", "10"], ["owner", '"the # team"'], ["version", "3"]]
+        settings = [
+            ["language", "1"],
+            ["schema", '"shop.toml"'],
+            ["slate", "10"],
+            ["owner", '"the # team"'],
+            ["version", "3"],
+        ]
         body = [word for key, value in settings for word in (ENDED, key, "=", value)]
         return ["policy", '"a shop"', "{", *body, ENDED, "}", ENDED]
 
@@ -193,7 +231,10 @@ class Writer:
         return [self.pick("1", "90", "2.5"), JOINED, self.pick("day", "days", "weeks", "year")]
 
     def words(self) -> list[str]:
-        some = [[self.pick('"Drama"', '"War"', '"a long word that fills a line"', "hole")] for _ in range(self.random.randint(0, 9))]
+        some = [
+            [self.pick('"Drama"', '"War"', '"a long word that fills a line"', "hole")]
+            for _ in range(self.random.randint(0, 9))
+        ]
         return ["[", *self.listed(some), "]"]
 
     def call(self, depth: int) -> list[str]:
@@ -249,4 +290,4 @@ def may_touch(before: str, word: str) -> bool:
 
 
 def is_wordy(character: str) -> bool:
-    return character.isalnum() or character in "_\"`."
+    return character.isalnum() or character in '_"`.'

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from recpolicy import policy
 from recpolicy.checker.conflicts.kinds import Formula, Part, formula, kinds, parts
@@ -77,7 +77,7 @@ def _quota(rule: policy.Quota, slate: int, when: policy.Expr | None) -> Demand:
     return Demand(rule, of, low, high, length, sliding, isinstance(counted, policy.Per), when)
 
 
-def _when(rule: policy.Quota) -> policy.Expr | bool | None:
+def _when(rule: policy.Quota) -> policy.Expr | Literal[False] | None:
     """The users for whom a quota is hard or has a weight above 0: a condition, None for all, False for nobody."""
     if rule.hard:
         return rule.weight.only
@@ -201,7 +201,8 @@ class _Builder:
         for shown, items in pairs:
             self._at_most(_less(shown, items), 0)
             self._at_most(_less(items, _times(shown, len(stretch))), 0)
-        for value in (column, *self._values(column)):
+        every: list[Part | policy.Column] = [column, *self._values(column)]
+        for value in every:
             for other, wider in self._counted:
                 if other == column and wider != stretch and _within(stretch, wider):
                     self._at_most(_less(self._shown(value, stretch), self._shown(value, wider)), 0)

@@ -26,13 +26,14 @@ STAGES = {
 class Example:
     """Lines of a policy.
 
-    `whole`: they are a whole file, so neither a header nor a rule is to be added. `shown`: to see what they are about
-    takes more than the text, a data set say.
+    `whole`: they are a whole file, so neither a header nor a rule is to be added. `catalog`: they are about the items
+    and users of the data set `simulator`. `shown`: to see what they are about takes more than their text.
     """
 
     text: str
-    whole: bool
-    shown: bool
+    whole: bool = False
+    catalog: bool = False
+    shown: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,14 @@ def page(code: str) -> Page:
         raise UsageError(f"no finding has the code `{code}`", help=_instead(name, known))
     text = files(__name__).joinpath(f"{name}.md").read_text("utf-8")
     heading, _, body = text.partition("\n")
-    bad = good = Example("", whole=False, shown=False)
+    bad = good = Example("")
     beside: dict[str, str] = {}
     for info, lines in FENCE.findall(body):
         words = info.split()
         if "." in words[-1]:
             beside[words[-1]] = lines
             continue
-        example = Example(lines, "whole" in words or lines.startswith("policy "), "shown" in words)
+        example = Example(lines, "whole" in words or lines.startswith("policy "), "catalog" in words, "shown" in words)
         if "bad" in words:
             bad = example
         else:
@@ -78,7 +79,7 @@ def page(code: str) -> Page:
 FENCE = re.compile(r"^```(.+)\n((?:.*\n)*?)```$", re.MULTILINE)
 """An example: what stands behind the backticks, and its lines.
 
-`policy` is right, `policy bad` is not; `whole` and `shown` as in `Example`; the name of a file is one beside them.
+`policy` is right, `policy bad` is not; `whole`, `catalog` and `shown` as in `Example`. A file beside them has its name.
 """
 
 
