@@ -61,7 +61,7 @@ def test(
     What a case does not give, its test gives: the whole user, history, next items or slate of a name, not parts of it.
     """
     before = len(scope.findings)
-    names = _Names(scope, {rule.name: rule for rule in rules}, {rule.name: rule for rule in dormant})
+    names = _Names(scope, {rule.name: rule for rule in rules}, frozenset(rule.name for rule in dormant))
     given = _setting(node.parts, scope)
     expected = _expects(node.parts)
     inner = [part for part in node.parts if isinstance(part, syntax.Case)]
@@ -169,7 +169,8 @@ def _case(
         scope.report(errors.nothing_expected(node.title.span, type(node).__name__.lower()))
     now = NOW if given.now is None else given.now
     _agree(given, now, scope)
-    expects = (_expect(expect, given.slates, names) for expect in expected)
+    waiting = [e for e in expected if _subject(e) in names.dormant]
+    expects = (_expect(e, given.slates, names) for e in expected if e not in waiting)
     return policy.Case(
         node.span,
         title,
@@ -182,7 +183,19 @@ def _case(
             for name, places in given.slates.items()
         ),
         tuple(expect for expect in expects if expect is not None),
+        tuple(dict.fromkeys(_subject(e) for e in waiting)),
     )
+
+
+def _subject(node: syntax.Expect) -> str:
+    """The name of the rule that is expected to be something; empty of two slates."""
+    match node:
+        case syntax.ExpectValue(_, rule):
+            return rule.text
+        case syntax.ExpectState(_, subject):
+            return subject.text
+        case syntax.ExpectOrder():
+            return ""
 
 
 def _typed(span: Span, record: Record, now: float) -> policy.Record:
@@ -216,16 +229,14 @@ class _Names:
 
     scope: Scope
     rules: Mapping[str, _Rule]
-    dormant: Mapping[str, policy.Dormant]
+    dormant: frozenset[str]
 
     def rule(self, name: syntax.Ident) -> _Rule | None:
         """What `name` stands for, or None with a finding (silently where its own error is reported)."""
         text, scope = name.text, self.scope
         if text in self.rules:
             return self.rules[text]
-        if text in self.dormant:
-            scope.report(errors.not_yet_in_force(name.span, text, self.dormant[text].since))
-        elif (defined := scope.defined.get(text)) is not None:
+        if (defined := scope.defined.get(text)) is not None:
             if defined.kind in ("let", "param"):
                 scope.report(errors.not_a_rule(name.span, text, defined.kind))
         elif not scope.may_be_unread(text):

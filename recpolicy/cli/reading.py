@@ -54,7 +54,8 @@ def data_of(loaded: Loaded, given: str | None) -> str:
     if given is not None:
         return given
     if own is None:
-        raise UsageError("which data?", where=loaded.source.name, help='write --data SOURCE, or data = "..." in the policy')
+        help = 'write --data SOURCE, or data = "..." in the policy'
+        raise UsageError("which data?", where=loaded.source.name, help=help)
     return str(loaded.folder / own) if (loaded.folder / own).is_dir() else own
 
 

@@ -96,10 +96,12 @@ def _page(report: Report, policy: Policy, source: Source) -> Iterator[Part]:
         yield from _line(test.passed, test.test.title, "  ")
         for case in own:
             yield from _failures(case, source)
+            yield from _waiting(case)
         for case in test.cases:
             if case.case.title:
                 yield from _line(case.passed, case.case.title, "    ")
                 yield from _failures(case, source)
+                yield from _waiting(case)
     yield "", "\n"
     yield from _coverage(report.coverage)
     seen, of = report.covered
@@ -139,6 +141,12 @@ def _failures(case: CaseReport, source: Source) -> Iterator[Part]:
             yield "", f"{left}{' ' * width(row)}{further}\n"
     for note in dict.fromkeys(verdict.note for verdict in failed if verdict.note):
         yield "", f"{left}{visible(note)}\n"
+
+
+def _waiting(case: CaseReport) -> Iterator[Part]:
+    """The rules of which something is expected on a later day."""
+    for name in case.case.waiting:
+        yield "dim", f"        not looked at before its first day: {visible(name)}\n"
 
 
 def _ledger(verdict: Verdict) -> list[str]:

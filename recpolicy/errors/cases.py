@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 
 from recpolicy.errors import Diagnostic
 from recpolicy.errors.types import phrase
@@ -210,16 +209,6 @@ def not_a_rule(span: Span, name: str, kind: str) -> Diagnostic:
         span,
         "has no value of a slate",
         "expect something of a rule that uses it",
-    )
-
-
-def not_yet_in_force(span: Span, name: str, since: date) -> Diagnostic:
-    return Diagnostic(
-        "E0823",
-        f"`{name}` holds only from {since} on",
-        span,
-        "left out until then",
-        f"test it as of that day with `--as-of {since}`, or leave this out",
     )
 
 

@@ -17,6 +17,9 @@ from recpolicy.span import Span
 
 _KEYWORDS = sorted(t.pattern.value for t in lalr().terminals if t.pattern.type == "str" and t.pattern.value.isalpha())
 
+_ANYWHERE = (*_KEYWORDS, *PHRASE_WORDS)
+_INSIDE = tuple(word for word in _ANYWHERE if word.upper() not in STATEMENTS)
+
 RESERVED = frozenset(_KEYWORDS) | {"item", "user", "next_items"}
 """Words that cannot be names."""
 
@@ -32,7 +35,7 @@ _OPERATORS = {
     "||": "or",
     "|": "or",
     "!": "not",
-    "=": "is",
+    **dict.fromkeys(("=", ":", ":="), "is"),
     "=>": ">=",
     "=<": "<=",
     "≥": ">=",
@@ -46,7 +49,7 @@ _OPERATORS = {
 """Operators of other languages and those of this one."""
 
 _OPERATOR_HELP = {
-    "=": "write `is` to compare; `=` only defines",
+    **dict.fromkeys(("=", ":", ":="), "write `is` to compare; `=` only defines"),
     "**": "write the product out, as in `x * x`",
     "^": "write the product out, as in `x * x`",
     "//": "comments start with `#`",
@@ -165,16 +168,15 @@ def _bound(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Diagnostic | 
 
 
 def _foreign_operator(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Diagnostic | None:
-    for start, run in ((at - 1, tokens[max(at - 1, 0) : at + 1]), (at, tokens[at : at + 2]), (at, tokens[at : at + 1])):
+    for start, end in ((max(at - 1, 0), at + 1), (at, at + 2), (at, at + 1)):
+        run = [token for token in tokens[start:end] if token.type != "$END"]
         text = "".join(run)
-        if any(a.end_pos != b.start_pos for a, b in pairwise(run)):
+        if not run or any(a.end_pos != b.start_pos for a, b in pairwise(run)):
             continue
         if text in ("=", "==", ":", ":=") and "IS" not in fitting:
             if text == "=" or not fitting & {"EQUAL", "NUMBER", "STRING"}:
                 continue
             return syntax.foreign_operator(_join(run), text, "write `=`", "=")
-        if text in (":", ":="):
-            return syntax.foreign_operator(_join(run), text, "write `=`")
         if text in _OPERATORS or text in _OPERATOR_HELP:
             fix = _OPERATORS.get(text)
             help = _OPERATOR_HELP.get(text, f"write `{fix}`")
@@ -308,7 +310,8 @@ def _misspelt(tokens: Sequence[Token], at: int, fitting: Set[str], reads: Reads)
     for place in places:
         if not tokens[place].isidentifier() or tokens[place].type == "COLUMN":
             continue
-        for word in nearest(tokens[place], (*_KEYWORDS, *PHRASE_WORDS)):
+        opens = starts_line(tokens, place) or tokens[place - 1].type == "OVERRIDE"
+        for word in nearest(tokens[place], _ANYWHERE if opens else _INSIDE):
             far = reads(place, word)
             if far > (best[0] if best else 0):
                 best = (far, place, word)

@@ -73,6 +73,8 @@ class Case(Node):
     next_items: tuple[Record, ...]
     slates: tuple[tuple[str, tuple[Record | None, ...]], ...]
     expects: tuple[Expect, ...]
+    waiting: tuple[str, ...] = ()
+    """Rules that the case expects something of and whose first day is yet to come: that is not looked at."""
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ class Population(Node):
     measure: Literal["coverage", "gini", "largest_share"]
     column: Column
 
+
 # ---- quotas ---------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,6 @@ class Node:
     span: Span = field(compare=False)
 
 
-
 @dataclass(frozen=True)
 class Number(Node):
     """`3` or `0.25`, as written."""

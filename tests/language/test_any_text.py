@@ -114,7 +114,10 @@ def test_the_policy_these_tests_start_from_is_good() -> None:
     assert len(checker.check(parser.parse(Source("good.policy", GOOD)), SHOP).rules) == 11
 
 
-@pytest.mark.parametrize("opening", ["(", "-", "not ", "[", "abs(", "item.price + (", "when user.premium { ", 'test "a" { ', "override ", "[{"])
+@pytest.mark.parametrize(
+    "opening",
+    ["(", "-", "not ", "[", "abs(", "item.price + (", "when user.premium { ", 'test "a" { ', "override ", "[{"],
+)
 def test_deep_nesting_is_refused(opening: str) -> None:
     with pytest.raises(PolicyError) as caught:
         checker.check(parser.parse(Source("deep.policy", f"{HEADER}let a = {opening * 5000}")), SHOP)
@@ -129,6 +132,21 @@ def test_parentheses_alone_nest_freely_within_reason() -> None:
 def test_ten_thousand_rules_are_checked() -> None:
     rules = "".join(f"boost rule_{i} weight 1 = item.price > {i}\n" for i in range(10_000))
     assert len(checker.check(parser.parse(Source("long.policy", HEADER + rules)), SHOP).rules) == 10_000
+
+
+def test_five_thousand_tests_are_read() -> None:
+    tests = "".join(f'test "{i}" {{\n  slate [{{price: {i}}}, hole]\n  expect a = 1\n}}\n' for i in range(5_000))
+    file = parser.parse(Source("long.policy", HEADER + tests))
+    assert len(file.statements) == 5_000 and file.problems == ()
+
+
+JUNK = ["!", '"', "( ", "1 ", "x ", "{ ", "} ", "# ", "when x {\n", 'test "x" {\n', "boost a wieght 1 = 3\n", "\x00é "]
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_long_junk_gets_an_answer(junk: str) -> None:
+    problems = parser.parse(Source("junk.policy", junk * (300_000 // len(junk)))).problems
+    assert len(problems) <= 51 and (problems or junk == "# ")
 
 
 def test_a_let_chain_that_doubles_at_each_step_is_refused() -> None:

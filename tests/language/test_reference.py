@@ -21,14 +21,12 @@ SHOP = schema.load(HERE / "shop.toml")
 HEADER = 'policy "example" {\n  language = 1\n  schema = "shop.toml"\n  slate = 10\n}\n'
 RULE = "\nreward base weight 1 = ndcg(next_items)\n"
 
-EXAMPLES = [
-    pytest.param(info.split(), text, id=f"line {REFERENCE[: match.start()].count(chr(10)) + 1}")
+BLOCKS = [
+    (1 + REFERENCE[: match.start()].count("\n"), match[1].split(), match[2])
     for match in re.finditer(r"^```policy(.*)\n((?:.*\n)*?)```$", REFERENCE, re.MULTILINE)
-    for info, text in [match.groups()]
 ]
-
-
-FILES = {info[0]: text for info, text in (e.values for e in EXAMPLES) if info and info[0].endswith(".policy")}
+EXAMPLES = [pytest.param(info, text, id=f"line {line}") for line, info, text in BLOCKS]
+FILES = {info[0]: text for _, info, text in BLOCKS if info and info[0].endswith(".policy")}
 """Examples that other examples use: a block whose fence names a file."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 from importlib.resources import files
 
 from recpolicy import syntax
+from recpolicy.parser.build import Builder
 
 GRAMMAR = files("recpolicy.grammar").joinpath("policy.lark").read_text("utf-8")
 
@@ -17,6 +18,16 @@ def test_every_grammar_rule_builds_the_class_of_its_name() -> None:
     for rule in rules:
         name = "".join(part.capitalize() for part in rule.split("_"))
         assert is_dataclass(getattr(syntax, name, None)), rule
+
+
+def test_every_class_is_built_by_a_grammar_rule_and_every_rule_builds() -> None:
+    rules = set(re.findall(r"^\??([a-z]\w*):", GRAMMAR, re.MULTILINE) + re.findall(r"-> ([a-z]\w*)", GRAMMAR))
+    inlined = {"expr", "conjunction", "negation", "comparison", "sum", "product", "signed", "atom"}
+    methods = {name for name in vars(Builder) if not name.startswith("_")}
+    assert rules - inlined == methods
+    nodes = {c.__name__ for c in vars(syntax).values() if isinstance(c, type) and issubclass(c, syntax.Node)}
+    built = {"".join(part.capitalize() for part in rule.split("_")) for rule in methods}
+    assert nodes - built == {"Node", "Ident", "Unreadable"}
 
 
 def test_every_node_is_frozen_and_starts_with_its_span() -> None:

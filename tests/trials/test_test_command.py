@@ -113,3 +113,15 @@ def test_tests_load_neither_torch_nor_tables() -> None:
     run = [sys.executable, "-c", script, str(GOLDEN / "all_pass.policy")]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
     assert "all passed" in done.stdout and done.stderr == "\n"
+
+
+def test_a_rule_is_not_looked_at_before_its_first_day(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "dated.policy"
+    text = (GOLDEN / "dated.policy").read_text().replace("../..", str(GOLDEN.parents[1]))
+    path.write_text(text.replace("  expect close above apart\n", ""))
+    parser = argparse.ArgumentParser()
+    command.add(parser.add_subparsers())
+    for day, looked_at in (("2026-01-31", False), ("2026-02-01", True)):
+        parsed = parser.parse_args(["test", str(path), "--as-of", day])
+        assert parsed.run(parsed) == 0
+        assert ("not looked at before its first day: spring" in capsys.readouterr().out) is not looked_at
