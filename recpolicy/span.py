@@ -24,8 +24,3 @@ class Source:
 
     name: str
     text: str
-
-    def line(self, number: int) -> str:
-        """The text of line `number` (from 1), without its end of line; empty past the last line."""
-        lines = self.text.splitlines()
-        return lines[number - 1] if 0 < number <= len(lines) else ""

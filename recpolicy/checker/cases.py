@@ -231,8 +231,11 @@ class _Names:
     rules: Mapping[str, _Rule]
     dormant: frozenset[str]
 
-    def rule(self, name: syntax.Ident) -> _Rule | None:
-        """What `name` stands for, or None with a finding (silently where its own error is reported)."""
+    def rule(self, name: syntax.Ident, *others: str) -> _Rule | None:
+        """What `name` stands for, or None with a finding (silently where its own error is reported).
+
+        `others` may also have been meant.
+        """
         text, scope = name.text, self.scope
         if text in self.rules:
             return self.rules[text]
@@ -240,7 +243,9 @@ class _Names:
             if defined.kind in ("let", "param"):
                 scope.report(errors.not_a_rule(name.span, text, defined.kind))
         elif not scope.may_be_unread(text):
-            scope.report(errors.unknown_rule(name.span, text, scope.near(text, self.rules), tuple(self.rules)))
+            scope.report(
+                errors.unknown_rule(name.span, text, scope.near(text, (*self.rules, *others)), tuple(self.rules))
+            )
         return None
 
 
@@ -311,7 +316,7 @@ def _blocked(node: syntax.ExpectState, slate: str | None, slates: _Slates, names
     if text in slates and text not in names.rules:
         names.scope.report(errors.slate_as_block(subject.span, text))
         return None
-    rule = names.rule(subject)
+    rule = names.rule(subject, "slate")
     if rule is not None and not isinstance(rule, policy.Block):
         names.scope.report(errors.not_a_block(subject.span, text, _kind(rule)))
     elif rule is not None and slate is not None:

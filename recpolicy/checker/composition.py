@@ -67,6 +67,11 @@ class _Found:
     when: syntax.When | None = None
 
 
+def _broken(node: syntax.Node, file: syntax.File) -> bool:
+    """True where a syntax error stands inside `node`."""
+    return any(node.span.start <= problem.span.start < node.span.end for problem in file.problems)
+
+
 class _Files:
     """The files read so far, by their real paths."""
 
@@ -77,7 +82,8 @@ class _Files:
     def entries(self) -> Iterator[_Found]:
         """The statements of all files: those of a used one, but for its tests, in the place of the `use`.
 
-        A file that was used before adds nothing again.
+        A file that was used before adds nothing again. A test of which a part could not be read is left out: what it
+        then seems to lack is not missing.
         """
         ((path, main),) = self.read.items()
         stack = [(path, main, iter(main.statements))]
@@ -91,7 +97,7 @@ class _Files:
                 real = self._resolve(node.path, file.source, start, [p for p, _, _ in stack])
                 if real is not None and (used := self._read(real, node.path, file.source, start)) is not None:
                     stack.append((real, used, iter(used.statements)))
-            elif file is main or not isinstance(node, syntax.Test):
+            elif not isinstance(node, syntax.Test) or (file is main and not _broken(node, file)):
                 yield from _flat(node, file.source)
 
     def _resolve(self, path: syntax.Text, source: Source, start: Path, open: list[str]) -> str | None:

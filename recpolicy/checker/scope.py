@@ -142,7 +142,7 @@ class Scope:
         elif columns:
             self.report(names.bare_column(span, name, columns))
         else:
-            known = [*self.lets, *self.params, "next_items"]
+            known = [*self.lets, *self.params, "next_items", "now"]
             self.report(names.unknown_name(span, name, self.near(name, known)))
 
     def _tables(self) -> Iterator[tuple[str, tuple[str, ...]]]:

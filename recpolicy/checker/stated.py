@@ -88,7 +88,8 @@ def literal(node: syntax.Expr, scope: Scope, quoted: bool = False) -> _Literal |
     `quoted`: texts are expected here, so that a word that means nothing most likely lacks its quotes.
     """
     if isinstance(node, syntax.Name) and not _may_be_defined(node.name, scope):
-        scope.report(errors.unquoted_value(node.span, node.name, f'"{node.name}"' if quoted else None))
+        close = scope.near(node.name, ("missing",) if quoted else ("true", "false", "missing", *scope.params))
+        scope.report(errors.unquoted_value(node.span, node.name, close, quoted))
         return None
     written = literals.literal(node, scope)
     typed = None if written is None else expression(written, scope)

@@ -9,7 +9,7 @@ from recpolicy import policy, syntax
 from recpolicy.checker.literals import literal, shown
 from recpolicy.checker.measures import fits, item_column, measure
 from recpolicy.checker.scope import RULES, Scope
-from recpolicy.checker.vocabulary import FORMS, POPULATION
+from recpolicy.checker.vocabulary import FORMS, FUNCTIONS, MEASURES, POPULATION
 from recpolicy.errors import composition, names, rules, types
 from recpolicy.span import Span
 
@@ -45,6 +45,10 @@ def _metric(node: syntax.Expr, inside: bool, scope: Scope) -> policy.Measure | p
     if isinstance(node, syntax.Name):
         return _rule(node, scope)
     if not isinstance(node, syntax.Call) or node.function not in POPULATION:
+        if isinstance(node, syntax.Call) and node.function not in (*MEASURES, *FUNCTIONS, "count"):
+            known = (*MEASURES, *POPULATION)
+            scope.report(names.unknown_measure(node.head, node.function, scope.near(node.function, known), known))
+            return None
         return measure(node, policy.Missing.MEAN, scope)
     name: Any = node.function
     if inside:

@@ -106,8 +106,14 @@ def not_written_out(span: Span) -> Diagnostic:
     )
 
 
-def unquoted_value(span: Span, word: str, fix: str | None) -> Diagnostic:
-    help = f"texts stand in quotes: write `{fix}`" if fix is not None else "write the value itself, or name a `param`"
+def unquoted_value(span: Span, word: str, near: str | None, quoted: bool) -> Diagnostic:
+    fix = near or (f'"{word}"' if quoted else None)
+    if near is not None:
+        help = f"did you mean `{near}`?"
+    elif quoted:
+        help = f"texts stand in quotes: write `{fix}`"
+    else:
+        help = "write the value itself, or name a `param`"
     return Diagnostic("E0812", f"`{word}` is not a value", span, "not defined", help, fix=fix)
 
 
