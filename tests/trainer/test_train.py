@@ -32,11 +32,14 @@ evaluate_every = 1
 
 SECOND = """
 policy "second" { language = 1  data = "simulator"  slate = 10 }
+use "house/rules.policy"
+param most_ads = 2
 reward relevance weight 0.6 = ndcg(next_items)
 reward variety   weight 0.4 = distance(item.genres)
-quota  ads       weight 0.2 = at most 2 where item.is_ad
-block  reported = item.report_rate > 20%
+quota  ads       weight 0.2 = at most most_ads where item.is_ad
 """
+
+HOUSE = "block reported = item.report_rate > 20%\n"
 
 
 def _train(policy: str, out: Path, home: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -49,13 +52,19 @@ def _train(policy: str, out: Path, home: Path, *more: str) -> subprocess.Complet
     )
 
 
+def _write_second(folder: Path) -> None:
+    (folder / "second.policy").write_text(SECOND)
+    (folder / "house").mkdir()
+    (folder / "house" / "rules.policy").write_text(HOUSE)
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     first = _train("relevance", home / "first", home)
     assert first.returncode == 0, first.stderr
     (home / "first.txt").write_text(first.stdout)
-    (home / "second.policy").write_text(SECOND)
+    _write_second(home)
     second = _train("second.policy", home / "second", home)
     assert second.returncode == 0, second.stderr
     (home / "second.txt").write_text(second.stdout)
@@ -65,8 +74,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_a_run_folder_holds_what_the_run_was_and_what_came_of_it(home: Path) -> None:
     run = home / "second"
-    assert (run / "policy.policy").read_text() == SECOND
+    assert (run / "policy" / "second.policy").read_text() == SECOND
+    assert (run / "policy" / "house" / "rules.policy").read_text() == HOUSE
     about = json.loads((run / "run.json").read_text())
+    assert about["identity"]["params"] == {"most_ads": "2"} and about["identity"]["as_of"] is None
     assert about["identity"]["config"]["sft"]["steps"] == 4
     assert set(about["versions"]) >= {"python", "torch", "trl", "recpolicy"}
     assert json.loads((run / "schema.json").read_text())["item"]["genres"]["type"] == "list of category"
@@ -114,7 +125,7 @@ def test_a_second_policy_takes_the_fine_tuned_model_from_the_cache(home: Path) -
 
 @pytest.mark.slow
 def test_the_fine_tuned_model_is_the_same_whatever_policy_it_was_made_for(home: Path, tmp_path: Path) -> None:
-    (tmp_path / "second.policy").write_text(SECOND)
+    _write_second(tmp_path)
     alone = _train("second.policy", tmp_path / "alone", tmp_path)
     assert alone.returncode == 0 and "taken from the cache" not in alone.stdout
     weights = [(run / "sft" / "model.safetensors").read_bytes() for run in (home / "first", tmp_path / "alone")]
@@ -159,3 +170,21 @@ def test_the_page_on_training_lists_every_setting_with_its_default() -> None:
     page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
     listed = tomllib.loads(page.split("```toml\n")[1].split("```")[0])
     assert listed == Config().model_dump()
+
+
+@pytest.mark.parametrize(
+    ("rule", "named"),
+    [
+        ("target keep = relevance >= 97% of baseline", "target `keep`"),
+        ("quota ads hard = at most 2 where item.is_ad", "hard quota `ads`"),
+        ("boost ads weight ramp 0 to 1 over 50% of training = item.is_ad", "ramp of `ads`"),
+    ],
+)
+def test_what_is_not_trained_for_is_refused_by_name(rule: str, named: str, tmp_path: Path) -> None:
+    (tmp_path / "asks.policy").write_text(
+        SECOND.replace('use "house/rules.policy"\n', "").replace(
+            "quota  ads       weight 0.2 = at most most_ads where item.is_ad\n", f"{rule}\n"
+        )
+    )
+    refused = _train("asks.policy", tmp_path / "run", tmp_path)
+    assert refused.returncode == 2 and named in refused.stderr and not (tmp_path / "run").exists()
