@@ -11,7 +11,7 @@ Value: TypeAlias = float | bool | str | tuple[str, ...] | None
 """A column's value as stored: numbers, dates and durations as float (seconds), None missing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Record(Node):
     """A user or an item: the columns that are stated; the others are missing.
 
@@ -21,7 +21,7 @@ class Record(Node):
     values: tuple[tuple[str, Value], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExpectValue(Node):
     """The rule's (or the target's metric's) value on the slate, within 5e-4."""
 
@@ -30,7 +30,7 @@ class ExpectValue(Node):
     value: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExpectSatisfied(Node):
     """The quota's demand holds on the slate, or with `negated` does not."""
 
@@ -39,7 +39,7 @@ class ExpectSatisfied(Node):
     negated: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExpectBlocked(Node):
     """The slate holds an item that the block (None: any block) hits, or with `negated` none."""
 
@@ -48,7 +48,7 @@ class ExpectBlocked(Node):
     negated: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExpectOrder(Node):
     """The whole reward of the slate `better` is above that of `worse`, by more than 5e-4."""
 
@@ -59,7 +59,7 @@ class ExpectOrder(Node):
 Expect: TypeAlias = ExpectValue | ExpectSatisfied | ExpectBlocked | ExpectOrder
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Case(Node):
     """One user with slates: everything a test and one of its cases say together. `title` is empty outside a case.
 
@@ -77,7 +77,7 @@ class Case(Node):
     """Rules that the case expects something of and whose first day is yet to come: that is not looked at."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Test(Node):
     """`test "TITLE" { ... }`: the test itself where it expects something outside its cases, then its cases."""
 

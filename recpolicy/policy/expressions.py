@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal, TypeAlias, assert_never
 
 from recpolicy.span import Span
 from recpolicy.types import Type
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Node:
-    """A place in the source; every node of the tree has one."""
+    """A place in the source; every node of the tree has one.
+
+    One `__repr__` serves all: to generate one for each class would take a tenth of what `recpolicy check` takes.
+    """
 
     span: Span = field(compare=False)
 
+    def __repr__(self) -> str:
+        parts = (f"{part.name}={getattr(self, part.name)!r}" for part in fields(self) if part.name != "span")
+        return f"{type(self).__name__}({', '.join(parts)})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Number(Node):
     """A literal of a measured type: a ratio as a fraction, a duration in seconds, a date in seconds since 1970."""
 
@@ -24,7 +31,7 @@ class Number(Node):
     type: Type
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Truth(Node):
     """`true` or `false`."""
 
@@ -32,7 +39,7 @@ class Truth(Node):
     type: Type = field(default=Type.BOOL, init=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Word(Node):
     """A string literal, compared with a category or text column."""
 
@@ -40,7 +47,7 @@ class Word(Node):
     type: Type = field(default=Type.CATEGORY, init=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Column(Node):
     """`item.name` or `user.name`; missing values propagate."""
 
@@ -49,14 +56,14 @@ class Column(Node):
     type: Type
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Now(Node):
     """The row's own time: that of the user's last history event."""
 
     type: Type = field(default=Type.DATE, init=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Arithmetic(Node):
     """`+ - * /` on measured operands; x / 0 is missing. `type` is the result's."""
 
@@ -66,7 +73,7 @@ class Arithmetic(Node):
     type: Type
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Call(Node):
     """`min(a, b, ...)`, `max(a, b, ...)`, `abs(a)`, `log(a)` (natural; of 0 or less it is missing)."""
 
@@ -75,7 +82,7 @@ class Call(Node):
     type: Type
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Compare(Node):
     """An ordered comparison of measured operands, or `is` / `is not` of any two operands of one type.
 
@@ -88,7 +95,7 @@ class Compare(Node):
     type: Type = field(default=Type.BOOL, init=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Among(Node):
     """`x in ["a", "b"]`: x is a word or a number, options are literals. Missing when x is."""
 
@@ -97,7 +104,7 @@ class Among(Node):
     type: Type = field(default=Type.BOOL, init=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Contains(Node):
     """`"Drama" in item.genres`: the list column holds the word (a literal or a word column). Missing when either is."""
 
@@ -106,7 +113,7 @@ class Contains(Node):
     type: Type = field(default=Type.BOOL, init=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IsMissing(Node):
     """`x is missing`; never missing itself (`is not missing` is `Not(IsMissing(x))`)."""
 
@@ -114,7 +121,7 @@ class IsMissing(Node):
     type: Type = field(default=Type.BOOL, init=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Logic(Node):
     """Three-valued `and` / `or` (Kleene)."""
 
@@ -124,7 +131,7 @@ class Logic(Node):
     type: Type = field(default=Type.BOOL, init=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Not(Node):
     """Three-valued `not`."""
 
@@ -132,7 +139,7 @@ class Not(Node):
     type: Type = field(default=Type.BOOL, init=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Percentile(Node):
     """`percentile(x)`: the share of known values of x in its table that are lower, equal ones counting half.
 
@@ -145,7 +152,7 @@ class Percentile(Node):
     type: Type = field(default=Type.RATIO, init=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OfHistory(Node):
     """`count(p) of history`, `share(p) of history`, `mean(x) of history`: about the items the user took before.
 

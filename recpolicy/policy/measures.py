@@ -17,14 +17,14 @@ class Missing(Enum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Relevance(Node):
     """A measure against the items the user really took next."""
 
     metric: Literal["ndcg", "hit", "recall", "precision", "mrr", "lcs"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Spread(Node):
     """`distance`, `distinct`, `entropy` or `calibration` of an item column."""
 
@@ -33,14 +33,14 @@ class Spread(Node):
     missing: Missing = Missing.MEAN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Novelty(Node):
     """Mean self-information of the slate's items; `column` has the role popularity."""
 
     column: Column
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Portion(Node):
     """`share` (plain) or `exposure` (rank-discounted) of the places that match."""
 
@@ -48,7 +48,7 @@ class Portion(Node):
     where: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Average(Node):
     """`mean` (plain) or `discounted` (rank-discounted) of a number known to lie in [0, 1]."""
 
@@ -57,7 +57,7 @@ class Average(Node):
     missing: Missing = Missing.MEAN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Serendipity(Node):
     """Relevant and unlike the history: over the places that hold a next item, its distance to the history.
 
@@ -72,7 +72,7 @@ class Serendipity(Node):
 Measure: TypeAlias = Relevance | Spread | Novelty | Portion | Average | Serendipity
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Population(Node):
     """A measure over the slates of all users together; targets only. The column holds words or lists, or is the id.
 
@@ -89,7 +89,7 @@ class Population(Node):
 # ---- quotas ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bound(Node):
     """A count of places (`amount` 2) or a share of them (`amount` 0.2, `percent` True)."""
 
@@ -97,21 +97,21 @@ class Bound(Node):
     percent: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Where(Node):
     """The places that match."""
 
     predicate: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Per(Node):
     """For every value of the column by itself (at-most only)."""
 
     column: Column
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Different(Node):
     """`distinct column`: the number of different values in the slate."""
 
@@ -121,7 +121,7 @@ class Different(Node):
 Counted: TypeAlias = Where | Per | Different
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Window(Node):
     """The places a quota looks at: the first `length` (`sliding` False), or every `length` neighbours (True).
 

@@ -12,7 +12,7 @@ from recpolicy.policy.measures import Bound, Counted, Measure, Population, Windo
 from recpolicy.span import Source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ramp(Node):
     """A weight that goes from `start` to `end` in a straight line over the first `over` (0 to 1] of training."""
 
@@ -34,7 +34,7 @@ def level(value: Level, progress: float = 1.0) -> float:
     return value.at(progress) if isinstance(value, Ramp) else value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Weight(Node):
     """A rule's weight for a user.
 
@@ -47,7 +47,7 @@ class Weight(Node):
     changes: tuple[tuple[Expr, Level], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reward(Node):
     """`reward NAME weight W = MEASURE`."""
 
@@ -57,7 +57,7 @@ class Reward(Node):
     because: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Boost(Node):
     """`boost NAME weight W = PREDICATE limit N`, or with `bury` True what is subtracted instead of added."""
 
@@ -69,7 +69,7 @@ class Boost(Node):
     because: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Quota(Node):
     """`quota NAME weight W = ... WINDOW`; a bound that is not stated is None, `between` states both.
 
@@ -86,7 +86,7 @@ class Quota(Node):
     because: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Block(Node):
     """`block NAME = PREDICATE`: such an item must never be shown; an item for which it is unknown is blocked.
 
@@ -103,7 +103,7 @@ Rule: TypeAlias = Reward | Boost | Quota
 """Rules with a value and a weight."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Target(Node):
     """`target NAME = METRIC OP BOUND`: a demand on the mean over users (in `when`: over the users of `only`).
 
@@ -120,7 +120,7 @@ class Target(Node):
     because: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Param(Node):
     """`param NAME = LITERAL` as it holds: `written` is the literal's text, `given` whether `--set` gave it."""
 
@@ -129,7 +129,7 @@ class Param(Node):
     given: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dormant(Node):
     """A rule, block or target that holds only from a later day on, and is left out until then."""
 

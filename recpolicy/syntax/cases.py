@@ -8,19 +8,19 @@ from typing import TypeAlias
 from recpolicy.syntax.expressions import Expr, Ident, Node, Text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Unknown(Node):
     """`missing` as a field's value."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ago(Node):
     """`10 days ago` as a field's value."""
 
     duration: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Field(Node):
     """`column: value` of a record."""
 
@@ -28,26 +28,26 @@ class Field(Node):
     value: Expr | Unknown | Ago
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Record(Node):
     """`{column: value, ...}`: a user, or an item of which the columns not named are missing."""
 
     fields: tuple[Field, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Hole(Node):
     """`hole` as an item: a place that holds nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Records(Node):
     """`[item, ...]`."""
 
     items: tuple[Record | Hole, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Given(Node):
     """`user {...}`, `history [...]`, `next_items [...]`, `now DATE`, `slate [...]` or `slate NAME [...]`."""
 
@@ -56,7 +56,7 @@ class Given(Node):
     value: Record | Records | Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExpectValue(Node):
     """`expect rule = value` or `expect rule of slate = value`."""
 
@@ -65,7 +65,7 @@ class ExpectValue(Node):
     value: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExpectState(Node):
     """`expect subject is state`, with `of slate` or `not`: `satisfied` of a quota, `blocked` of a slate or a block."""
 
@@ -75,7 +75,7 @@ class ExpectState(Node):
     negated: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExpectOrder(Node):
     """`expect one above other`: of two named slates."""
 
@@ -86,7 +86,7 @@ class ExpectOrder(Node):
 Expect: TypeAlias = ExpectValue | ExpectState | ExpectOrder
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Case(Node):
     """`case "..." { ... }` of a test: what the test says holds unless the case says otherwise."""
 
@@ -94,7 +94,7 @@ class Case(Node):
     parts: tuple[Given | Expect, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Test(Node):
     """`test "..." { ... }`."""
 

@@ -13,7 +13,7 @@ from recpolicy.syntax.expressions import Expr, Ident, Node, Number, Text, Unread
 # ---- header and definitions -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Setting(Node):
     """`key = value` of the header."""
 
@@ -21,7 +21,7 @@ class Setting(Node):
     value: Text | Number
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Header(Node):
     """`policy "name" { ... }`; the title is Unreadable after a syntax error in it."""
 
@@ -29,14 +29,14 @@ class Header(Node):
     settings: tuple[Setting, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Use(Node):
     """`use "house_rules.policy"`: the statements of another file, as if they stood here."""
 
     path: Text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Let(Node):
     """`let name = value`."""
 
@@ -44,7 +44,7 @@ class Let(Node):
     value: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Param(Node):
     """`param name = literal`: a value that `--set name=...` replaces."""
 
@@ -55,7 +55,7 @@ class Param(Node):
 # ---- parts of rules -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ramp(Node):
     """`ramp start to end over share of training`: a weight that changes while training."""
 
@@ -64,47 +64,47 @@ class Ramp(Node):
     over: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Weight(Node):
     """`weight value`."""
 
     value: Expr | Ramp
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Hard(Node):
     """`hard` in the place of a weight: the quota cannot be shipped violated."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Limit(Node):
     """`limit value`."""
 
     value: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OnMissing(Node):
     """`on missing choice`."""
 
     choice: Ident
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class From(Node):
     """`from date`: the rule holds from this day on."""
 
     date: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Until(Node):
     """`until date`: the rule holds up to and with this day."""
 
     date: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Because(Node):
     """`because "reason"`."""
 
@@ -115,21 +115,21 @@ Clause: TypeAlias = From | Until | Because
 """What may stand behind any rule, in any order."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AtLeast(Node):
     """`at least amount`."""
 
     amount: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AtMost(Node):
     """`at most amount`."""
 
     amount: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Between(Node):
     """`between low and high`."""
 
@@ -137,35 +137,35 @@ class Between(Node):
     high: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Where(Node):
     """`where predicate`."""
 
     predicate: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Per(Node):
     """`per column`."""
 
     column: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Distinct(Node):
     """`distinct column`."""
 
     column: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class InTop(Node):
     """`in top length`: the quota looks at the first places only."""
 
     length: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class InARow(Node):
     """`in any length places in a row`: the quota looks at every run of so many places."""
 
@@ -175,7 +175,7 @@ class InARow(Node):
 # ---- rules ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reward(Node):
     """`reward name weight w = measure`."""
 
@@ -186,7 +186,7 @@ class Reward(Node):
     clauses: tuple[Clause, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Boost(Node):
     """`boost name weight w = where limit n`."""
 
@@ -197,7 +197,7 @@ class Boost(Node):
     clauses: tuple[Clause, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bury(Node):
     """`bury name weight w = where limit n`."""
 
@@ -208,7 +208,7 @@ class Bury(Node):
     clauses: tuple[Clause, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Quota(Node):
     """`quota name weight w = amount counted window`."""
 
@@ -220,7 +220,7 @@ class Quota(Node):
     clauses: tuple[Clause, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Block(Node):
     """`block name = where`."""
 
@@ -229,14 +229,14 @@ class Block(Node):
     clauses: tuple[Clause, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OfBaseline(Node):
     """`share of baseline`: a bound that is a share of the fine-tuned model's own value."""
 
     share: Expr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Target(Node):
     """`target name = metric op bound`."""
 
@@ -247,7 +247,7 @@ class Target(Node):
     clauses: tuple[Clause, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reweight(Node):
     """`reward name weight w` without `=`: another weight for a rule, inside `when`."""
 
@@ -256,14 +256,14 @@ class Reweight(Node):
     weight: Weight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Override(Node):
     """`override statement`: it takes the place of an earlier one of its name, or of an overlapping branch's weight."""
 
     statement: Let | Param | Rule | Reweight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class When(Node):
     """`when predicate { ... }`."""
 
@@ -275,7 +275,7 @@ Rule: TypeAlias = Reward | Boost | Bury | Quota | Block | Target
 Statement: TypeAlias = Use | Let | Param | Rule | Reweight | Override | When | Test
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class File(Node):
     """One file as far as it could be read.
 
