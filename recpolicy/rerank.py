@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from recpolicy.compiler import CompiledPolicy
@@ -10,6 +12,15 @@ from recpolicy.table import Bools, Codes, Floats
 
 BATCH = 256
 """Rows re-ranked at once: bounds the [rows, candidates, values of an item] temporaries."""
+
+
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """Slates, and what each of their places was chosen by."""
+
+    slates: Codes  # [B, K] item rows, -1 a hole
+    candidates: Codes  # [B, C]
+    scores: Floats  # [B, K, C], -inf for what may not stand there
 
 
 def rerank(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPolicy, mu: float) -> Slates:
@@ -24,26 +35,27 @@ def rerank(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPoli
     out = np.full((len(rows), compiled.policy.slate), -1, np.int32)
     for first in range(0, len(rows), BATCH):
         at = np.arange(first, min(first + BATCH, len(rows)))
-        out[at] = _rerank(candidates[at], scores[at], rows.take(at), compiled, mu)
+        out[at] = choices(candidates[at], scores[at], rows.take(at), compiled, mu).slates
     return Slates(out)
 
 
-def _rerank(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPolicy, mu: float) -> Codes:
+def choices(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPolicy, mu: float) -> Choices:
+    """Like `rerank`, all rows at once, with what every candidate scored at every place."""
     b, c = candidates.shape
     hole = np.full((b, 1), -1, np.int32)
     scored = np.where(np.isfinite(scores), candidates, np.int32(-1))
     pool = np.concatenate([scored, hole], 1)  # [B, C + 1]: the last is taken where nothing else is open
     growth = compiled.growth(rows, pool)
     base = _scaled(np.concatenate([scores, np.zeros((b, 1))], 1), growth.legal)
-    out = np.full((b, compiled.policy.slate), -1, np.int32)
+    slates = np.full((b, compiled.policy.slate), -1, np.int32)
+    seen = np.empty((b, compiled.policy.slate, c))
     for r in range(compiled.policy.slate):
         open_ = growth.open
-        score = base + mu * growth.gains() if mu else base
-        at = np.where(open_, score, -np.inf).argmax(1)
-        at = np.where(open_.any(1), at, c)
-        out[:, r] = pool[np.arange(b), at]
+        score = np.where(open_, base + mu * growth.gains() if mu else base, -np.inf)
+        at = np.where(open_.any(1), score.argmax(1), c)
+        slates[:, r], seen[:, r] = pool[np.arange(b), at], score[:, :c]
         growth.take(at)
-    return out
+    return Choices(slates, candidates, seen)
 
 
 def _scaled(scores: Floats, open_: Bools) -> Floats:

@@ -64,6 +64,20 @@ class Sft(_Settings):
     """Evaluations without a better validation NDCG before it stops."""
 
 
+class Distil(_Settings):
+    """Teaching the fine-tuned model to answer as a teacher would: its own next-item head, EASE and the policy."""
+
+    steps: Annotated[int, Field(ge=0)] = 1000
+    """0 leaves it out."""
+    batch: Count = 32
+    learning_rate: Rate = 1e-3
+    temperature: Rate = 0.05
+    """Of the teacher's choices, in shares of the range of its scores over a user's candidates."""
+    averaging: Share = 0.98
+    """Decay of the running average of the weights, as in `sft`."""
+    evaluate_every: Count = 100
+
+
 class Grpo(_Settings):
     """Reinforcement learning with the policy's rewards."""
 
@@ -92,6 +106,7 @@ class Config(_Settings):
     validation_users: Count = 1000
     """At most so many users measure a model in training."""
     sft: Sft = Sft()
+    distil: Distil = Distil()
     grpo: Grpo = Grpo()
 
 

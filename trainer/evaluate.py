@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recpolicy import baselines, metrics
+from recpolicy.baselines import Baseline
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Dataset, Rows, Slates, Split
 from recpolicy.rerank import rerank
@@ -98,18 +99,24 @@ class Control:
     def tuned(recommender: Recommender, compiled: CompiledPolicy, validation: Examiner) -> Control:
         """Try every `mu` on the validation rows."""
         items, scores = validation.candidates(recommender)
-        sweep = []
-        for mu in MUS:
-            slates = rerank(items, scores, validation.rows, compiled, mu)
-            ndcg = metrics.accuracy("ndcg", validation.rows, slates)
-            reward = compiled.total(validation.rows, slates)
-            sweep.append({"mu": mu, "reward": float(reward.mean()), "ndcg": float(np.nanmean(ndcg))})
-        return Control(recommender, compiled, max(sweep, key=lambda s: s["reward"])["mu"], tuple(sweep))
+        return Control(recommender, compiled, *sweep(items, scores, validation.rows, compiled))
 
     def slates(self, examiner: Examiner) -> Slates:
         """Its slate for every row."""
         items, scores = examiner.candidates(self.recommender)
         return rerank(items, scores, examiner.rows, self.compiled, self.mu)
+
+
+def sweep(
+    items: Codes, scores: Floats, rows: Rows, compiled: CompiledPolicy
+) -> tuple[float, tuple[Mapping[str, float], ...]]:
+    """The weight of the policy that gives candidates [B, C], re-ranked, the best whole reward; and what each gave."""
+    tried = []
+    for mu in MUS:
+        slates = rerank(items, scores, rows, compiled, mu)
+        ndcg, reward = metrics.accuracy("ndcg", rows, slates), compiled.total(rows, slates)
+        tried.append({"mu": mu, "reward": float(reward.mean()), "ndcg": float(np.nanmean(ndcg))})
+    return max(tried, key=lambda t: t["reward"])["mu"], tuple(tried)
 
 
 def measure(
@@ -174,12 +181,11 @@ def judge(
 
 
 def baseline_slates(
-    view: Dataset, split: Split, compiled: CompiledPolicy
+    models: Mapping[str, Baseline], split: Split, compiled: CompiledPolicy
 ) -> tuple[dict[str, Slates], dict[str, Mapping[str, float]]]:
     """Test slates and tuned settings of the classic recommenders, blocked items left out."""
     k, rows = compiled.policy.slate, split.test
     legal = compiled.legal(rows)
-    models = baselines.fit(view, split, k)
     return (
         {name: baselines.top(model.scores(rows), rows, k, legal) for name, model in models.items()},
         {name: model.settings for name, model in models.items()},

@@ -16,16 +16,18 @@ import torch
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from recpolicy import __version__, data, metrics
+from recpolicy import __version__, baselines, data, metrics
+from recpolicy.baselines import Baseline
 from recpolicy.checker import Loaded
 from recpolicy.compiler import CompiledPolicy, compile
-from recpolicy.dataset import Dataset, Rows, Split
+from recpolicy.dataset import Dataset, Rows, Slates, Split
 from recpolicy.errors import UsageError
+from recpolicy.rerank import rerank
 from recpolicy.rewards import Judge
 from recpolicy.runs import Run, fingerprint, finished, write_json
 from recpolicy.schema import ColumnSpec, Schema
 from recpolicy.slate import unseen
-from recpolicy.trainer import evaluate, grpo, models, sft
+from recpolicy.trainer import distil, evaluate, grpo, models, sft
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.evaluate import Control, Examiner
 from recpolicy.trainer.prompts import Prompter
@@ -120,13 +122,21 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
     validation = Examiner.of(before, material.prompter, material.compiled, held_out)
     test = Examiner.of(before, material.prompter, material.compiled, material.split.test)
     control = Control.tuned(before, material.compiled, validation)
+    classics = baselines.fit(material.view, material.split, material.k)
     after = models.load(fine_tuned, material.k, config.prompt.think, material.view.items.rows)
+    taught = _distil(material, before, after, classics["ease_recency"], validation, test, run, progress)
     _grpo(material, after, validation, run, progress)
     after.save(out / "model")
 
     progress.stage("eval", f"{len(test.rows):,} users, {config.holdout} held-out events, greedy slates")
-    slates, settings = evaluate.baseline_slates(material.view, material.split, material.compiled)
-    systems = {"sft": test.greedy(before), "grpo": test.greedy(after), "rerank": control.slates(test), **slates}
+    slates, settings = evaluate.baseline_slates(classics, material.split, material.compiled)
+    systems = {
+        "sft": test.greedy(before),
+        **taught,
+        "grpo": test.greedy(after),
+        "rerank": control.slates(test),
+        **slates,
+    }
     judged = evaluate.judge(
         systems,
         material.compiled,
@@ -182,6 +192,50 @@ def _sft(material: Material, run: Run, progress: Progress) -> Path:
             write_json(folder / "stage.json", {"validation_ndcg": best, "of": material.sft_key()})
     shutil.copytree(cached, run.folder / "sft", dirs_exist_ok=True)
     return run.folder / "sft"
+
+
+def _distil(
+    material: Material,
+    before: models.Recommender,
+    recommender: models.Recommender,
+    ease: Baseline,
+    validation: Examiner,
+    test: Examiner,
+    run: Run,
+    progress: Progress,
+) -> dict[str, Slates]:
+    """Teach the SFT model's own knowledge, and EASE's, to its answers, in place; test slates of teacher and pupil."""
+    config, compiled = material.config, material.compiled
+    settings = config.distil
+    if not settings.steps:
+        return {}
+    rows = validation.rows
+    teacher = distil.Teacher(before, ease).tuned(rows, validation.prompts, validation.legal, material.k)
+    items, scores = distil.likeliest(teacher.scores(rows, validation.prompts, validation.legal))
+    mu = evaluate.sweep(items, scores, rows, compiled)[0]
+    told = f"EASE {teacher.share:.0%} of the teacher, policy x {mu:g}"
+    progress.stage("distil", f"{settings.steps:,} steps; {told}, both as validation has it")
+    count = settings.steps * settings.batch
+    lessons = distil.lesson_rows(material.view, material.split, count, config.prompt.kept, config.seed)
+
+    def score() -> float:
+        return float(compiled.total(rows, validation.greedy(recommender)).mean())
+
+    def report(step: int, value: float) -> None:
+        run.log("distil", step, {"validation_reward": value})
+        progress.validated("distil", step, settings.steps, value)
+
+    distil.train(
+        recommender,
+        distil.Lessons(teacher, compiled, mu, material.prompter, lessons, settings.temperature),
+        settings,
+        config.seed,
+        run.folder / "model",
+        score,
+        report,
+    )
+    items, scores = distil.likeliest(teacher.scores(test.rows, test.prompts, test.legal))
+    return {"teacher": rerank(items, scores, test.rows, compiled, mu), "distilled": test.greedy(recommender)}
 
 
 def _grpo(

@@ -115,3 +115,14 @@ def first_items(model: PreTrainedModel, form: AnswerFormat, prompts: list[list[i
     logits, _ = run_prompts(model, ids, mask)
     items = logits[:, form.item_base : form.item_base + form.items].float()
     return items.masked_fill(~legal, -torch.inf).log_softmax(-1)
+
+
+@torch.no_grad()
+def next_items(model: PreTrainedModel, form: AnswerFormat, prompts: list[list[int]]) -> Tensor:
+    """Logits of the items behind the last item of each prompt, [B, items]; behind a prompt that names none, its end."""
+    items = range(form.item_base, form.item_base + form.items)
+    last = (max((at for at, token in enumerate(p) if token in items), default=len(p) - 1) for p in prompts)
+    told = [prompt[: at + 1] for prompt, at in zip(prompts, last, strict=True)]
+    ids, mask = (t.to(model.device) for t in left_pad(told, form.pad))
+    logits, _ = run_prompts(model, ids, mask)
+    return logits[:, form.item_base : form.item_base + form.items].float()

@@ -33,6 +33,8 @@ METRICS = (
 
 TITLES = {
     "sft": "SFT",
+    "teacher": "teacher",
+    "distilled": "distilled",
     "grpo": "GRPO",
     "rerank": "re-rank control",
     "popularity": "popularity",
@@ -67,7 +69,7 @@ class Screen:
     def stage(self, name: str, note: str) -> None:
         """A stage begins: one line."""
         self._stop()
-        self.console.print(Text.assemble((f"{name:<6}", "bold"), note, (f"  {self._clock()}", "dim")), soft_wrap=True)
+        self.console.print(Text.assemble((f"{name:<8}", "bold"), note, (f"  {self._clock()}", "dim")), soft_wrap=True)
 
     def validated(self, stage: str, step: int, steps: int, score: float) -> None:
         """A measurement on validation users: one line, or a line of the live table during GRPO."""
@@ -77,7 +79,7 @@ class Screen:
             what = "NDCG" if stage == "sft" else "reward"
             self.console.print(
                 Text.assemble(
-                    f"{'':<6}step {step:>4}/{steps}  validation {what} {score:.4f}", (f"  {self._clock()}", "dim")
+                    f"{'':<8}step {step:>4}/{steps}  validation {what} {score:.4f}", (f"  {self._clock()}", "dim")
                 )
             )
 
@@ -95,7 +97,7 @@ class Screen:
             self.live.update(self._table(step, steps))
         elif step % WINDOW == 0:
             means = "  ".join(f"{key} {self._mean(key):.3f}" for key in ("reward", *self.rules) if key in self.recent)
-            self.console.print(f"{'':<6}step {step:>4}/{steps}  {means}", soft_wrap=True, highlight=False)
+            self.console.print(f"{'':<8}step {step:>4}/{steps}  {means}", soft_wrap=True, highlight=False)
 
     def _table(self, step: int, steps: int) -> Group:
         table = Table(box=None, pad_edge=False)
@@ -116,7 +118,7 @@ class Screen:
         dead = f"groups without signal {self._mean('frac_reward_zero_std'):.0%}"
         scores = "  ".join(f"{at}: {score:.4f}" for at, score in self.scores[-6:])
         return Group(
-            Text(f"{'':<6}step {step}/{steps}  {entropy}  {dead}  {self._clock()}", "dim"),
+            Text(f"{'':<8}step {step}/{steps}  {entropy}  {dead}  {self._clock()}", "dim"),
             table,
             Text(f"validation reward at step  {scores}", "dim"),
         )
@@ -145,14 +147,14 @@ def show(found: Mapping[str, Any], policy: Policy, out: Path, console: Console |
     shown = [(key, title) for key, title in METRICS if key in systems["sft"]["metrics"]]
     for _, title in (*shown, ("reward", "reward")):
         table.add_column(title, justify="right")
-    for name, title in TITLES.items():
+    for name, title in ((n, t) for n, t in TITLES.items() if n in systems):
         cells = [f"{systems[name]['metrics'][key]['mean']:.3f}" for key, _ in (*shown, ("reward", ""))]
         table.add_row(title, *cells, style="bold" if name == "grpo" else "")
     console.print(table)
     console.print("rules: value, and for quotas the share of slates that satisfy them")
     rules = Table(box=SIMPLE_HEAD, pad_edge=False)
     rules.add_column("", no_wrap=True)
-    compared = ("sft", "grpo", "rerank")
+    compared = [name for name in ("sft", "distilled", "grpo", "rerank") if name in systems]
     for name in compared:
         rules.add_column(TITLES[name], justify="right")
     for rule in policy.rules:

@@ -23,6 +23,10 @@ layers = 1
 steps = 4
 batch = 8
 evaluate_every = 2
+[distil]
+steps = 3
+batch = 8
+evaluate_every = 3
 [grpo]
 steps = 2
 prompts = 2
@@ -97,14 +101,19 @@ def test_the_metrics_have_every_rule_at_every_step(home: Path) -> None:
             assert 0.0 <= line[f"rules/{rule}"] <= 1.0
         parts = sum(line[f"rewards/{rule}/mean"] for rule in ("relevance", "variety", "ads"))
         assert line["reward"] == pytest.approx(parts, abs=1e-5)
-    assert [line["step"] for line in lines if "validation_reward" in line] == [0, 1, 2]
+    measured: dict[str, list[int]] = {stage: [] for stage in ("distil", "grpo")}
+    for line in lines:
+        if "validation_reward" in line:
+            measured[line["stage"]].append(line["step"])
+    assert measured == {"distil": [0, 3], "grpo": [0, 1, 2]}
 
 
 @pytest.mark.slow
 def test_the_evaluation_has_every_system_with_intervals(home: Path) -> None:
     found = json.loads((home / "second" / "eval.json").read_text())
     assert found["schema_version"] == 1 and found["k"] == 10
-    assert set(found["systems"]) == {"sft", "grpo", "rerank", "popularity", "itemknn", "ease", "ease_recency"}
+    trained = {"sft", "teacher", "distilled", "grpo", "rerank"}
+    assert set(found["systems"]) == trained | {"popularity", "itemknn", "ease", "ease_recency"}
     for system in found["systems"].values():
         ndcg = system["metrics"]["ndcg"]
         assert 0.0 <= ndcg["low"] <= ndcg["mean"] <= ndcg["high"] <= 1.0

@@ -1,0 +1,225 @@
+"""A fine-tuned recommender and histories without labels in, the recommender taught to answer with good slates out.
+
+A slate's first place knows less than the place behind the last item of a history, where the model was trained on every
+event. The teacher is that place blended with EASE, re-ranked for the policy; the pupil learns the teacher's choice at
+every place of the slate (Hinton et al. 2015, with the re-rank control in the place of a larger model).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
+from recpolicy import metrics
+from recpolicy.baselines import Baseline, Scores, top
+from recpolicy.compiler import CompiledPolicy
+from recpolicy.data import rows_at
+from recpolicy.dataset import Dataset, Rows, Split
+from recpolicy.rerank import choices
+from recpolicy.slate import unseen
+from recpolicy.table import Bools, Codes, Floats, Ragged
+from recpolicy.trainer.config import Distil
+from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.prompts import Prompter
+from recpolicy.trainer.rollout import evaluating, left_pad, next_items, positions
+from recpolicy.trainer.sft import BestOnValidation, thinned
+
+BATCH = 256
+CANDIDATES = 100
+"""Items of the teacher's that the policy chooses from."""
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Weights of EASE in the blend that are tried on validation."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What is likely to be taken next, by the model's own next-item head and EASE together."""
+
+    recommender: Recommender
+    ease: Baseline
+    share: float = 0.0
+    """Weight of EASE, 0 to 1."""
+
+    def scores(self, rows: Rows, prompts: list[list[int]], legal: Bools) -> Scores:
+        """Scores of all items, [B, items]: of each source in deviations from its mean over the row's legal items.
+
+        -inf where `legal` [B, items] is False.
+        """
+        model, form = self.recommender.model, self.recommender.form
+        with evaluating(model):
+            own = [next_items(model, form, prompts[at : at + BATCH]) for at in range(0, len(prompts), BATCH)]
+        blend = _standard(torch.cat(own).cpu().numpy(), legal) * np.float32(1.0 - self.share)
+        if self.share:
+            blend += _standard(self.ease.scores(rows), legal) * np.float32(self.share)
+        return np.where(legal, blend, np.float32(-np.inf))
+
+    def tuned(self, rows: Rows, prompts: list[list[int]], legal: Bools, k: int) -> Teacher:
+        """The teacher with the share of EASE that ranks the rows' next items best (NDCG@K)."""
+
+        def ndcg(teacher: Teacher) -> float:
+            return float(np.nanmean(metrics.accuracy("ndcg", rows, top(teacher.scores(rows, prompts, legal), rows, k))))
+
+        return max((replace(self, share=share) for share in SHARES), key=ndcg)
+
+
+def _standard(scores: Scores, legal: Bools) -> Scores:
+    """Each row's scores in deviations from its mean over its legal items; 0 for the others."""
+    count = np.maximum(legal.sum(1, keepdims=True), 1).astype(np.float32)
+    mean = scores.sum(1, keepdims=True, where=legal) / count
+    apart = np.where(legal, scores - mean, np.float32(0.0))
+    deviation = np.sqrt((apart**2).sum(1, keepdims=True) / count)
+    return np.asarray(apart / np.where(deviation > 0, deviation, np.float32(1.0)), np.float32)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Makes batches for the pupil: prompts at the end of users' training parts, and the teacher's slates for them."""
+
+    teacher: Teacher
+    compiled: CompiledPolicy
+    mu: float
+    prompter: Prompter
+    rows: Rows
+    temperature: float
+
+    def __call__(self, examples: Sequence[dict[str, int]]) -> dict[str, Tensor]:
+        """One batch as tensors.
+
+        `input_ids`, `attention_mask` [B, T], padded on the left; `words` [B, C] labels of the reasoning and the form,
+        -100 elsewhere; `places` [B, C] the place of each item token (0 to K - 1), -1 elsewhere; `legal` [B, items];
+        `candidates` [B, N] item rows; `wanted` [B, K, N] the teacher's probabilities. C is the longest completion.
+        """
+        recommender = self.teacher.recommender
+        form = recommender.form
+        rows = self.rows.take(np.array([example["row"] for example in examples]))
+        prompts = recommender.encode(self.prompter.prompts(rows))
+        legal = unseen(rows, form.items) & self.compiled.legal(rows)
+        items, likely = likeliest(self.teacher.scores(rows, prompts, legal))
+        found = choices(items, likely, rows, self.compiled, self.mu)
+        answers = replace(rows, next_items=Ragged.of([[i for i in slate if i >= 0] for slate in found.slates.tolist()]))
+        said = [[*c, form.end] for c in recommender.encode(self.prompter.completions(answers))]
+        ids, mask = left_pad([p + c for p, c in zip(prompts, said, strict=True)], form.pad)
+        longest = max(map(len, said))
+        completion = ids[:, -longest:]
+        begun = torch.tensor([longest - len(c) for c in said])[:, None] <= torch.arange(longest)
+        item = form.is_item(completion) & begun
+        scores = torch.from_numpy(found.scores / self.temperature)  # [B, K, N]
+        return {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "words": torch.where(begun & ~item, completion, -100),
+            "places": torch.where(item, item.cumsum(1) - 1, -1),
+            "legal": torch.from_numpy(legal),
+            "candidates": torch.from_numpy(np.maximum(found.candidates, 0)).long(),
+            "wanted": scores.softmax(-1).nan_to_num().float(),
+        }
+
+
+def likeliest(scores: Scores) -> tuple[Codes, Floats]:
+    """The CANDIDATES best items of each row and their scores, best first, both [B, <= CANDIDATES]."""
+    most = min(CANDIDATES, scores.shape[1])
+    best = np.argpartition(-scores, most - 1, 1)[:, :most]
+    order = np.argsort(-np.take_along_axis(scores, best, 1), 1, kind="stable")
+    items = np.take_along_axis(best, order, 1)
+    return items.astype(np.int32), np.take_along_axis(scores, items, 1).astype(np.float64)
+
+
+class DistilTrainer(Trainer):
+    """Learns the teacher's probabilities at every place of a slate, and the words around it."""
+
+    def __init__(self, recommender: Recommender, **settings: Any) -> None:
+        self._form = recommender.form
+        super().__init__(model=recommender.model, **settings)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """Mean cross-entropy of the words plus that of the items: each place against the teacher's probabilities.
+
+        Items that may not stand at a place, or stand before it, have no part in either.
+        """
+        form = self._form
+        length = inputs["words"].shape[1]
+        logits = model(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            position_ids=positions(inputs["attention_mask"]),
+            logits_to_keep=length + 1,
+        ).logits[:, :-1]  # [B, C, V]: before each token of the completion
+        words = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), inputs["words"].flatten())
+        row, at = (inputs["places"] >= 0).nonzero(as_tuple=True)
+        place = inputs["places"][row, at]
+        wanted = inputs["wanted"][row, place]  # [items in the batch, N]
+        items = inputs["input_ids"][:, -length:] - form.item_base  # [B, C], meaningful where an item stands
+        taken = torch.zeros(*inputs["wanted"].shape[:2], form.items, dtype=torch.bool, device=logits.device)
+        later = place < taken.shape[1] - 1
+        taken[row[later], place[later] + 1, items[row[later], at[later]]] = True  # [B, K, items]
+        open_ = inputs["legal"][row] & (taken.cumsum(1) == 0)[row, place]
+        said = logits[row, at, form.item_base : form.item_base + form.items].float()
+        logp = said.masked_fill(~open_, -torch.inf).log_softmax(-1).gather(1, inputs["candidates"][row])
+        loss: Tensor = words - (wanted * logp.masked_fill(wanted == 0, 0.0)).sum(-1).mean()
+        return loss
+
+
+def lesson_rows(dataset: Dataset, split: Split, count: int, kept: float, seed: int) -> Rows:
+    """`count` rows at the end of users' training parts, all users alike, a random part of each history left out.
+
+    What these users took next is held out, so neither teacher has seen it: its answers here are as good as its answers
+    to new histories, which on earlier cuts they are not.
+    """
+    rng = np.random.default_rng(seed)
+    users = np.flatnonzero(split.train_end - dataset.start[:-1] >= 2)
+    user = np.concatenate([rng.permutation(users) for _ in range(-(-count // len(users)))])[:count]
+    end = split.train_end[user]
+    return thinned(rows_at(dataset, user, end, 1, end), kept, seed)
+
+
+def train(
+    recommender: Recommender,
+    lessons: Lessons,
+    settings: Distil,
+    seed: int,
+    folder: Path,
+    score: Callable[[], float],
+    report: Callable[[int, float], None],
+) -> float:
+    """Teach in place, ending with the weights that scored best on validation; returns that score.
+
+    The pupil may start as the teacher's own model, of which `lessons` needs a copy.
+    """
+    best = BestOnValidation(score, settings.averaging, settings.evaluate_every, settings.steps, report)
+    best.measure(recommender.model, 0)
+    trainer = DistilTrainer(
+        recommender,
+        args=TrainingArguments(
+            output_dir=str(folder),
+            max_steps=settings.steps,
+            per_device_train_batch_size=settings.batch,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type="constant_with_warmup",
+            warmup_steps=20,
+            weight_decay=0.01,
+            max_grad_norm=1.0,
+            remove_unused_columns=False,
+            label_names=["words"],
+            seed=seed,
+            bf16=False,
+            use_cpu=not torch.cuda.is_available(),
+            save_strategy="no",
+            logging_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+        ),
+        train_dataset=[{"row": row} for row in range(len(lessons.rows))],
+        data_collator=lessons,
+        callbacks=[best],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    return best.restore(recommender.model)
