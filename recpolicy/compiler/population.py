@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from recpolicy.compiler.coded import Coded, coded
+from recpolicy.compiler.coded import Coded, Columns
 from recpolicy.compiler.scan import discount
-from recpolicy.dataset import Dataset, Slates
+from recpolicy.dataset import Slates
 from recpolicy.policy import Population
 from recpolicy.table import Floats
 
@@ -51,6 +51,6 @@ class Crowd:
         return found.astype(np.float64)
 
 
-def crowd(node: Population, dataset: Dataset, k: int) -> Crowd:
+def crowd(node: Population, columns: Columns, k: int) -> Crowd:
     """Compile a population measure."""
-    return Crowd(node.measure, coded(node.column.name, dataset.items.columns[node.column.name]), k)
+    return Crowd(node.measure, columns.coded(node.column.name), k)
