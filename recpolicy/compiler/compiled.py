@@ -220,7 +220,7 @@ class CompiledPolicy:
 
     def _hit(self, pool: Pool) -> Bools:
         """(row, candidate) pairs that some block hits, [B, C]."""
-        out = np.zeros(pool.shape, np.bool_)
+        out = np.zeros(pool.shape, np.bool_, "F")
         for block in self.blocks:
             hit = pool.matches(block.where, unknown=True)
             if block.only is not None:

@@ -28,7 +28,7 @@ class Distances(Protocol):
         """Distance of every candidate from candidate `at[b]`, [B, C]."""
 
     def pairs(self, pool: Pool) -> Floats:
-        """Distances between the places of whole slates, [pairs, B] in the order of `lagged`."""
+        """Distances between the places of whole slates, [pairs, B] in the order of `lagged`; 0 from a hole."""
 
 
 def lagged(join: np.ufunc, values: A, kind: np.dtype[Any] | None = None) -> A:
@@ -73,7 +73,8 @@ class Scaled:
         return np.abs(values - picked(values, at)[:, None])
 
     def pairs(self, pool: Pool) -> Floats:
-        return np.abs(lagged(np.subtract, self._at(pool)))
+        pairs = np.abs(lagged(np.subtract, self._at(pool)))
+        return pairs if pool.full else pairs * lagged(np.logical_and, pool.held)
 
     def _at(self, pool: Pool) -> Floats:
         return pool.once(("scaled", self.name), lambda: pool.of_items(self.values))
@@ -111,7 +112,8 @@ class Jaccard:
 
     def pairs(self, pool: Pool) -> Floats:
         common = size(tuple(lagged(np.bitwise_and, word) for word in self.column.sets_at(pool)))
-        return _jaccard(common, lagged(np.add, self.column.lengths_at(pool)))
+        together = lagged(np.add, self.column.lengths_at(pool))
+        return _jaccard(common, together if pool.full else together * lagged(np.logical_and, pool.held))
 
 
 def _jaccard(common: NDArray[np.integer[Any]], together: NDArray[np.integer[Any]]) -> Floats:

@@ -204,6 +204,12 @@ class Pool:
             case node:
                 raise TypeError(f"{type(node).__name__} is not a word")
 
+    def _gaps(self, term: Term) -> Bools | None:
+        """Where an operand is missing; None where it nowhere is."""
+        if isinstance(term.node, Number | Word | Truth):
+            return None
+        return self.once(("gaps", term), lambda: missing if (missing := self._missing(term)).any() else None)
+
     def _missing(self, term: Term) -> Bools:
         """Where an operand is missing."""
         node = term.node
@@ -245,14 +251,14 @@ class Pool:
                 holds = a > b
             case ">=":
                 holds = a >= b
-        return _kleene(holds, self._missing(left), self._missing(right))
+        return _kleene(holds, self._gaps(left), self._gaps(right))
 
     def _among(self, node: Among, operand: Term) -> Truths:
         if node.operand.type.is_measured:
             numbers = [option.value for option in node.options if isinstance(option, Number)]
-            return _kleene(np.isin(self.number(operand), np.array(numbers)), self._missing(operand))
+            return _kleene(np.isin(self.number(operand), np.array(numbers)), self._gaps(operand))
         words = [self.catalog.vocabulary[option.value] for option in node.options if isinstance(option, Word)]
-        return _kleene(np.isin(self.word(operand), np.array(words, np.int32)), self._missing(operand))
+        return _kleene(np.isin(self.word(operand), np.array(words, np.int32)), self._gaps(operand))
 
     def _contains(self, word: Term, column: Term) -> Truths:
         assert isinstance(column.node, Column)
@@ -261,7 +267,7 @@ class Pool:
         holds = np.zeros(np.broadcast_shapes(codes.shape[:2], own.shape), np.bool_)
         for place in range(codes.shape[2]):  # one comparison a list position keeps the temporaries at [B, C]
             holds |= codes[..., place] == own
-        return _kleene(holds, self._missing(word), self._missing(column))
+        return _kleene(holds, self._gaps(word), self._gaps(column))
 
 
 def with_known(catalog: Catalog, roots: Sequence[Expr]) -> Catalog:
@@ -303,11 +309,11 @@ def _percentiles(values: Floats) -> Floats:
     return np.where(np.isnan(values), np.nan, rank / max(len(known), 1))
 
 
-def _kleene(holds: Bools, *missing: Bools) -> Truths:
+def _kleene(holds: Bools, *gaps: Bools | None) -> Truths:
     out = np.multiply(holds, TRUE, dtype=np.int8)
-    for some in missing:
-        if some.any():
-            out = np.where(some, np.int8(UNKNOWN), out)
+    for missing in gaps:
+        if missing is not None:
+            out = np.where(missing, np.int8(UNKNOWN), out)
     return out
 
 

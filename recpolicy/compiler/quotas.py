@@ -136,7 +136,9 @@ class Demand:
             matches = pool.matches(self.counted, unknown=True)[:, inside]
             if not sliding:
                 return ~matches | (running(matches) <= n)  # the first n are those that are not in excess
-            return _each_within((matches.astype(np.uint64),), n, windows.length)
+            return _matches_within(matches, n, windows.length)
+        if self.per and self.counted.longest == 1 and not sliding:
+            return _once_within(_with_unknown(self.counted, pool)[:, inside, 0], self.counted.size + 1, n)
         sets = tuple(word[:, inside] for word in self.counted.sets_at(pool))
         unknown = self.counted.missing_at(pool)[:, inside]
         if not self.per:
@@ -144,6 +146,26 @@ class Demand:
         if self.counted.unknown_in(pool):
             sets = (*sets, unknown.astype(np.uint64))
         return _each_within(sets, n, windows.length)
+
+
+def _matches_within(matches: Bools, n: int, length: int) -> Bools:
+    """Places that do not match or with which at most `n` of the last `length` match, those in excess left out."""
+    kept = matches.astype(np.int16)
+    counts = np.zeros(len(kept), np.int16)  # of the places before in the window
+    for r in range(kept.shape[1]):
+        kept[:, r] &= counts < n
+        counts += kept[:, r]
+        if r + 1 >= length:
+            counts -= kept[:, r + 1 - length]
+    return kept >= matches
+
+
+def _once_within(codes: Codes, nothing: int, n: int) -> Bools:
+    """Places of a value that fewer than `n` places before hold: the first `n` of each value are not in excess."""
+    before = np.zeros(codes.shape, np.int16, "F")
+    for lag in range(1, codes.shape[1]):
+        before[:, lag:] += codes[:, lag:] == codes[:, :-lag]
+    return (before < n) | (codes == nothing)
 
 
 def _each_within(sets: Sets, n: int, length: int) -> Bools:

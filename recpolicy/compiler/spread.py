@@ -56,9 +56,8 @@ class Distance:
             return np.zeros(pool.shape)
         pairs, missing = self.distances.pairs(pool), self.missing(pool)
         if missing.any():
-            pairs = np.where(lagged(np.logical_or, missing), self.typical, pairs)
-        if not pool.full:
-            pairs = pairs * lagged(np.logical_and, pool.held)
+            unknown = lagged(np.logical_or, missing) & lagged(np.logical_and, pool.held)
+            pairs = np.where(unknown, self.typical, pairs)
         return summed(pairs, self.k) / (self.k * (self.k - 1) / 2)
 
     def scan(self, pool: Pool) -> Scan:
