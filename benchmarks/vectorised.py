@@ -150,7 +150,7 @@ def _running(truths: Bools) -> NDArray[np.int8]:
 
 
 def _xlogx(x: Floats) -> Floats:
-    return np.asarray(x * np.log2(np.maximum(x, 1e-300)), np.float64)
+    return np.asarray(x * np.log2(x + 1e-300), np.float64)
 
 
 def _numbers(column: object) -> Floats:

@@ -127,7 +127,7 @@ class Calibration:
             return column.mass(history).T
         b, wide = slots.shape[2], column.size + 1
         row = np.repeat(np.arange(b), history.lengths)
-        codes, shares = column.codes[history.values], column.shares[history.values]  # [events, L], [events]
+        codes, shares = column.codes[history.values], column.shares_of(history.values)  # [events, L], [events]
         own = column.codes_at(pool).transpose(1, 2, 0).reshape(n, b)
         first = slots.reshape(n, b) == np.arange(n)[:, None]  # each value of a slate once
         keys = (np.arange(b) * wide + own)[first]
@@ -150,7 +150,7 @@ class Calibration:
         """Users whose history has a value, [B]."""
         history = pool.rows.history
         row = np.repeat(np.arange(len(history)), history.lengths)
-        return np.bincount(row, self.column.shares[history.values], len(history)) > 0
+        return np.bincount(row, self.column.shares_of(history.values), len(history)) > 0
 
 
 def _jensen_terms(p: Floats, q: Floats) -> Floats:

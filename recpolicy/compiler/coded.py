@@ -14,7 +14,6 @@ from recpolicy.compiler.scan import union
 from recpolicy.dataset import Dataset
 from recpolicy.table import (
     Bools,
-    Codes,
     ColumnData,
     Floats,
     Ints,
@@ -29,8 +28,8 @@ WORD = 64
 WIDE = 2
 """Most words of a bit set of the whole catalog's values: 16 bytes an item."""
 
-Sets: TypeAlias = tuple[NDArray[np.uint64], ...]
-"""Bit sets of values, a word in each array."""
+Sets: TypeAlias = tuple[NDArray[Any], ...]
+"""Bit sets of values, a word of at most 64 bits in each array."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,22 +42,30 @@ class Coded:
     name: str
     size: int
     """Different values in the catalog."""
-    codes: Codes  # [items + 1, longest], `size` past an item's last value
+    codes: NDArray[Any]
+    """[items + 1, longest], `size` past an item's last value; of the smallest type that holds it."""
     missing: Bools  # [items + 1]
-    shares: Floats = field(init=False)  # [items + 1], 1 / number of values; 0 without any
+    lengths: NDArray[Any] = field(init=False)  # [items + 1]
+    portions: Floats = field(init=False)
+    """[longest + 1], what each value of an item of that length weighs so that the item weighs 1."""
+    complete: bool = field(init=False)
+    """Whether no item is missing the column."""
     bits: Sets = field(init=False)
     """[items + 1] each, the set of an item's codes; no words where there are too many values."""
 
     def __post_init__(self) -> None:
-        lengths = np.zeros(len(self.codes), np.int64)
+        lengths = np.zeros(len(self.codes), np.min_scalar_type(self.longest))
         words = max(1, -(-self.size // WORD))
-        bits = [np.zeros(len(self.codes), np.uint64) for _ in range(words if words <= WIDE else 0)]
+        kind = np.min_scalar_type((1 << min(self.size, WORD)) - 1)
+        bits = [np.zeros(len(self.codes), kind) for _ in range(words if words <= WIDE else 0)]
         for place in range(self.longest):
             codes = self.codes[:, place]
             lengths += codes < self.size
             for i, word in enumerate(bits):
-                word |= _bit(codes, self.size, i)
-        object.__setattr__(self, "shares", np.append(0.0, 1.0 / np.arange(1, self.longest + 1))[lengths])
+                word |= _bit(codes, self.size, i, word.dtype)
+        object.__setattr__(self, "lengths", lengths)
+        object.__setattr__(self, "portions", np.append(0.0, 1.0 / np.arange(1, self.longest + 1)))
+        object.__setattr__(self, "complete", not self.missing.any())
         object.__setattr__(self, "bits", tuple(bits))
 
     @property
@@ -71,13 +78,21 @@ class Coded:
         """The items that are not missing the column."""
         return np.flatnonzero(~self.missing[:-1])
 
-    def codes_at(self, pool: Pool) -> Codes:
+    def codes_at(self, pool: Pool) -> NDArray[Any]:
         """Codes of the candidates, [B, C, longest]."""
         return pool.once(("codes", self.name), lambda: pool.of_items(self.codes))
 
+    def lengths_at(self, pool: Pool) -> NDArray[np.int16]:
+        """How many values each candidate has, [B, C]."""
+        return pool.once(("lengths", self.name), lambda: pool.of_items(self.lengths).astype(np.int16))
+
     def shares_at(self, pool: Pool) -> Floats:
         """What each value of a candidate weighs so that the candidate weighs 1, [B, C]."""
-        return pool.once(("shares", self.name), lambda: pool.of_items(self.shares))
+        return pool.once(("shares", self.name), lambda: self.portions[self.lengths_at(pool)])
+
+    def shares_of(self, items: NDArray[Any]) -> Floats:
+        """The same of items by number."""
+        return np.asarray(self.portions[self.lengths[items]], np.float64)
 
     def missing_at(self, pool: Pool) -> Bools:
         """Candidates without a value, [B, C]; a hole is not one of them."""
@@ -88,10 +103,6 @@ class Coded:
     def sets_at(self, pool: Pool) -> Sets:
         """The values of each place as bit sets, [B, K] each: equal values of one slate have the same bit."""
         return pool.once(("sets", self.name), lambda: self._sets(pool))
-
-    def lengths_at(self, pool: Pool) -> NDArray[np.int16]:
-        """How many values each place has, [B, K]."""
-        return pool.once(("lengths", self.name), lambda: size(self.sets_at(pool)))
 
     def slots_at(self, pool: Pool) -> tuple[Ints, int]:
         """The values of each place as numbers below n, [K, longest, B], n for none, and n.
@@ -106,7 +117,7 @@ class Coded:
 
     def unknown_in(self, pool: Pool) -> bool:
         """Whether some place holds an item without a value."""
-        return pool.once(("unknown", self.name), lambda: bool(self.missing_at(pool).any()))
+        return not self.complete and pool.once(("unknown", self.name), lambda: bool(self.missing_at(pool).any()))
 
     def _sets(self, pool: Pool) -> Sets:
         if self.bits:
@@ -115,15 +126,15 @@ class Coded:
         out = [np.zeros((slots.shape[0], slots.shape[2]), np.uint64) for _ in range(-(-n // WORD))]
         for place in range(self.longest):
             for i, word in enumerate(out):
-                word |= _bit(slots[:, place], n, i)
+                word |= _bit(slots[:, place], n, i, word.dtype)
         return tuple(word.T for word in out)
 
     def _slots(self, pool: Pool) -> tuple[Ints, int]:
-        codes = np.ascontiguousarray(self.codes_at(pool).transpose(1, 2, 0))  # [K, longest, B]
+        codes = self.codes_at(pool).transpose(1, 2, 0)  # [K, longest, B]
         n, b = codes.shape[0] * codes.shape[1], codes.shape[2]
         if self.size <= n:
-            return codes.astype(np.int64), self.size
-        flat = codes.reshape(n, b)
+            return np.ascontiguousarray(codes, np.int64), self.size
+        flat = np.ascontiguousarray(codes).reshape(n, b)
         ahead = np.zeros((n, b), np.int16)  # how far before each value its first equal stands
         for lag in range(1, n):
             equal = flat[lag:] == flat[:-lag]
@@ -137,7 +148,7 @@ class Coded:
         Every item with a value weighs the same and shares that weight equally among its values.
         """
         row = np.repeat(np.arange(len(lists)), lists.lengths)
-        codes, shares = self.codes[lists.values], self.shares[lists.values]  # [values, longest], [values]
+        codes, shares = self.codes[lists.values], self.shares_of(lists.values)  # [values, longest], [values]
         at = row[:, None] * (self.size + 1) + codes
         mass = np.bincount(at.ravel(), np.repeat(shares, self.longest), len(lists) * (self.size + 1))
         mass = mass.reshape(len(lists), self.size + 1)[:, : self.size]
@@ -183,7 +194,7 @@ def coded(name: str, column: ColumnData) -> Coded:
         case NumberColumn():
             unknown = np.isnan(column.values)
             values, inverse = np.unique(column.values[~unknown], return_inverse=True)
-            codes = np.full(len(unknown), len(values), np.int32)
+            codes = np.full(len(unknown), len(values), np.min_scalar_type(len(values)))
             codes[~unknown] = inverse
             return _coded(name, codes[:, None], len(values), unknown)
         case ListColumn():
@@ -193,21 +204,21 @@ def coded(name: str, column: ColumnData) -> Coded:
             assert_never(column)
 
 
-def _dense(codes: NDArray[np.integer[Any]], words: int) -> tuple[Codes, int]:
+def _dense(codes: NDArray[np.integer[Any]], words: int) -> tuple[NDArray[Any], int]:
     """Codes below `words` (-1 none) as codes of those that occur, in the same order, and how many there are."""
     occurs = np.zeros(words + 1, np.bool_)
     occurs[codes] = True  # -1 is the last
     different = int(occurs[:-1].sum())
-    return np.append(np.cumsum(occurs[:-1]) - 1, different).astype(np.int32)[codes], different
+    return np.append(np.cumsum(occurs[:-1]) - 1, different).astype(np.min_scalar_type(different))[codes], different
 
 
-def _coded(name: str, codes: Codes, different: int, missing: Bools) -> Coded:
-    hole = np.full((1, codes.shape[1]), different, np.int32)
+def _coded(name: str, codes: NDArray[Any], different: int, missing: Bools) -> Coded:
+    hole = np.full((1, codes.shape[1]), different, codes.dtype)
     return Coded(name, different, np.concatenate([codes, hole]), np.append(missing, False))
 
 
-def _bit(codes: NDArray[np.integer[Any]], size: int, word: int) -> NDArray[np.uint64]:
+def _bit(codes: NDArray[Any], size: int, word: int, kind: np.dtype[Any]) -> NDArray[Any]:
     """The bit of each code below `size` in the word of that number; 0 for codes of other words."""
-    own = codes - word * WORD
-    inside = (own >= 0) & (own < min(WORD, size - word * WORD))
-    return inside.astype(np.uint64) << (own & (WORD - 1)).astype(np.uint64)
+    first = word * WORD
+    inside = (codes >= first) & (codes < min(first + WORD, size))
+    return np.asarray(inside.astype(kind) << (codes % WORD).astype(kind))

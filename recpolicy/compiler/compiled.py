@@ -9,7 +9,7 @@ from typing import assert_never
 import numpy as np
 
 from recpolicy.compiler import places, quotas, rules, spread
-from recpolicy.compiler.catalog import UNKNOWN, Catalog, Term, gather
+from recpolicy.compiler.catalog import Catalog, Term, gather
 from recpolicy.compiler.coded import Columns
 from recpolicy.compiler.growth import Growth, divisor
 from recpolicy.compiler.guard import Guard
@@ -199,8 +199,8 @@ class CompiledPolicy:
                 found[hit] = 0.0
                 if metric.kind == "bury":
                     found[hit, first[hit]] = 1.0
-            if not (applicable := metric.applicable(pool)).all():
-                found[~applicable] = np.nan
+            if not metric.everywhere:
+                found[~metric.applicable(pool)] = np.nan
             out[name] = found
         return out
 
@@ -220,13 +220,11 @@ class CompiledPolicy:
 
     def _hit(self, pool: Pool) -> Bools:
         """(row, candidate) pairs that some block hits, [B, C]."""
-        out = np.zeros(pool.shape, np.bool_, "F")
+        out = np.zeros((1, 1), np.bool_)
         for block in self.blocks:
             hit = pool.matches(block.where, unknown=True)
-            if block.only is not None:
-                hit = hit & (pool.truth(block.only) >= UNKNOWN)
-            out |= hit
-        return out
+            out = out | (hit if block.only is None else hit & pool.holds(block.only, sure=False))
+        return np.broadcast_to(out, pool.shape)
 
     def _first_blocked(self, pool: Pool) -> Ints:
         """The place (from 0) of the first blocked item, K where there is none, [B]."""

@@ -24,6 +24,9 @@ class Distances(Protocol):
     def missing_at(self, pool: Pool) -> Bools:
         """Candidates without a value, [B, C]."""
 
+    def unknown_in(self, pool: Pool) -> bool:
+        """Whether some candidate has no value."""
+
     def to(self, pool: Pool, at: Ints) -> Floats:
         """Distance of every candidate from candidate `at[b]`, [B, C]."""
 
@@ -68,6 +71,9 @@ class Scaled:
     def missing_at(self, pool: Pool) -> Bools:
         return pool.once(("missing", self.name), lambda: np.isnan(self._at(pool)))
 
+    def unknown_in(self, pool: Pool) -> bool:
+        return bool(self.missing_at(pool).any())
+
     def to(self, pool: Pool, at: Ints) -> Floats:
         values = self._at(pool)
         return np.abs(values - picked(values, at)[:, None])
@@ -93,9 +99,12 @@ class Jaccard:
     def missing_at(self, pool: Pool) -> Bools:
         return self.column.missing_at(pool)
 
+    def unknown_in(self, pool: Pool) -> bool:
+        return self.column.unknown_in(pool)
+
     def to(self, pool: Pool, at: Ints) -> Floats:
         codes = self.column.codes_at(pool)  # [B, C, L]
-        lengths = pool.once(("candidates", self.column.name), lambda: (codes < self.column.size).sum(2))
+        lengths = self.column.lengths_at(pool)
         common = np.zeros(codes.shape[:2], np.int64)
         if self.column.bits and self.column.longest > 1:
             words = pool.once(

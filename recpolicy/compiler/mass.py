@@ -8,17 +8,18 @@ from recpolicy.compiler.scan import A
 from recpolicy.table import Codes, Floats, Ints
 
 TINY = 1e-300
+"""Added to a number that is 0 or not nearly so small, it changes nothing but the logarithm of 0."""
 
 
 def before(slots: Ints, n: int, shares: Floats) -> Floats:
     """The weight each value has had before its place: slots [K, L, B] as of `Coded.slots_at`, shares the same."""
-    k, _, b = slots.shape
+    b = slots.shape[2]
     out, mass = np.empty(slots.shape), np.zeros((n + 1) * b)
-    cells = slots * b + np.arange(b)
-    for r in range(k):
-        own = cells[r]
-        out[r] = mass.take(own)
-        mass[own] = out[r] + shares[r]  # an item has no value twice
+    cells = slots * b
+    cells += np.arange(b)
+    for own, found, share in zip(cells, out, shares, strict=True):
+        mass.take(own, out=found, mode="wrap")
+        mass[own] = found + share  # an item has no value twice
     return out
 
 
@@ -35,4 +36,4 @@ def add(mass: Floats, codes: Codes, shares: Floats) -> None:
 
 def xlogx(x: Floats) -> Floats:
     """x log2 x, 0 at 0."""
-    return np.asarray(x * np.log2(np.maximum(x, TINY)), np.float64)
+    return np.asarray(x * np.log2(x + TINY), np.float64)

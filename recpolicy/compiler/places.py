@@ -47,7 +47,7 @@ class Matching:
         matches = pool.matches(self.where, unknown=self.unknown)
         if self.limit is not None:
             matches = matches & (running(matches) <= self.limit)
-        return np.where(matches, self.coefficients, 0.0)
+        return matches * self.coefficients
 
     def scan(self, pool: Pool) -> Scan:
         matches = pool.matches(self.where, unknown=self.unknown)

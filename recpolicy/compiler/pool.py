@@ -35,6 +35,9 @@ from recpolicy.types import Type
 A = TypeVar("A", bound=NDArray[Any])
 T = TypeVar("T")
 
+ORDER = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
+OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+
 EVERY_ITEM = None
 """As `items` of a Pool: every item of the catalog is a candidate of every row."""
 
@@ -55,17 +58,17 @@ class Pool:
 
     def __init__(self, catalog: Catalog, rows: Rows, items: Codes | None) -> None:
         self.catalog, self.rows, self.items = catalog, rows, items
+        self.held: Bools = np.ones((1, catalog.items), np.bool_) if items is None else items >= 0
+        """True where a place holds an item, [B, C]."""
         self._memo: dict[object, Any] = {}
+        self._by_place: Ints | None = None
+        if items is not None and items.flags.f_contiguous:
+            self._by_place = np.ascontiguousarray(items.T, np.intp)
 
     @property
     def shape(self) -> tuple[int, int]:
         """B rows and C candidates each."""
         return len(self.rows), self.catalog.items if self.items is None else self.items.shape[1]
-
-    @property
-    def held(self) -> Bools:
-        """True where a place holds an item, [B, C]."""
-        return self.once("held", self._held)
 
     @property
     def full(self) -> bool:
@@ -79,10 +82,9 @@ class Pool:
         """
         if self.items is None:
             return values[None, : self.catalog.items]  # type: ignore[return-value]
-        if not self.items.flags.f_contiguous:
+        if self._by_place is None:
             return values[self.items]  # type: ignore[return-value]
-        at = self.once("at", lambda: np.ascontiguousarray(self.items.T, np.intp))  # type: ignore[union-attr]
-        return values.take(at, 0, mode="wrap").swapaxes(0, 1)  # type: ignore[return-value]
+        return values.take(self._by_place, 0, mode="wrap").swapaxes(0, 1)  # type: ignore[return-value]
 
     def once(self, key: object, compute: Callable[[], T]) -> T:
         """What `compute` gives, kept for the life of the pool under `key`; it is not to be written to."""
@@ -92,18 +94,26 @@ class Pool:
 
     def unknown(self, predicate: Term) -> Bools:
         """Places that hold an item for which `predicate` is missing, [B, C]."""
-        return np.equal(self.truth(predicate), UNKNOWN) & self.held
+        return self.holds(predicate, sure=False) & ~self.holds(predicate, sure=True) & self.held
 
     def matches(self, predicate: Term, *, unknown: bool) -> Bools:
         """Places that hold an item for which `predicate` is true (or, if `unknown`, missing), [B, C]."""
-        truth = self.truth(predicate)
-        return (truth >= (UNKNOWN if unknown else TRUE)) & self.held
+        return self.holds(predicate, sure=not unknown) & self.held
 
     # ---- the three kinds of operand ---------------------------------------------------------------------------------
 
     def truth(self, term: Term) -> Truths:
         """A condition in Kleene's order."""
-        return self._value(term, self._truth)
+        return np.add(self.holds(term, sure=True), self.holds(term, sure=False), dtype=np.int8)
+
+    def holds(self, term: Term, *, sure: bool) -> Bools:
+        """Where a condition is true or, unless `sure`, may be: where it is true or missing."""
+        key = (term, sure)
+        if key not in self._memo:
+            known = self.catalog.known.get(term)
+            found = self._holds(term, sure) if known is None else self._reaches(self.of_items(known), sure)
+            self._memo[key] = found
+        return self._memo[key]  # type: ignore[no-any-return]
 
     def number(self, term: Term) -> Floats:
         """A measured operand; NaN is missing."""
@@ -112,9 +122,6 @@ class Pool:
     def word(self, term: Term) -> Codes:
         """A word as its code in the policy's vocabulary; -1 is missing."""
         return self._value(term, self._word)
-
-    def _held(self) -> Bools:
-        return np.ones((1, self.catalog.items), np.bool_) if self.items is None else self.items >= 0
 
     def _value(self, term: Term, compute: Callable[[Term], A]) -> A:
         if term not in self._memo:
@@ -130,27 +137,43 @@ class Pool:
     def _rows_of(self, table: Literal["item", "user"], values: A) -> A:
         return self.of_items(values) if table == "item" else values[self.rows.user][:, None]  # type: ignore[return-value]
 
-    def _truth(self, term: Term) -> Truths:
+    def _reaches(self, truth: Truths, sure: bool) -> Bools:
+        return truth >= (TRUE if sure else UNKNOWN)
+
+    def _holds(self, term: Term, sure: bool) -> Bools:
         match term.node:
             case Truth(value=value):
-                return np.array(TRUE if value else 0, np.int8)
+                return np.array(value)
             case Column() as node:
-                return self._column(node)
-            case Logic(op=op):
-                join = np.minimum if op == "and" else np.maximum
-                return join(self.truth(term.args[0]), self.truth(term.args[1]))
+                return self._reaches(self._column(node), sure)
+            case Logic(op="and"):
+                return self.holds(term.args[0], sure=sure) & self.holds(term.args[1], sure=sure)
+            case Logic():
+                return self.holds(term.args[0], sure=sure) | self.holds(term.args[1], sure=sure)
             case Not():
-                return np.int8(TRUE) - self.truth(term.args[0])
+                return ~self.holds(term.args[0], sure=not sure)
+            case Compare(op="is" | "is not" as op):
+                a, b = (self._operand(arg) for arg in term.args)
+                return self._settled(a == b if op == "is" else a != b, sure, *term.args)
             case Compare(op=op):
-                return self._compare(op, *term.args)
+                a, b = (self.number(arg) for arg in term.args)  # no comparison with a missing number, NaN, is true
+                return ORDER[op](a, b) if sure else ~ORDER[OPPOSITE[op]](a, b)
             case Among() as node:
-                return self._among(node, term.args[0])
+                return self._settled(self._among(node, term.args[0]), sure, term.args[0])
             case Contains():
-                return self._contains(*term.args)
+                return self._settled(self._contains(*term.args), sure, *term.args)
             case IsMissing():
-                return self._missing(term.args[0]).astype(np.int8) * np.int8(TRUE)
+                return self._missing(term.args[0])
             case node:
                 raise TypeError(f"{type(node).__name__} is not a condition")
+
+    def _settled(self, found: Bools, sure: bool, *operands: Term) -> Bools:
+        """Where a test of values came out true, corrected for operands that are missing."""
+        for operand in operands:
+            if not isinstance(operand.node, Number | Word | Truth):
+                missing = self._missing(operand)
+                found = found & ~missing if sure else found | missing
+        return found
 
     def _number(self, term: Term) -> Floats:
         match term.node:
@@ -204,12 +227,6 @@ class Pool:
             case node:
                 raise TypeError(f"{type(node).__name__} is not a word")
 
-    def _gaps(self, term: Term) -> Bools | None:
-        """Where an operand is missing; None where it nowhere is."""
-        if isinstance(term.node, Number | Word | Truth):
-            return None
-        return self.once(("gaps", term), lambda: missing if (missing := self._missing(term)).any() else None)
-
     def _missing(self, term: Term) -> Bools:
         """Where an operand is missing."""
         node = term.node
@@ -229,45 +246,26 @@ class Pool:
             raise TypeError(f"{node.table}.{node.name} is not a list column")
         return values
 
-    def _compare(self, op: Literal["<", "<=", ">", ">=", "is", "is not"], left: Term, right: Term) -> Truths:
-        a: NDArray[Any]
-        b: NDArray[Any]
-        if left.node.type.is_measured:
-            a, b = self.number(left), self.number(right)
-        elif left.node.type.is_word:
-            a, b = self.word(left), self.word(right)
-        else:
-            a, b = self.truth(left), self.truth(right)
-        match op:
-            case "is":
-                holds = a == b
-            case "is not":
-                holds = a != b
-            case "<":
-                holds = a < b
-            case "<=":
-                holds = a <= b
-            case ">":
-                holds = a > b
-            case ">=":
-                holds = a >= b
-        return _kleene(holds, self._gaps(left), self._gaps(right))
+    def _operand(self, term: Term) -> NDArray[Any]:
+        if term.node.type.is_measured:
+            return self.number(term)
+        return self.word(term) if term.node.type.is_word else self.truth(term)
 
-    def _among(self, node: Among, operand: Term) -> Truths:
+    def _among(self, node: Among, operand: Term) -> Bools:
         if node.operand.type.is_measured:
             numbers = [option.value for option in node.options if isinstance(option, Number)]
-            return _kleene(np.isin(self.number(operand), np.array(numbers)), self._gaps(operand))
+            return np.isin(self.number(operand), np.array(numbers))
         words = [self.catalog.vocabulary[option.value] for option in node.options if isinstance(option, Word)]
-        return _kleene(np.isin(self.word(operand), np.array(words, np.int32)), self._gaps(operand))
+        return np.isin(self.word(operand), np.array(words, np.int32))
 
-    def _contains(self, word: Term, column: Term) -> Truths:
+    def _contains(self, word: Term, column: Term) -> Bools:
         assert isinstance(column.node, Column)
         codes = self._rows_of(column.node.table, self._lists(column.node).codes)  # [B or 1, C or 1, longest]
         own = self.word(word)
-        holds = np.zeros(np.broadcast_shapes(codes.shape[:2], own.shape), np.bool_)
+        found = np.zeros(np.broadcast_shapes(codes.shape[:2], own.shape), np.bool_)
         for place in range(codes.shape[2]):  # one comparison a list position keeps the temporaries at [B, C]
-            holds |= codes[..., place] == own
-        return _kleene(holds, self._gaps(word), self._gaps(column))
+            found |= codes[..., place] == own
+        return found
 
 
 def with_known(catalog: Catalog, roots: Sequence[Expr]) -> Catalog:
@@ -307,14 +305,6 @@ def _percentiles(values: Floats) -> Floats:
     known = np.sort(values[~np.isnan(values)])
     rank = (np.searchsorted(known, values, "left") + np.searchsorted(known, values, "right")) / 2
     return np.where(np.isnan(values), np.nan, rank / max(len(known), 1))
-
-
-def _kleene(holds: Bools, *gaps: Bools | None) -> Truths:
-    out = np.multiply(holds, TRUE, dtype=np.int8)
-    for missing in gaps:
-        if missing is not None:
-            out = np.where(missing, np.int8(UNKNOWN), out)
-    return out
 
 
 def _arithmetic(op: Literal["+", "-", "*", "/"], a: Floats, b: Floats) -> Floats:

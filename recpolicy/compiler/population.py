@@ -45,7 +45,7 @@ class Crowd:
     def _exposure(self, slates: Slates) -> Floats:
         """Sum of w(r) over the places whose item has a value, shared equally among an item's values; per value."""
         codes = self.column.codes[slates.items]  # [B, K, longest]
-        share = self.column.shares[slates.items] * discount(self.k)  # [B, K]
+        share = self.column.shares_of(slates.items) * discount(self.k)  # [B, K]
         each = np.broadcast_to(share[..., None], codes.shape)
         found = np.bincount(codes.ravel(), each.ravel(), self.column.size + 1)[: self.column.size]
         return found.astype(np.float64)

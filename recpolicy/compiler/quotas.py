@@ -138,7 +138,9 @@ class Demand:
                 return ~matches | (running(matches) <= n)  # the first n are those that are not in excess
             return _matches_within(matches, n, windows.length)
         if self.per and self.counted.longest == 1 and not sliding:
-            return _once_within(_with_unknown(self.counted, pool)[:, inside, 0], self.counted.size + 1, n)
+            some = self.counted.unknown_in(pool)
+            codes = _with_unknown(self.counted, pool) if some else self.counted.codes_at(pool)
+            return _once_within(codes[:, inside, 0], self.counted.size + some, n)
         sets = tuple(word[:, inside] for word in self.counted.sets_at(pool))
         unknown = self.counted.missing_at(pool)[:, inside]
         if not self.per:
@@ -150,22 +152,22 @@ class Demand:
 
 def _matches_within(matches: Bools, n: int, length: int) -> Bools:
     """Places that do not match or with which at most `n` of the last `length` match, those in excess left out."""
-    kept = matches.astype(np.int16)
-    counts = np.zeros(len(kept), np.int16)  # of the places before in the window
+    kept = matches.astype(np.min_scalar_type(matches.shape[1]))
+    counts = np.zeros(len(kept), kept.dtype)  # of the places before in the window
     for r in range(kept.shape[1]):
         kept[:, r] &= counts < n
         counts += kept[:, r]
         if r + 1 >= length:
             counts -= kept[:, r + 1 - length]
-    return kept >= matches
+    return np.asarray(kept >= matches, np.bool_)
 
 
 def _once_within(codes: Codes, nothing: int, n: int) -> Bools:
     """Places of a value that fewer than `n` places before hold: the first `n` of each value are not in excess."""
-    before = np.zeros(codes.shape, np.int16, "F")
+    before = np.zeros(codes.shape, np.min_scalar_type(codes.shape[1]), "F")
     for lag in range(1, codes.shape[1]):
-        before[:, lag:] += codes[:, lag:] == codes[:, :-lag]
-    return (before < n) | (codes == nothing)
+        before[:, lag:] += (codes[:, lag:] == codes[:, :-lag]).view(np.uint8)
+    return np.asarray((before < n) | (codes == nothing), np.bool_)
 
 
 def _each_within(sets: Sets, n: int, length: int) -> Bools:
@@ -175,7 +177,7 @@ def _each_within(sets: Sets, n: int, length: int) -> Bools:
     """
     b, k = sets[0].shape
     within, kept = np.ones((b, k), np.bool_, "F"), [np.zeros_like(word) for word in sets]
-    counts = [[np.zeros(b, np.uint64) for _ in sets] for _ in range(min(n, length))]
+    counts = [[np.zeros(b, word.dtype) for word in sets] for _ in range(min(n, length))]
 
     def count(place: int) -> None:
         for i, word in enumerate(kept):
@@ -186,7 +188,7 @@ def _each_within(sets: Sets, n: int, length: int) -> Bools:
 
     for r in range(k):
         if r >= length:  # a place has left the window: count the rest anew
-            counts = [[np.zeros(b, np.uint64) for _ in sets] for _ in range(min(n, length))]
+            counts = [[np.zeros(b, word.dtype) for word in sets] for _ in range(min(n, length))]
             for place in range(r - length + 1, r):
                 count(place)
         for i, word in enumerate(sets):

@@ -32,7 +32,7 @@ class Labelled:
         match self.metric:
             case "ndcg":
                 w = discount(k)
-                out = hits * w / w.cumsum()[np.clip(n, 1, k) - 1]
+                out = hits * (w / w.cumsum()[np.clip(n, 1, k) - 1])
             case "hit":
                 out = hits & (hits.cumsum(1) == 1)
             case "recall":

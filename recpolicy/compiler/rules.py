@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from recpolicy.compiler.calibration import Calibration
-from recpolicy.compiler.catalog import TRUE, Catalog, Term
+from recpolicy.compiler.catalog import Catalog, Term
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.population import Crowd
 from recpolicy.compiler.quotas import Demand
@@ -43,6 +43,8 @@ class CompiledRule:
     kind: Literal["reward", "boost", "bury", "quota"]
     weight: CompiledWeight
     plan: Plan | Demand | Labelled | Serendipitous
+    everywhere: bool = field(init=False)
+    """Whether it has a value for every row."""
 
     @property
     def needs_labels(self) -> bool:
@@ -58,12 +60,20 @@ class CompiledRule:
         """What each place adds to the value of its slate, [B, K]; blocks and segments are not looked at."""
         return self.plan.marginals(pool)
 
+    def __post_init__(self) -> None:
+        limited = isinstance(self._measured, Labelled | Serendipitous | Calibration)
+        object.__setattr__(self, "everywhere", self.weight.only is None and not limited)
+
+    @property
+    def _measured(self) -> Plan | Demand | Labelled | Serendipitous:
+        return self.plan.plan if isinstance(self.plan, Failing) else self.plan
+
     def applicable(self, pool: Pool) -> Bools:
         """Rows the rule has a value for, [B]: inside its segment, and with the labels or the history it needs."""
         out = np.ones(len(pool.rows), np.bool_)
         if self.weight.only is not None:
             out &= true_for(pool, self.weight.only)
-        plan = self.plan.plan if isinstance(self.plan, Failing) else self.plan
+        plan = self._measured
         if isinstance(plan, Labelled | Serendipitous | Calibration):
             out &= plan.applicable(pool)
         return out
@@ -90,4 +100,4 @@ class CompiledTarget:
 
 def true_for(pool: Pool, predicate: Term) -> Bools:
     """Rows for which a predicate on user and history is true, [B]."""
-    return np.broadcast_to(pool.truth(predicate) == TRUE, (len(pool.rows), 1))[:, 0]
+    return np.broadcast_to(pool.holds(predicate, sure=True), (len(pool.rows), 1))[:, 0]

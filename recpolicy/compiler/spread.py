@@ -9,7 +9,7 @@ distribution of the catalog. An empty list is a value: it holds nothing, and dif
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -54,9 +54,9 @@ class Distance:
     def marginals(self, pool: Pool) -> Floats:
         if self.k < 2:
             return np.zeros(pool.shape)
-        pairs, missing = self.distances.pairs(pool), self.missing(pool)
-        if missing.any():
-            unknown = lagged(np.logical_or, missing) & lagged(np.logical_and, pool.held)
+        pairs = self.distances.pairs(pool)
+        if self.distances.unknown_in(pool):
+            unknown = lagged(np.logical_or, self.missing(pool)) & lagged(np.logical_and, pool.held)
             pairs = np.where(unknown, self.typical, pairs)
         return summed(pairs, self.k) / (self.k * (self.k - 1) / 2)
 
@@ -149,6 +149,8 @@ class Entropy:
     column: Coded
     k: int
     typical: float
+    steps: Floats = field(init=False)
+    """How much T log T grows to T, [K + 1]."""
 
     @property
     def scale(self) -> float:
@@ -156,14 +158,17 @@ class Entropy:
         most = min(self.column.size, self.k * self.column.longest)
         return float(1.0 / (self.k * np.log2(most))) if most > 1 else 0.0
 
+    def __post_init__(self) -> None:
+        total = xlogx(np.arange(self.k + 1.0))
+        object.__setattr__(self, "steps", np.append(0.0, total[1:] - total[:-1]))
+
     def marginals(self, pool: Pool) -> Floats:
         (slots, n), shares = self.column.slots_at(pool), self.column.shares_at(pool)
         each = shares.T[:, None] * (slots < n)  # [K, L, B]
         mass = before(slots, n, each)
         grown = (xlogx(mass + each) - xlogx(mass)).sum(1).T
         counts = shares > 0
-        steps = np.diff(xlogx(np.arange(self.k + 1.0)))  # of T log T
-        gains = np.maximum(steps[np.maximum(running(counts) - 1, 0)] - grown, 0.0) * (counts * self.scale)
+        gains = np.maximum(self.steps[running(counts)] - grown, 0.0) * (counts * self.scale)
         return np.where(self.missing(pool), self.typical, gains) if self.column.unknown_in(pool) else gains
 
     def scan(self, pool: Pool) -> Scan:
