@@ -1,8 +1,8 @@
 """The ten rules of feed.py as a careful engineer writes them for TRL: plain Python, a function a rule.
 
 What depends on an item or a row alone is worked out beforehand, into lists and sets. Each rule goes through the slates
-of a batch by itself, as TRL calls it, and gives their values, or as `marginals` what each place adds. A slate that holds
-a blocked item is worth nothing, and all of a bury; that is looked up once a batch.
+of a batch by itself, as TRL calls it, and gives their values, or as `marginals` what each place adds. A slate with a
+blocked item is worth nothing, and all of a bury; that is looked up once a batch.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -49,7 +50,7 @@ class Plain:
         genres = item["genres"]
         assert isinstance(genres, ListColumn)
         offsets, codes = genres.values.offsets.tolist(), genres.values.values.tolist()
-        self.genres = [frozenset(codes[a:b]) for a, b in zip(offsets, offsets[1:], strict=False)]
+        self.genres = [frozenset(codes[a:b]) for a, b in pairwise(offsets)]
         self.creator, self.language = _listed(item["creator"]), _listed(item["language"])
         self.published, self.since = _listed(item["published"]), _listed(item["creator_since"])
         self.rating, self.is_ad = _listed(item["age_rating"]), [v == 2 for v in _listed(item["is_ad"])]

@@ -132,8 +132,8 @@ def contenders(scene: Scene) -> str:
     ratio = times(found, "engine", "numpy")
     head = ["", "of each rule", "microseconds a slate", "times recpolicy"]
     return (
-        f"{page.table(head, table)}\nrecpolicy takes {ratio} times the time of NumPy by hand. The ways agree to 1e-9.\n\n"
-        "The policy:\n\n```policy\n" + feed.POLICY.strip() + "\n```\n"
+        f"{page.table(head, table)}\nrecpolicy takes {ratio} times the time of NumPy by hand. The ways agree to "
+        "1e-9.\n\nThe policy:\n\n```policy\n" + feed.POLICY.strip() + "\n```\n"
     )
 
 

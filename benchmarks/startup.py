@@ -1,4 +1,4 @@
-"""Nothing in, a section of BENCHMARKS.md out: how long the first answer of `recpolicy check` takes, beside importing NumPy."""
+"""Nothing in, a section of BENCHMARKS.md out: how long `recpolicy check` takes to answer, beside importing NumPy."""
 
 from __future__ import annotations
 

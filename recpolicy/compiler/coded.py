@@ -84,7 +84,7 @@ class Coded:
 
     def lengths_at(self, pool: Pool) -> NDArray[np.int16]:
         """How many values each candidate has, [B, C]."""
-        return pool.once(("lengths", self.name), lambda: pool.of_items(self.lengths).astype(np.int16))
+        return pool.once(("lengths", self.name), lambda: self._lengths(pool))
 
     def shares_at(self, pool: Pool) -> Floats:
         """What each value of a candidate weighs so that the candidate weighs 1, [B, C]."""
@@ -119,15 +119,22 @@ class Coded:
         """Whether some place holds an item without a value."""
         return not self.complete and pool.once(("unknown", self.name), lambda: bool(self.missing_at(pool).any()))
 
+    def words_at(self, pool: Pool) -> Sets:
+        """The values of each candidate as bit sets, [B, C] each; no words where there are too many values."""
+        return pool.once(("words", self.name), lambda: tuple(pool.of_items(word) for word in self.bits))
+
     def _sets(self, pool: Pool) -> Sets:
         if self.bits:
-            return tuple(pool.of_items(word) for word in self.bits)
+            return self.words_at(pool)
         slots, n = self.slots_at(pool)
         out = [np.zeros((slots.shape[0], slots.shape[2]), np.uint64) for _ in range(-(-n // WORD))]
         for place in range(self.longest):
             for i, word in enumerate(out):
                 word |= _bit(slots[:, place], n, i, word.dtype)
         return tuple(word.T for word in out)
+
+    def _lengths(self, pool: Pool) -> NDArray[np.int16]:
+        return size(self.words_at(pool)) if self.bits else pool.of_items(self.lengths).astype(np.int16)
 
     def _slots(self, pool: Pool) -> tuple[Ints, int]:
         codes = self.codes_at(pool).transpose(1, 2, 0)  # [K, longest, B]

@@ -107,10 +107,7 @@ class Jaccard:
         lengths = self.column.lengths_at(pool)
         common = np.zeros(codes.shape[:2], np.int64)
         if self.column.bits and self.column.longest > 1:
-            words = pool.once(
-                ("words", self.column.name), lambda: tuple(pool.of_items(word) for word in self.column.bits)
-            )
-            for word in words:
+            for word in self.column.words_at(pool):
                 common += np.bitwise_count(word & picked(word, at)[:, None])
         else:
             own = picked(codes, at)[:, None]  # [B, 1, L]

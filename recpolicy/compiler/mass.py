@@ -36,4 +36,7 @@ def add(mass: Floats, codes: Codes, shares: Floats) -> None:
 
 def xlogx(x: Floats) -> Floats:
     """x log2 x, 0 at 0."""
-    return np.asarray(x * np.log2(x + TINY), np.float64)
+    out = x + TINY
+    np.log2(out, out=out)
+    out *= x
+    return out

@@ -293,7 +293,7 @@ def with_known(catalog: Catalog, roots: Sequence[Expr]) -> Catalog:
         elif term.node.type.is_measured:
             known[term] = pool.number(term)[0]
         elif term.node.type.is_word:
-            known[term] = pool.word(term)[0]
+            known[term] = pool.word(term)[0].astype(np.min_scalar_type(-max(1, len(catalog.vocabulary))))
 
     for root in roots:
         visit(catalog.term(root))

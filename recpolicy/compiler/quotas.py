@@ -95,15 +95,11 @@ class Demand:
         """Mean over the windows of min(1, count / n), as it grows; for n = 0 every item of a window adds 1 / N."""
         n, windows = self.at_least, self.windows
         assert n is not None
-        out = np.zeros(pool.shape, np.float64, "F")
+        out = np.zeros(pool.shape, np.int16, "F")
         for start in range(windows.count):
             inside = slice(start, start + windows.length)
-            if n > 0:
-                out[:, inside] += growth(np.minimum(self._counts(pool, start), n))
-            else:
-                out[:, inside] += pool.held[:, inside]
-        out /= windows.count * (n if n > 0 else windows.length)
-        return out
+            out[:, inside] += growth(np.minimum(self._counts(pool, start), n)) if n > 0 else pool.held[:, inside]
+        return out / np.float64(windows.count * (n if n > 0 else windows.length))
 
     def _counts(self, pool: Pool, start: int) -> NDArray[np.int16]:
         """Matches or different values that the places of the window at `start` have had, [B, N]."""
@@ -117,11 +113,11 @@ class Demand:
     def _at_most(self, pool: Pool) -> Floats:
         """1 / K (of the first N places 1 / N) for every item that is not in excess."""
         looked_at = self.windows.k if self.windows.sliding else self.windows.length
-        within = self._within(pool)
-        if not pool.full:
-            within = within & pool.held[:, :looked_at]
+        found = (self._within(pool) & pool.held[:, :looked_at]) * (1.0 / looked_at)
+        if looked_at == self.windows.k:
+            return found
         out = np.zeros(pool.shape, np.float64, "F")
-        np.multiply(within, 1.0 / looked_at, out=out[:, :looked_at])
+        out[:, :looked_at] = found
         return out
 
     def _within(self, pool: Pool) -> Bools:

@@ -166,7 +166,8 @@ class Entropy:
         (slots, n), shares = self.column.slots_at(pool), self.column.shares_at(pool)
         each = shares.T[:, None] * (slots < n)  # [K, L, B]
         mass = before(slots, n, each)
-        grown = (xlogx(mass + each) - xlogx(mass)).sum(1).T
+        each += mass
+        grown = (xlogx(each) - xlogx(mass)).sum(1).T
         counts = shares > 0
         gains = np.maximum(self.steps[running(counts)] - grown, 0.0) * (counts * self.scale)
         return np.where(self.missing(pool), self.typical, gains) if self.column.unknown_in(pool) else gains
