@@ -10,7 +10,7 @@ from recpolicy import checker
 from recpolicy.data import simulate
 from recpolicy.dataset import Dataset, Rows, Slates
 from recpolicy.policy import Policy
-from recpolicy.table import Floats, Ints, ListColumn, NumberColumn, Ragged, Table, TruthColumn, WordColumn
+from recpolicy.table import ColumnData, Floats, Ints, ListColumn, NumberColumn, Ragged, Table, TruthColumn, WordColumn
 from recpolicy.types import DAY, Type
 
 K = 10
@@ -84,7 +84,7 @@ def platform(items: int, users: int = 2000) -> tuple[Dataset, Rows]:
     history = Ragged.slices(taken, offsets[:-1], offsets[1:] - 10)
     popularity = np.bincount(history.values, minlength=items).astype(np.float64)
 
-    columns = {
+    columns: dict[str, ColumnData] = {
         "genres": ListColumn(
             Type.LIST,
             Ragged(np.append(0, np.cumsum(new.sum(1))), genres[new].astype(np.int32)),
@@ -102,7 +102,7 @@ def platform(items: int, users: int = 2000) -> tuple[Dataset, Rows]:
         "age_rating": NumberColumn(Type.INT, some(rng.choice([0.0, 12, 16, 18], items, p=[0.7, 0.15, 0.1, 0.05]))),
         "popularity": NumberColumn(Type.INT, popularity),
     }
-    people = {
+    people: dict[str, ColumnData] = {
         "age": NumberColumn(Type.INT, some(rng.integers(13, 71, users).astype(np.float64))),
         "language": WordColumn(Type.CATEGORY, rng.integers(0, 5, users).astype(np.int32), LANGUAGES),
         "last_seen": NumberColumn(Type.DATE, some(NOW - rng.exponential(30 * DAY, users))),
@@ -151,6 +151,6 @@ def slates(dataset: Dataset, rows: Rows, seed: int) -> Slates:
 
 
 def batch(rows: Rows, size: int, seed: int) -> Rows:
-    """`size` rows, eight copies of each user next to each other as in GRPO; users whose age is known."""
+    """`size` rows, eight copies of each user next to each other as in GRPO."""
     users: Ints = np.random.default_rng(seed).integers(0, len(rows), size // 8)
     return rows.take(np.repeat(users, 8))

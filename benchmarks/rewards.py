@@ -110,7 +110,7 @@ def contenders(scene: Scene) -> str:
             for found in (by_hand[name], np.array(ranks[name])):
                 np.testing.assert_allclose(found, expected, atol=1e-9, rtol=0)
             np.testing.assert_allclose(values[name], expected.sum(1), atol=1e-9, rtol=0)
-    found = rounds(
+    timed = rounds(
         {
             "engine": scene.marginals,
             "numpy": lambda i: vectorised.marginals(scene.batches[i], scene.slates[i].items),
@@ -127,9 +127,9 @@ def contenders(scene: Scene) -> str:
         ["NumPy by hand", "marginals", "numpy", "engine"],
     ]
     table = [
-        [who, what, f"{median(r[name] for r in found):.2f}", times(found, name, of)] for who, what, name, of in rows
+        [who, what, f"{median(r[name] for r in timed):.2f}", times(timed, name, of)] for who, what, name, of in rows
     ]
-    ratio = times(found, "engine", "numpy")
+    ratio = times(timed, "engine", "numpy")
     head = ["", "of each rule", "microseconds a slate", "times recpolicy"]
     return (
         f"{page.table(head, table)}\nrecpolicy takes {ratio} times the time of NumPy by hand. The ways agree to "

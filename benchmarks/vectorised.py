@@ -94,7 +94,7 @@ class Vectorised:
             hits |= items == taken
         future.sort(1)
         n = ((future[:, 1:] != future[:, :-1]) & (future[:, 1:] >= 0)).sum(1) + (future[:, 0] >= 0)
-        return hits * GAIN[:, None] / GAIN.cumsum()[np.clip(n, 1, K) - 1]
+        return np.asarray(hits * GAIN[:, None] / GAIN.cumsum()[np.clip(n, 1, K) - 1], np.float64)
 
     def _variety(self, at: Ints, held: Bools) -> Floats:
         sets = self.genres.take(at)
@@ -124,22 +124,21 @@ class Vectorised:
         placed = _running(held)
         total = steps[np.maximum(placed - 1, 0)] * held
         scale = 1 / (K * np.log2(min(self.size, K * self.longest)))
-        out: Floats = (total - grown) * scale
-        return out
+        return np.asarray((total - grown) * scale, np.float64)
 
     def _one_voice(self, at: Ints, held: Bools) -> Floats:
         creator = self.creator.take(at)
         before = np.zeros(at.shape, np.int8)
         for lag in LAGS:
             before[lag:] += creator[lag:] == creator[:-lag]
-        return ((before < 2) & held) * (1 / K)
+        return np.asarray(((before < 2) & held) * (1 / K), np.float64)
 
     def _rhythm(self, at: Ints, held: Bools) -> Floats:
         ads = self.is_ad.take(at)
         kept = ads.copy()
         for r in range(1, K):
             kept[r] &= ~kept[r - 1] if r == 1 else ~(kept[r - 1] | kept[r - 2])
-        return (held & (kept | ~ads)) * (1 / K)
+        return np.asarray((held & (kept | ~ads)) * (1 / K), np.float64)
 
 
 def _running(truths: Bools) -> NDArray[np.int8]:
@@ -165,4 +164,4 @@ def _codes(column: object) -> Codes:
 
 def _truths(column: object) -> Bools:
     assert isinstance(column, TruthColumn)
-    return column.values == 2
+    return np.equal(column.values, 2)

@@ -99,7 +99,7 @@ class Demand:
         for start in range(windows.count):
             inside = slice(start, start + windows.length)
             out[:, inside] += growth(np.minimum(self._counts(pool, start), n)) if n > 0 else pool.held[:, inside]
-        return out / np.float64(windows.count * (n if n > 0 else windows.length))
+        return np.asarray(out / (windows.count * (n if n > 0 else windows.length)), np.float64)
 
     def _counts(self, pool: Pool, start: int) -> NDArray[np.int16]:
         """Matches or different values that the places of the window at `start` have had, [B, N]."""
@@ -113,7 +113,7 @@ class Demand:
     def _at_most(self, pool: Pool) -> Floats:
         """1 / K (of the first N places 1 / N) for every item that is not in excess."""
         looked_at = self.windows.k if self.windows.sliding else self.windows.length
-        found = (self._within(pool) & pool.held[:, :looked_at]) * (1.0 / looked_at)
+        found = np.asarray((self._within(pool) & pool.held[:, :looked_at]) * (1.0 / looked_at), np.float64)
         if looked_at == self.windows.k:
             return found
         out = np.zeros(pool.shape, np.float64, "F")

@@ -16,7 +16,7 @@ from recpolicy.compiler.relevance import Labelled
 from recpolicy.compiler.scan import ledger
 from recpolicy.compiler.serendipity import Serendipitous
 from recpolicy.dataset import Dataset, Rows, Slates
-from recpolicy.policy import Different, Missing, Per, Policy, Reward, Rule, Spread
+from recpolicy.policy import Column, Different, Missing, Per, Policy, Reward, Rule, Spread
 from recpolicy.span import NOWHERE
 from recpolicy.table import Ragged
 from tests.rewards.make import W, compiled, in_a_row, items, places, quota, reward, rows, slates, top
@@ -48,14 +48,19 @@ def test_whole_slates_are_worth_what_they_are_as_they_grow(data: st.DataObject, 
 
 
 MEASURES = ("distance", "distinct", "entropy", "calibration")
-COUNTED = [
-    lambda column: quota(Per(NOWHERE, column), "per", at_most=places(1)),
-    lambda column: quota(Per(NOWHERE, column), "per in a row", at_most=places(2), window=in_a_row(4)),
-    lambda column: quota(Different(NOWHERE, column), "few", at_most=places(3)),
-    lambda column: quota(Different(NOWHERE, column), "few in a row", at_most=places(2), window=in_a_row(3)),
-    lambda column: quota(Different(NOWHERE, column), "many", at_least=places(4), window=top(5)),
-    lambda column: quota(Different(NOWHERE, column), "many in a row", at_least=places(3), window=in_a_row(3)),
-]
+
+
+def counting(column: Column) -> list[Rule]:
+    """Every kind of quota that counts values."""
+    per, different = Per(NOWHERE, column), Different(NOWHERE, column)
+    return [
+        quota(per, "per", at_most=places(1)),
+        quota(per, "per in a row", at_most=places(2), window=in_a_row(4)),
+        quota(different, "few", at_most=places(3)),
+        quota(different, "few in a row", at_most=places(2), window=in_a_row(3)),
+        quota(different, "many", at_least=places(4), window=top(5)),
+        quota(different, "many in a row", at_least=places(3), window=in_a_row(3)),
+    ]
 
 
 def wide(values: int, longest: int) -> Dataset:
@@ -79,7 +84,7 @@ def wide(values: int, longest: int) -> Dataset:
 def test_columns_of_many_values(values: int, missing: Missing, column: str) -> None:
     rng = np.random.default_rng(0)
     rules: list[Rule] = [Reward(NOWHERE, name, W, Spread(NOWHERE, name, item(column), missing)) for name in MEASURES]  # type: ignore[arg-type]
-    rules += [make(item(column)) for make in COUNTED]
+    rules += counting(item(column))
     judge = compiled(wide(values, 5), 14, *rules)  # 14 x 5 values do not fit a word
     # Few different items, so that values come again.
     shown = Slates(np.array([rng.permutation(40)[:14] for _ in range(60)], np.int32))
