@@ -49,7 +49,8 @@ class Catalog:
     fields: Mapping[tuple[Literal["item", "user"], str], Field]
     vocabulary: Mapping[str, int]
     """Words of every named column and every literal: equal text has equal codes across columns."""
-    known: Mapping[Term, NDArray[Any]] = field(default_factory=dict)  # [items] each
+    known: Mapping[Term, NDArray[Any]] = field(default_factory=dict)
+    """[items] each, in the smallest type that holds them."""
     standings: Mapping[Term, Floats] = field(default_factory=dict)
     """The percentiles of user columns, [users] each."""
     terms: dict[Expr, Term] = field(default_factory=dict)

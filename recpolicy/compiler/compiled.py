@@ -292,7 +292,7 @@ def _measure(measure: Measure, columns: Columns, catalog: Catalog, k: int) -> Pl
             return serendipity(measure, columns)
         case Novelty():
             users = int(np.count_nonzero(np.diff(columns.dataset.start)))
-            return places.surprising(k, users, catalog.known[catalog.term(measure.column)])
+            return places.surprising(k, users, catalog.known[catalog.term(measure.column)].astype(np.float64))
         case Portion():
             return places.portion(catalog.term(measure.where), k, discounted=measure.measure == "exposure")
         case Average():

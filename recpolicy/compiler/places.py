@@ -139,7 +139,7 @@ def surprise(counts: Floats, users: int) -> Floats:
 def catalog_mean(operand: Term, pool: Pool) -> Floats:
     """Mean of `operand` over the items of the catalog for which it is known, [B, 1]; 0 where it is for none."""
     if by_item_only(operand.node):
-        return np.full((len(pool.rows), 1), _mean(pool.catalog.known[operand][None])[0])
+        return np.full((len(pool.rows), 1), _mean(pool.catalog.known[operand][None].astype(np.float64))[0])
     step = max(1, CHUNK // pool.catalog.items)
     parts = []
     for first in range(0, len(pool.rows), step):

@@ -126,7 +126,7 @@ class Pool:
     def _value(self, term: Term, compute: Callable[[Term], A]) -> A:
         if term not in self._memo:
             known = self.catalog.known.get(term)
-            self._memo[term] = compute(term) if known is None else self.of_items(known)
+            self._memo[term] = compute(term) if known is None else _widened(self.of_items(known))
         return self._memo[term]  # type: ignore[no-any-return]
 
     def _column(self, node: Column) -> NDArray[Any]:
@@ -291,13 +291,24 @@ def with_known(catalog: Catalog, roots: Sequence[Expr]) -> Catalog:
         elif term.node.type is Type.BOOL:
             known[term] = pool.truth(term)[0]
         elif term.node.type.is_measured:
-            known[term] = pool.number(term)[0]
+            known[term] = _narrowed(pool.number(term)[0])
         elif term.node.type.is_word:
             known[term] = pool.word(term)[0].astype(np.min_scalar_type(-max(1, len(catalog.vocabulary))))
 
     for root in roots:
         visit(catalog.term(root))
     return replace(catalog, known=known)
+
+
+def _narrowed(values: Floats) -> NDArray[Any]:
+    """The same numbers in half the memory where they fit, as small numbers and whole days do: gathers wait for it."""
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    return narrow if np.array_equal(narrow, values, equal_nan=True) else values
+
+
+def _widened(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(np.float64) if values.dtype == np.float32 else values
 
 
 def _percentiles(values: Floats) -> Floats:
