@@ -1,16 +1,15 @@
-"""Nothing in, BENCHMARKS.md out: how long the first answer of `recpolicy check` takes, beside importing NumPy."""
+"""Nothing in, a section of BENCHMARKS.md out: how long `recpolicy check` takes to answer, beside importing NumPy."""
 
 from __future__ import annotations
 
-import os
-import platform
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+
+from benchmarks import page
 
 REPEATS = 15
 LINES = 200
@@ -105,19 +104,15 @@ def main() -> None:
             seconds(arguments, folder)
         rounds = [[seconds(arguments, folder) for arguments in COMMANDS.values()] for _ in range(REPEATS)]
     rows = [
-        f"| `{command}` | {median(r[at] for r in rounds):.3f} s | {median(r[at] / r[1] for r in rounds):.2f} |\n"
+        [f"`{command}`", f"{median(r[at] for r in rounds):.3f} s", f"{median(r[at] / r[1] for r in rounds):.2f}"]
         for at, command in enumerate(COMMANDS)
     ]
-    page = (
-        "# Benchmarks\n\nWritten by `make bench`.\n\n## Start-up\n\n"
+    page.write(
+        "Start-up",
         "`recpolicy check` should answer before anybody waits, so it imports neither NumPy nor torch: within 0.3 s and "
         "three times\n`import numpy`, for a policy of 200 lines too.\n\n"
-        f"| command | median of {REPEATS} | times `import numpy` |\n|---|---|---|\n{''.join(rows)}\n"
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()}, "
-        f"NumPy {version('numpy')}, recpolicy {version('recpolicy')}.\n"
+        f"{page.table(['command', f'median of {REPEATS}', 'times `import numpy`'], rows)}\n{page.machine()}",
     )
-    print(page, end="")
-    (Path(__file__).parents[1] / "BENCHMARKS.md").write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

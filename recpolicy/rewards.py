@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,8 +17,22 @@ Completion: TypeAlias = str | Sequence[dict[str, str]]
 """Text, or a conversation whose last message is the model's."""
 
 
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What a policy makes of a batch of slates."""
+
+    slates: Codes  # [B, K], as they were read
+    row: Ints  # [B]
+    values: Floats
+    """[B, rules], raw rule values in [0, 1]; NaN: not applicable."""
+    parts: Floats
+    """[B, rules], their parts of the whole reward R of the language page, to which they sum; a bury's is negative."""
+    ledger: Floats
+    """[B, K], what each place adds to R."""
+
+
 class Judge:
-    """Scores completions under a policy. Picklable; the rules of one batch share one reading of it.
+    """Scores completions under a policy. Picklable; a batch is read and its rules are evaluated once for all who ask.
 
     `rows` are the training rows; a batch names its rows by number, so that each completion is scored against its own
     user whatever its prompt says.
@@ -25,36 +40,33 @@ class Judge:
 
     def __init__(self, compiled: CompiledPolicy, rows: Rows, items: int) -> None:
         self.compiled, self.rows, self.items = compiled, rows, items
-        self._last: tuple[Sequence[Completion], Ints, Floats, Floats] | None = None
+        self._read: tuple[Sequence[Completion], Codes] | None = None
+        self._last: Verdict | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_last": None}
+        return self.__dict__ | {"_read": None, "_last": None}
 
-    def ledger(self, slates: Codes, row: Sequence[int]) -> Floats:
-        """What each place adds to the whole reward of its slate; `slates` item rows as they were read; both [B, K]."""
-        rows = self.rows.take(np.asarray(row, np.int64))
-        return self.compiled.total_marginals(rows, without_seen(slates, rows, self.items))
+    def judge(self, completions: Sequence[Completion], row: Sequence[int]) -> Verdict:
+        """The verdict on completions; `row` numbers each one's training row."""
+        if self._read is None or self._read[0] is not completions:
+            texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+            self._read = completions, parse(texts, k=self.compiled.policy.slate, items=self.items)
+        return self.verdict(self._read[1], row)
 
-    def judge(self, completions: Sequence[Completion], row: Sequence[int]) -> tuple[Floats, Floats]:
-        """Raw rule values in [0, 1] and their parts of the whole reward, both [B, rules]; NaN: not applicable.
-
-        The parts of a completion sum to the whole reward R of the language page; a bury's is negative.
-        """
-        at: Ints = np.asarray(row, np.int64)
-        if self._last is not None and self._last[0] is completions and np.array_equal(self._last[1], at):
-            return self._last[2], self._last[3]
-        rows = self.rows.take(at)
-        texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-        read = parse(texts, k=self.compiled.policy.slate, items=self.items)
-        values = self.compiled.values(rows, without_seen(read, rows, self.items))
-        raw = np.stack([values[rule.name] for rule in self.compiled.rules], 1)
+    def verdict(self, slates: Codes, row: Sequence[int]) -> Verdict:
+        """The verdict on slates, item rows [B, K] as they were read."""
+        at, last = np.asarray(row, np.int64), self._last
+        if last is not None and np.array_equal(last.row, at) and np.array_equal(last.slates, slates):
+            return last
+        rows, rules = self.rows.take(at), self.compiled.rules
+        marginals = self.compiled.marginals(rows, without_seen(slates, rows, self.items))
         weights = self.compiled.weights(rows)
-        sign = np.array([rule.sign for rule in self.compiled.rules])
+        values = np.stack([marginals[rule.name].sum(1) for rule in rules], 1)
         total = weights.sum(1, keepdims=True)
-        parts = np.divide(weights * sign * raw, total, out=np.zeros_like(raw), where=total > 0)
-        parts = np.where(np.isnan(raw), np.nan, parts)
-        self._last = (completions, at, raw, parts)
-        return raw, parts
+        signed = weights * np.array([rule.sign for rule in rules])
+        parts = np.where(np.isnan(values), np.nan, signed * values / np.where(total > 0, total, 1.0))
+        self._last = Verdict(slates.copy(), at, values, parts, self.compiled.combined(marginals, weights))
+        return self._last
 
 
 class RuleReward:
@@ -73,11 +85,11 @@ class RuleReward:
         **_: object,
     ) -> list[float | None]:
         """Score a batch; `row` numbers each completion's training row."""
-        raw, parts = self.judge.judge(completions, row)
-        mine = raw[:, self.index]
+        verdict = self.judge.judge(completions, row)
+        mine = verdict.values[:, self.index]
         if log_metric is not None and not np.isnan(mine).all():
             log_metric(f"rules/{self.__name__}", float(np.nanmean(mine)))
-        return [None if np.isnan(v) else float(v) for v in parts[:, self.index]]
+        return [None if np.isnan(v) else float(v) for v in verdict.parts[:, self.index]]
 
 
 def rewards(judge: Judge) -> list[RuleReward]:

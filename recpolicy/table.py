@@ -34,7 +34,7 @@ class Ragged:
     @property
     def lengths(self) -> Ints:
         """Number of values of each row, [rows]."""
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]
 
     @staticmethod
     def of(rows: Sequence[Sequence[int]]) -> Ragged:

@@ -78,7 +78,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         completion = output["completion_ids"]
         slates = self._recommender.form.slates(completion)
-        ledger = self._judge.ledger(slates.cpu().numpy(), self._rows.tolist())
+        ledger = self._judge.verdict(slates.cpu().numpy(), self._rows.tolist()).ledger
         credit = rank_advantages(torch.from_numpy(ledger).float().to(completion.device), self._copies)
         return output | {
             "advantages": self._recommender.form.spread(credit, completion),

@@ -57,7 +57,7 @@ def _items(scene: Scene, predicate: Expr) -> tuple[int, int, int]:
     few = scene.some(1 if by_item_only(predicate) else FEW_USERS)
     pairs = matching = unknown = 0
     for _, pool in few.parts():
-        truth = np.broadcast_to(pool.truth(predicate), pool.shape)
+        truth = np.broadcast_to(pool.truth(pool.catalog.term(predicate)), pool.shape)
         pairs += truth.size
         matching += int((truth == TRUE).sum())
         unknown += int((truth == UNKNOWN).sum())

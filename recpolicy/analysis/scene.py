@@ -168,7 +168,7 @@ def true_for(pool: Pool, predicate: Expr | None) -> Bools:
     """Rows for which a condition on the user is true, [B]; all for None."""
     if predicate is None:
         return np.ones(len(pool.rows), np.bool_)
-    return np.broadcast_to(pool.truth(predicate) == TRUE, (len(pool.rows), 1))[:, 0]
+    return np.broadcast_to(pool.truth(pool.catalog.term(predicate)) == TRUE, (len(pool.rows), 1))[:, 0]
 
 
 def missing(column: ColumnData) -> Bools:

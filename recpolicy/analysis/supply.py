@@ -78,8 +78,9 @@ def _asked(scene: Scene) -> Iterator[Asked]:
 
 def _hit(block: Block, pool: Pool) -> Bools:
     """Items that a block hides, [B or 1, items]."""
-    hit = pool.matches(block.where, unknown=True)
-    return hit if block.only is None else hit & (pool.truth(block.only) >= UNKNOWN)
+    term = pool.catalog.term
+    hit = pool.matches(term(block.where), unknown=True)
+    return hit if block.only is None else hit & (pool.truth(term(block.only)) >= UNKNOWN)
 
 
 # ---- what there is --------------------------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ def _available(asked: Asked, pool: Pool, free: Bools) -> tuple[Ints, Ints]:
     left = free.sum(1)
     if asked.values is None:
         assert isinstance(asked.quota.counted, Where)
-        predicate = asked.quota.counted.predicate
+        predicate = pool.catalog.term(asked.quota.counted.predicate)
         found = (pool.matches(predicate, unknown=False) & free).sum(1)
         counted = (pool.matches(predicate, unknown=True) & free).sum(1)
         return found, left if asked.high is None else left - counted + np.minimum(counted, asked.high)
@@ -166,7 +167,8 @@ def _in_all(scene: Scene, asked: Asked) -> int | None:
     predicate = asked.quota.counted.predicate
     if not by_item_only(predicate):
         return None
-    return next((int(pool.matches(predicate, unknown=False).sum()) for _, pool in scene.some(1).parts()), None)
+    term = scene.compiled.catalog.term(predicate)
+    return next((int(pool.matches(term, unknown=False).sum()) for _, pool in scene.some(1).parts()), None)
 
 
 def _blocks(scene: Scene, fresh: Ints, left: Ints, hidden: Ints, unknown: Ints) -> Iterator[Diagnostic]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from recpolicy.analysis.scene import Scene
-from recpolicy.compiler.compiled import CompiledRule, CompiledTarget
+from recpolicy.compiler import CompiledRule, CompiledTarget
 from recpolicy.compiler.places import Averaged, Matching, Surprising
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.population import Crowd

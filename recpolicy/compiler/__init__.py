@@ -1,21 +1,28 @@
 """A typed policy and the training view of its data in, NumPy rewards per rule and per rank out.
 
-catalog.py      the columns and words a policy names
+catalog.py      the columns, words and expressions of a policy
 pool.py         expressions, evaluated for rows and their candidate items
-coded.py        an item column's values as codes
+coded.py        an item column's values as codes and bit sets
 distance.py     how far apart two items are
-scan.py         slates that grow place by place: the one definition behind marginals and re-ranking
+scan.py         what a compiled measure is: marginals of whole slates, gains while slates grow
 places.py       share, exposure, boost, bury, mean, discounted, novelty
-spread.py       distance, distinct, entropy, calibration
+mass.py         how much weight each value has had
+spread.py       distance, distinct, entropy
+calibration.py  calibration
 quotas.py       at least, at most, between
+windows.py      the same as slates grow
 guard.py        which candidates hard quotas leave open
 relevance.py    accuracy against the next items
 serendipity.py  hits that are unlike the history
 population.py   measures over the slates of all users
+rules.py        a measure with a weight, and for whom
+growth.py       what further candidates are worth as slates grow
 compiled.py     the compiled policy
 """
 
-from recpolicy.compiler.compiled import CompiledPolicy, CompiledRule, CompiledTarget, Growth, compile
+from recpolicy.compiler.compiled import CompiledPolicy, compile
+from recpolicy.compiler.growth import Growth
 from recpolicy.compiler.guard import Guard
+from recpolicy.compiler.rules import CompiledRule, CompiledTarget
 
 __all__ = ["CompiledPolicy", "CompiledRule", "CompiledTarget", "Growth", "Guard", "compile"]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recpolicy.dataset import Dataset
-from recpolicy.policy import Among, Column, Expr, Now, OfHistory, Percentile, Word, children
-from recpolicy.table import Bools, Codes, ColumnData, Floats, Ints, ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.policy import Among, Column, Expr, Now, OfHistory, Word, children
+from recpolicy.table import Bools, Codes, ColumnData, Floats, ListColumn, NumberColumn, TruthColumn, WordColumn
 
 Truths: TypeAlias = NDArray[np.int8]
 """Kleene's order: 0 false, 1 missing, 2 true; `and` is the minimum, `or` the maximum, `not x` is 2 - x."""
@@ -23,12 +23,21 @@ TRUE, UNKNOWN = 2, 1
 class Lists:
     """A list column with its words as codes of the whole policy's vocabulary."""
 
-    codes: Ints  # [rows, longest], -2 past a row's end
+    codes: Codes  # [rows, longest], -2 past a row's end
     missing: Bools  # [rows]
 
 
-Field: TypeAlias = Floats | Truths | Ints | Lists
+Field: TypeAlias = Floats | Truths | Codes | Lists
 """A column by its type: measured (NaN missing), bool (Kleene), word (code, -1 missing), list."""
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """An expression as compiled: equal expressions are one object, which is the key of their value."""
+
+    node: Expr
+    args: tuple[Term, ...]
+    """Its operands, those of `children`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +49,25 @@ class Catalog:
     fields: Mapping[tuple[Literal["item", "user"], str], Field]
     vocabulary: Mapping[str, int]
     """Words of every named column and every literal: equal text has equal codes across columns."""
-    known: Mapping[Expr, NDArray[Any]]  # [items] each
-    standings: Mapping[Percentile, Floats]
+    known: Mapping[Term, NDArray[Any]] = field(default_factory=dict)
+    """[items] each, in the smallest type that holds them."""
+    standings: Mapping[Term, Floats] = field(default_factory=dict)
     """The percentiles of user columns, [users] each."""
+    terms: dict[Expr, Term] = field(default_factory=dict)
+
+    def term(self, node: Expr) -> Term:
+        """The compiled form of an expression over the columns named here."""
+        if node not in self.terms:
+            self.terms[node] = Term(node, tuple(self.term(child) for child in children(node)))
+        return self.terms[node]
 
 
-NOTHING = Catalog(0, 0, {}, {}, {}, {})
+NOTHING = Catalog(0, 0, {}, {})
 """The catalog of a pool in which no expression is evaluated."""
 
 
 def gather(dataset: Dataset, expressions: Iterable[Expr]) -> Catalog:
-    """The columns and the vocabulary that `expressions` need; `known` and `standings` are left empty."""
+    """The columns and the vocabulary that `expressions` need; nothing is evaluated yet."""
     vocabulary: dict[str, int] = {}
     fields: dict[tuple[Literal["item", "user"], str], Field] = {}
     for node in (n for root in expressions for n in walk(root)):
@@ -66,7 +83,7 @@ def gather(dataset: Dataset, expressions: Iterable[Expr]) -> Catalog:
                 fields[node.table, node.name] = _field(table.columns[node.name], vocabulary)
             case _:
                 pass
-    return Catalog(dataset.items.rows, dataset.users.rows, fields, vocabulary, {}, {})
+    return Catalog(dataset.items.rows, dataset.users.rows, fields, vocabulary)
 
 
 def walk(node: Expr) -> Iterator[Expr]:
@@ -95,9 +112,9 @@ def _field(column: ColumnData, vocabulary: dict[str, int]) -> Field:
             assert_never(column)
 
 
-def _interned(words: Sequence[str], vocabulary: dict[str, int], *, missing: int) -> Ints:
+def _interned(words: Sequence[str], vocabulary: dict[str, int], *, missing: int) -> Codes:
     """Codes of the column's own words in `vocabulary`, then `missing`, where both -1 and the pad code point."""
-    return np.array([*(vocabulary.setdefault(w, len(vocabulary)) for w in words), missing], np.int64)
+    return np.array([*(vocabulary.setdefault(w, len(vocabulary)) for w in words), missing], np.int32)
 
 
 def padded(column: ListColumn, pad: int) -> Codes:

@@ -1,18 +1,19 @@
-"""An item column in, its values as small codes out: what spread measures and quotas count."""
+"""An item column in, its values as small codes and as bit sets out: what spread measures and quotas count."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Any, TypeAlias, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recpolicy.compiler.catalog import padded
 from recpolicy.compiler.pool import Pool
+from recpolicy.compiler.scan import union
+from recpolicy.dataset import Dataset
 from recpolicy.table import (
     Bools,
-    Codes,
     ColumnData,
     Floats,
     Ints,
@@ -22,6 +23,13 @@ from recpolicy.table import (
     TruthColumn,
     WordColumn,
 )
+
+WORD = 64
+WIDE = 2
+"""Most words of a bit set of the whole catalog's values: 16 bytes an item."""
+
+Sets: TypeAlias = tuple[NDArray[Any], ...]
+"""Bit sets of values, a word of at most 64 bits in each array."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +42,31 @@ class Coded:
     name: str
     size: int
     """Different values in the catalog."""
-    codes: Codes  # [items + 1, longest], `size` past an item's last value
+    codes: NDArray[Any]
+    """[items + 1, longest], `size` past an item's last value; of the smallest type that holds it."""
     missing: Bools  # [items + 1]
-    shares: Floats = field(init=False)  # [items + 1], 1 / number of values; 0 without any
+    lengths: NDArray[Any] = field(init=False)  # [items + 1]
+    portions: Floats = field(init=False)
+    """[longest + 1], what each value of an item of that length weighs so that the item weighs 1."""
+    complete: bool = field(init=False)
+    """Whether no item is missing the column."""
+    bits: Sets = field(init=False)
+    """[items + 1] each, the set of an item's codes; no words where there are too many values."""
 
     def __post_init__(self) -> None:
-        lengths = (self.codes < self.size).sum(1)
-        object.__setattr__(self, "shares", np.where(lengths > 0, 1.0 / np.maximum(lengths, 1), 0.0))
+        lengths = np.zeros(len(self.codes), np.min_scalar_type(self.longest))
+        words = max(1, -(-self.size // WORD))
+        kind = np.min_scalar_type((1 << min(self.size, WORD)) - 1)
+        bits = [np.zeros(len(self.codes), kind) for _ in range(words if words <= WIDE else 0)]
+        for place in range(self.longest):
+            codes = self.codes[:, place]
+            lengths += codes < self.size
+            for i, word in enumerate(bits):
+                word |= _bit(codes, self.size, i, word.dtype)
+        object.__setattr__(self, "lengths", lengths)
+        object.__setattr__(self, "portions", np.append(0.0, 1.0 / np.arange(1, self.longest + 1)))
+        object.__setattr__(self, "complete", not self.missing.any())
+        object.__setattr__(self, "bits", tuple(bits))
 
     @property
     def longest(self) -> int:
@@ -52,17 +78,76 @@ class Coded:
         """The items that are not missing the column."""
         return np.flatnonzero(~self.missing[:-1])
 
-    def codes_at(self, pool: Pool) -> Codes:
+    def codes_at(self, pool: Pool) -> NDArray[Any]:
         """Codes of the candidates, [B, C, longest]."""
         return pool.once(("codes", self.name), lambda: pool.of_items(self.codes))
 
+    def lengths_at(self, pool: Pool) -> NDArray[np.int16]:
+        """How many values each candidate has, [B, C]."""
+        return pool.once(("lengths", self.name), lambda: self._lengths(pool))
+
     def shares_at(self, pool: Pool) -> Floats:
         """What each value of a candidate weighs so that the candidate weighs 1, [B, C]."""
-        return pool.once(("shares", self.name), lambda: pool.of_items(self.shares))
+        return pool.once(("shares", self.name), lambda: self.portions[self.lengths_at(pool)])
+
+    def shares_of(self, items: NDArray[Any]) -> Floats:
+        """The same of items by number."""
+        return np.asarray(self.portions[self.lengths[items]], np.float64)
 
     def missing_at(self, pool: Pool) -> Bools:
         """Candidates without a value, [B, C]; a hole is not one of them."""
         return pool.once(("missing", self.name), lambda: pool.of_items(self.missing))
+
+    # ---- of whole slates: their pool's items lie place by place
+
+    def sets_at(self, pool: Pool) -> Sets:
+        """The values of each place as bit sets, [B, K] each: equal values of one slate have the same bit."""
+        return pool.once(("sets", self.name), lambda: self._sets(pool))
+
+    def slots_at(self, pool: Pool) -> tuple[Ints, int]:
+        """The values of each place as numbers below n, [K, longest, B], n for none, and n.
+
+        Equal values of one slate have the same number; n is at most K x longest.
+        """
+        return pool.once(("slots", self.name), lambda: self._slots(pool))
+
+    def different_at(self, pool: Pool) -> NDArray[np.int16]:
+        """How many different values the places so far have, [B, K]."""
+        return pool.once(("different", self.name), lambda: size(tuple(map(union, self.sets_at(pool)))))
+
+    def unknown_in(self, pool: Pool) -> bool:
+        """Whether some place holds an item without a value."""
+        return not self.complete and pool.once(("unknown", self.name), lambda: bool(self.missing_at(pool).any()))
+
+    def words_at(self, pool: Pool) -> Sets:
+        """The values of each candidate as bit sets, [B, C] each; no words where there are too many values."""
+        return pool.once(("words", self.name), lambda: tuple(pool.of_items(word) for word in self.bits))
+
+    def _sets(self, pool: Pool) -> Sets:
+        if self.bits:
+            return self.words_at(pool)
+        slots, n = self.slots_at(pool)
+        out = [np.zeros((slots.shape[0], slots.shape[2]), np.uint64) for _ in range(-(-n // WORD))]
+        for place in range(self.longest):
+            for i, word in enumerate(out):
+                word |= _bit(slots[:, place], n, i, word.dtype)
+        return tuple(word.T for word in out)
+
+    def _lengths(self, pool: Pool) -> NDArray[np.int16]:
+        return size(self.words_at(pool)) if self.bits else pool.of_items(self.lengths).astype(np.int16)
+
+    def _slots(self, pool: Pool) -> tuple[Ints, int]:
+        codes = self.codes_at(pool).transpose(1, 2, 0)  # [K, longest, B]
+        n, b = codes.shape[0] * codes.shape[1], codes.shape[2]
+        if self.size <= n:
+            return np.ascontiguousarray(codes, np.int64), self.size
+        flat = np.ascontiguousarray(codes).reshape(n, b)
+        ahead = np.zeros((n, b), np.int16)  # how far before each value its first equal stands
+        for lag in range(1, n):
+            equal = flat[lag:] == flat[:-lag]
+            np.maximum(ahead[lag:], np.multiply(equal, lag, dtype=np.int16), out=ahead[lag:])
+        slots = np.where(flat < self.size, np.arange(n)[:, None] - ahead, n)
+        return slots.reshape(codes.shape), n
 
     def mass(self, lists: Ragged) -> Floats:
         """Each row's items as a distribution over the values, [rows, size]; zero for a row without a value.
@@ -70,7 +155,7 @@ class Coded:
         Every item with a value weighs the same and shares that weight equally among its values.
         """
         row = np.repeat(np.arange(len(lists)), lists.lengths)
-        codes, shares = self.codes[lists.values], self.shares[lists.values]  # [values, longest], [values]
+        codes, shares = self.codes[lists.values], self.shares_of(lists.values)  # [values, longest], [values]
         at = row[:, None] * (self.size + 1) + codes
         mass = np.bincount(at.ravel(), np.repeat(shares, self.longest), len(lists) * (self.size + 1))
         mass = mass.reshape(len(lists), self.size + 1)[:, : self.size]
@@ -78,25 +163,69 @@ class Coded:
         return np.asarray(mass / np.where(total > 0, total, 1.0), np.float64)
 
 
+def size(sets: Sets) -> NDArray[np.int16]:
+    """How many values bit sets hold, in their shape."""
+    out = np.bitwise_count(sets[0]).astype(np.int16)
+    for word in sets[1:]:
+        out += np.bitwise_count(word)
+    return out
+
+
+class Columns:
+    """The item columns of a data set, each coded once however many rules count its values."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self._coded: dict[str, Coded] = {}
+
+    def data(self, name: str) -> ColumnData:
+        """An item column."""
+        return self.dataset.items.columns[name]
+
+    def coded(self, name: str) -> Coded:
+        """The same as codes."""
+        if name not in self._coded:
+            self._coded[name] = coded(name, self.data(name))
+        return self._coded[name]
+
+
 def coded(name: str, column: ColumnData) -> Coded:
     """Code a column's values; only those that occur get a code."""
     match column:
         case WordColumn():
-            return _coded(name, column.values[:, None], (column.values >= 0)[:, None], column.values < 0)
+            codes, different = _dense(column.values, len(column.words))
+            return _coded(name, codes[:, None], different, column.values < 0)
         case TruthColumn():
-            return _coded(name, column.values[:, None], (column.values != 1)[:, None], column.values == 1)
+            codes, different = _dense(np.where(column.values == 1, -1, column.values), 3)
+            return _coded(name, codes[:, None], different, column.values == 1)
         case NumberColumn():
-            known = ~np.isnan(column.values)
-            return _coded(name, column.values[:, None], known[:, None], ~known)
+            unknown = np.isnan(column.values)
+            values, inverse = np.unique(column.values[~unknown], return_inverse=True)
+            codes = np.full(len(unknown), len(values), np.min_scalar_type(len(values)))
+            codes[~unknown] = inverse
+            return _coded(name, codes[:, None], len(values), unknown)
         case ListColumn():
-            codes = padded(column, -1)
-            return _coded(name, codes, codes >= 0, column.missing)
+            codes, different = _dense(padded(column, -1), len(column.words))
+            return _coded(name, codes, different, column.missing)
         case _:
             assert_never(column)
 
 
-def _coded(name: str, values: Codes | Floats | NDArray[np.int8], present: Bools, missing: Bools) -> Coded:
-    different, inverse = np.unique(values[present], return_inverse=True)
-    codes = np.full((len(values) + 1, values.shape[1]), len(different), np.int32)
-    codes[:-1][present] = inverse
-    return Coded(name, len(different), codes, np.append(missing, False))
+def _dense(codes: NDArray[np.integer[Any]], words: int) -> tuple[NDArray[Any], int]:
+    """Codes below `words` (-1 none) as codes of those that occur, in the same order, and how many there are."""
+    occurs = np.zeros(words + 1, np.bool_)
+    occurs[codes] = True  # -1 is the last
+    different = int(occurs[:-1].sum())
+    return np.append(np.cumsum(occurs[:-1]) - 1, different).astype(np.min_scalar_type(different))[codes], different
+
+
+def _coded(name: str, codes: NDArray[Any], different: int, missing: Bools) -> Coded:
+    hole = np.full((1, codes.shape[1]), different, codes.dtype)
+    return Coded(name, different, np.concatenate([codes, hole]), np.append(missing, False))
+
+
+def _bit(codes: NDArray[Any], size: int, word: int, kind: np.dtype[Any]) -> NDArray[Any]:
+    """The bit of each code below `size` in the word of that number; 0 for codes of other words."""
+    first = word * WORD
+    inside = (codes >= first) & (codes < min(first + WORD, size))
+    return np.asarray(inside.astype(kind) << (codes % WORD).astype(kind))

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, assert_never
+from typing import assert_never
 
 import numpy as np
 
-from recpolicy.compiler import places, quotas, spread
-from recpolicy.compiler.catalog import TRUE, UNKNOWN, Catalog, gather
+from recpolicy.compiler import places, quotas, rules, spread
+from recpolicy.compiler.catalog import Catalog, Term, gather
+from recpolicy.compiler.coded import Columns
+from recpolicy.compiler.growth import Growth, divisor
 from recpolicy.compiler.guard import Guard
 from recpolicy.compiler.pool import EVERY_ITEM, Pool, with_known
 from recpolicy.compiler.population import Crowd, crowd
 from recpolicy.compiler.quotas import Demand
 from recpolicy.compiler.relevance import Labelled
-from recpolicy.compiler.scan import Plan, Scan, ledger
+from recpolicy.compiler.rules import CompiledRule, CompiledTarget
+from recpolicy.compiler.scan import Plan
 from recpolicy.compiler.serendipity import Serendipitous, serendipity
-from recpolicy.compiler.spread import Calibration, Failing
 from recpolicy.dataset import Dataset, Rows, Slates
 from recpolicy.policy import (
     Average,
@@ -38,7 +40,6 @@ from recpolicy.policy import (
     Target,
     Weight,
     Where,
-    level,
 )
 from recpolicy.table import Bools, Codes, Floats, Ints
 
@@ -47,57 +48,11 @@ BATCH = 2048
 
 
 @dataclass(frozen=True, eq=False)
-class CompiledRule:
-    """One rule with a value: what it measures and for whom."""
+class CompiledBlock:
+    """Items that are not shown to the rows for which `only` may be true."""
 
-    name: str
-    kind: Literal["reward", "boost", "bury", "quota"]
-    weight: Weight
-    plan: Plan | Demand | Labelled | Serendipitous
-
-    @property
-    def needs_labels(self) -> bool:
-        """True where the value is known only against the items the user took next."""
-        return isinstance(self.plan, Labelled | Serendipitous)
-
-    @property
-    def sign(self) -> float:
-        """-1 for a bury, which is subtracted, else 1."""
-        return -1.0 if self.kind == "bury" else 1.0
-
-    def marginals(self, pool: Pool) -> Floats:
-        """What each place adds to the value of its slate, [B, K]; blocks and segments are not looked at."""
-        plan = self.plan
-        return plan.marginals(pool) if isinstance(plan, Labelled | Serendipitous) else ledger(plan.scan(pool), pool)
-
-    def applicable(self, pool: Pool) -> Bools:
-        """Rows the rule has a value for, [B]: inside its segment, and with the labels or the history it needs."""
-        out = np.ones(len(pool.rows), np.bool_)
-        if self.weight.only is not None:
-            out &= _true(pool, self.weight.only)
-        plan = self.plan.plan if isinstance(self.plan, Failing) else self.plan
-        if isinstance(plan, Labelled | Serendipitous | Calibration):
-            out &= plan.applicable(pool)
-        return out
-
-    def weights(self, pool: Pool, progress: float = 1.0) -> Floats:
-        """The weight for each row, [B]: of the last branch that is true, else the base; 0 where not applicable.
-
-        Ramps stand where they are when `progress` (0 to 1) of training is done.
-        """
-        out = np.full(len(pool.rows), level(self.weight.base, progress))
-        for branch, weight in self.weight.changes:
-            out = np.where(_true(pool, branch), level(weight, progress), out)
-        return np.where(self.applicable(pool), out, 0.0)
-
-
-@dataclass(frozen=True, eq=False)
-class CompiledTarget:
-    """A demand on a mean over users, or on all their slates together."""
-
-    target: Target
-    metric: CompiledRule | Crowd
-    """What has a value for each user, and for whom; for a population measure, that."""
+    where: Term
+    only: Term | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +62,12 @@ class CompiledPolicy:
     B rows, K = `policy.slate` places. The value of a rule is the sum of its marginals over the ranks: in [0, 1], 0 for
     the empty slate. A slate that holds a blocked item has every marginal 0, except that every bury has its whole
     maximum, 1, at the first blocked place. A rule is NaN for the rows it is not applicable to.
-    Every method that takes slates raises ValueError for another number of rows or places.
+    Every method that takes slates raises ValueError for another number of rows or places, or an item past the catalog.
     """
 
     policy: Policy
     rules: tuple[CompiledRule, ...]
+    blocks: tuple[CompiledBlock, ...]
     targets: tuple[CompiledTarget, ...]
     catalog: Catalog
 
@@ -145,11 +101,17 @@ class CompiledPolicy:
 
         Ramps stand where they are when `progress` (0 to 1) of training is done, here and in the two methods below.
         """
-        weights, found = self.weights(rows, progress), self.marginals(rows, slates)
-        out = np.zeros(slates.items.shape)
-        for i, rule in enumerate(self.rules):
-            out += rule.sign * weights[:, i, None] * np.nan_to_num(found[rule.name], nan=0.0)
-        return out / _divisor(weights)[:, None]
+        return self.combined(self.marginals(rows, slates), self.weights(rows, progress))
+
+    def combined(self, marginals: Mapping[str, Floats], weights: Floats) -> Floats:
+        """R per rank, [B, K], from what `marginals` and `weights` gave."""
+        shares = weights * [rule.sign for rule in self.rules] / divisor(weights)[:, None]  # [B, rules]
+        out = np.zeros((len(weights), self.policy.slate), np.float64, "F")
+        for rule, share in zip(self.rules, shares.T, strict=True):
+            part = marginals[rule.name] * share[:, None]
+            part[share == 0] = 0.0  # where the rule is not applicable its marginals are NaN
+            out += part
+        return out
 
     def total(self, rows: Rows, slates: Slates, progress: float = 1.0) -> Floats:
         """The whole reward R, [B], in [-1, 1]."""
@@ -167,9 +129,7 @@ class CompiledPolicy:
             clean = self._first_blocked(pool) == self.policy.slate
             for rule in self.rules:
                 if isinstance(rule.plan, Demand):
-                    scan = rule.plan.scan(pool)
-                    ledger(scan, pool)
-                    out[rule.name][part] = scan.met() & clean & rule.applicable(pool)
+                    out[rule.name][part] = rule.plan.met(pool) & clean & rule.applicable(pool)
         return out
 
     def abstained(self, rows: Rows, slates: Slates) -> dict[str, Ints]:
@@ -192,14 +152,16 @@ class CompiledPolicy:
         """[B, items], False for what a block hits for that user, known or not."""
         out = np.ones((len(rows), self.catalog.items), np.bool_)
         step = max(1, places.CHUNK // max(1, self.catalog.items))
-        for first in range(0, len(rows) if self.policy.blocks else 0, step):
+        for first in range(0, len(rows) if self.blocks else 0, step):
             part = slice(first, min(first + step, len(rows)))
             out[part] = self._legal(Pool(self.catalog, rows.take(np.arange(part.start, part.stop)), EVERY_ITEM))
         return out
 
     def growth(self, rows: Rows, candidates: Codes) -> Growth:
         """Slates to be built from candidates [B, C] place by place; rules that need labels are left out."""
-        return Growth(self, Pool(self.catalog, rows, candidates))
+        pool = Pool(self.catalog, rows, candidates)
+        legal = self._legal(pool)
+        return Growth(self.rules, pool, self._guard(pool, legal), legal)
 
     def guard(self, rows: Rows, candidates: Codes | None, allowed: Bools | None = None) -> Guard:
         """What keeps the hard quotas while slates are filled from candidates [B, C], or from EVERY_ITEM.
@@ -221,77 +183,56 @@ class CompiledPolicy:
         return pool.held & ~self._hit(pool)
 
     def _marginals(self, metrics: Mapping[str, CompiledRule], rows: Rows, slates: Slates) -> dict[str, Floats]:
-        out = {name: np.zeros(slates.items.shape) for name in metrics}
-        for part, pool in self._pools(rows, slates):
-            first = self._first_blocked(pool)
-            whole = first < self.policy.slate
-            at_first = first[:, None] == np.arange(self.policy.slate)
-            for name, metric in metrics.items():
-                lost = at_first.astype(np.float64) if metric.kind == "bury" else 0.0
-                found = np.where(whole[:, None], lost, metric.marginals(pool))
-                out[name][part] = np.where(metric.applicable(pool)[:, None], found, np.nan)
+        parts = [self._part(metrics, pool) for _, pool in self._pools(rows, slates)]
+        if len(parts) == 1:
+            return parts[0]
+        nothing = np.zeros((0, self.policy.slate))
+        return {name: np.concatenate([nothing, *(part[name] for part in parts)]) for name in metrics}
+
+    def _part(self, metrics: Mapping[str, CompiledRule], pool: Pool) -> dict[str, Floats]:
+        first = self._first_blocked(pool)
+        hit = np.flatnonzero(first < self.policy.slate)
+        out: dict[str, Floats] = {}
+        for name, metric in metrics.items():
+            found = metric.marginals(pool)
+            if hit.size:
+                found[hit] = 0.0
+                if metric.kind == "bury":
+                    found[hit, first[hit]] = 1.0
+            if not metric.everywhere:
+                found[~metric.applicable(pool)] = np.nan
+            out[name] = found
         return out
 
     def _check(self, rows: Rows, slates: Slates) -> None:
         expected = (len(rows), self.policy.slate)
         if slates.items.shape != expected:
             raise ValueError(f"slates for these rows and this policy are {expected}, not {slates.items.shape}")
+        if slates.items.max(initial=-1) >= self.catalog.items:
+            raise ValueError(f"item {slates.items.max()} is beyond the catalog's {self.catalog.items}")
 
     def _pools(self, rows: Rows, slates: Slates) -> Iterator[tuple[slice, Pool]]:
         self._check(rows, slates)
         for first in range(0, len(rows), BATCH):
             part = slice(first, min(first + BATCH, len(rows)))
-            yield part, Pool(self.catalog, rows.take(np.arange(part.start, part.stop)), slates.items[part])
+            of = rows if len(rows) <= BATCH else rows.take(np.arange(part.start, part.stop))
+            yield part, Pool(self.catalog, of, np.asfortranarray(slates.items[part]))
 
     def _hit(self, pool: Pool) -> Bools:
         """(row, candidate) pairs that some block hits, [B, C]."""
-        out = np.zeros(pool.shape, np.bool_)
-        for block in self.policy.blocks:
+        out = np.zeros((1, 1), np.bool_)
+        for block in self.blocks:
             hit = pool.matches(block.where, unknown=True)
-            if block.only is not None:
-                hit = hit & (pool.truth(block.only) >= UNKNOWN)
-            out |= hit
-        return out
+            out = out | (hit if block.only is None else hit & pool.holds(block.only, sure=False))
+        return np.broadcast_to(out, pool.shape)
 
     def _first_blocked(self, pool: Pool) -> Ints:
         """The place (from 0) of the first blocked item, K where there is none, [B]."""
         hit = self._hit(pool)
-        return np.where(hit.any(1), hit.argmax(1), pool.shape[1])
-
-
-class Growth:
-    """Slates that grow from the candidates of a pool, and what each further candidate is worth to the policy."""
-
-    def __init__(self, compiled: CompiledPolicy, pool: Pool) -> None:
-        plans = [(rule, rule.plan) for rule in compiled.rules]
-        scans = [(r, plan.scan(pool)) for r, plan in plans if not isinstance(plan, Labelled | Serendipitous)]
-        self._rules = [rule for rule, _ in scans]
-        self._scans: list[Scan] = [scan for _, scan in scans]
-        weights = np.array([rule.weights(pool) for rule in self._rules]).reshape(len(self._rules), len(pool.rows))
-        self._weights = weights / _divisor(weights.T)  # [rules, B]
-        self.legal: Bools = compiled._legal(pool)
-        """Candidates that are items and not blocked, [B, C]."""
-        self._guard = compiled._guard(pool, self.legal)
-        self._shape = pool.shape
-
-    @property
-    def open(self) -> Bools:
-        """Those that may stand at the next place, [B, C]: not taken yet, and no hard quota against it."""
-        return self._guard.open
-
-    def gains(self) -> Floats:
-        """What each candidate would add to R (over the rules without labels) at the next place, [B, C]."""
-        out = np.zeros(self._shape)
-        for rule, scan, weights in zip(self._rules, self._scans, self._weights, strict=True):
-            if weights.any():
-                out += rule.sign * weights[:, None] * scan.gains(slice(None))
+        out = np.full(len(hit), pool.shape[1])
+        rows = np.flatnonzero(hit.any(1)) if self.blocks else np.zeros(0, np.int64)
+        out[rows] = hit[rows].argmax(1)
         return out
-
-    def take(self, at: Ints) -> None:
-        """Put candidate `at[b]` at the next place of row b's slate."""
-        self._guard.take(at)
-        for scan in self._scans:
-            scan.take(at)
 
 
 def compile(policy: Policy, dataset: Dataset) -> CompiledPolicy:
@@ -300,57 +241,63 @@ def compile(policy: Policy, dataset: Dataset) -> CompiledPolicy:
     Every statistic a rule needs (popularity, ranges, values that occur) is counted here, on `dataset` alone.
     """
     roots = list(_expressions(policy))
-    catalog, k = with_known(gather(dataset, roots), roots), policy.slate
-    rules = tuple(_rule(rule, dataset, catalog, k) for rule in policy.rules)
-    targets = tuple(CompiledTarget(t, _metric(t, rules, dataset, catalog, k)) for t in policy.targets)
-    return CompiledPolicy(policy, rules, targets, catalog)
+    catalog, columns, k = with_known(gather(dataset, roots), roots), Columns(dataset), policy.slate
+    compiled = tuple(_rule(rule, columns, catalog, k) for rule in policy.rules)
+    blocks = tuple(
+        CompiledBlock(catalog.term(b.where), None if b.only is None else catalog.term(b.only)) for b in policy.blocks
+    )
+    targets = tuple(CompiledTarget(t, _metric(t, compiled, columns, catalog, k)) for t in policy.targets)
+    return CompiledPolicy(policy, compiled, blocks, targets, catalog)
 
 
-def _rule(rule: Rule, dataset: Dataset, catalog: Catalog, k: int) -> CompiledRule:
+def _rule(rule: Rule, columns: Columns, catalog: Catalog, k: int) -> CompiledRule:
+    weighed = rules.weight(rule.weight, catalog)
     match rule:
         case Reward():
-            return CompiledRule(rule.name, "reward", rule.weight, _measure(rule.measure, dataset, catalog, k))
+            return CompiledRule(rule.name, "reward", weighed, _measure(rule.measure, columns, catalog, k))
         case Boost():
-            plan = places.boosted(rule.where, k, rule.limit, bury=rule.bury)
-            return CompiledRule(rule.name, "bury" if rule.bury else "boost", rule.weight, plan)
+            plan = places.boosted(catalog.term(rule.where), k, rule.limit, bury=rule.bury)
+            return CompiledRule(rule.name, "bury" if rule.bury else "boost", weighed, plan)
         case Quota():
-            return CompiledRule(rule.name, "quota", rule.weight, quotas.demand(rule, dataset, k))
+            return CompiledRule(rule.name, "quota", weighed, quotas.demand(rule, catalog, columns, k))
         case _:
             assert_never(rule)
 
 
 def _metric(
-    target: Target, rules: tuple[CompiledRule, ...], dataset: Dataset, catalog: Catalog, k: int
+    target: Target, compiled: tuple[CompiledRule, ...], columns: Columns, catalog: Catalog, k: int
 ) -> CompiledRule | Crowd:
     match target.metric:
         case str(name):
-            rule = next(rule for rule in rules if rule.name == name)
-            within = [only for only in (rule.weight.only, target.only) if only is not None]
+            rule = next(rule for rule in compiled if rule.name == name)
+            own = None if rule.weight.only is None else rule.weight.only.node
+            within = [only for only in (own, target.only) if only is not None]
             only = Logic(target.span, "and", *within) if len(within) == 2 else next(iter(within), None)
-            return replace(rule, weight=Weight(target.span, 1.0, only))
+            return replace(rule, weight=rules.weight(Weight(target.span, 1.0, only), catalog))
         case Population():
-            return crowd(target.metric, dataset, k)
+            return crowd(target.metric, columns, k)
         case measure:
-            plan = _measure(measure, dataset, catalog, k)
-            return CompiledRule(target.name, "reward", Weight(target.span, 1.0, target.only), plan)
+            plan = _measure(measure, columns, catalog, k)
+            weighed = rules.weight(Weight(target.span, 1.0, target.only), catalog)
+            return CompiledRule(target.name, "reward", weighed, plan)
 
 
-def _measure(measure: Measure, dataset: Dataset, catalog: Catalog, k: int) -> Plan | Labelled | Serendipitous:
+def _measure(measure: Measure, columns: Columns, catalog: Catalog, k: int) -> Plan | Labelled | Serendipitous:
     match measure:
         case Relevance():
             return Labelled(measure.metric)
         case Spread():
-            return spread.spread(measure, dataset, k)
+            return spread.spread(measure, columns, k)
         case Serendipity():
-            return serendipity(measure, dataset)
+            return serendipity(measure, columns)
         case Novelty():
-            users = int(np.count_nonzero(np.diff(dataset.start)))
-            return places.surprising(measure.column, k, users, catalog.known[measure.column])
+            users = int(np.count_nonzero(np.diff(columns.dataset.start)))
+            return places.surprising(k, users, catalog.known[catalog.term(measure.column)].astype(np.float64))
         case Portion():
-            return places.portion(measure.where, k, discounted=measure.measure == "exposure")
+            return places.portion(catalog.term(measure.where), k, discounted=measure.measure == "exposure")
         case Average():
             discounted = measure.measure == "discounted"
-            return places.averaged(measure.operand, k, measure.missing, discounted=discounted)
+            return places.averaged(catalog.term(measure.operand), k, measure.missing, discounted=discounted)
         case _:
             assert_never(measure)
 
@@ -382,14 +329,3 @@ def _measured(measure: Measure) -> tuple[Expr, ...]:
             return ()
         case _:
             assert_never(measure)
-
-
-def _true(pool: Pool, predicate: Expr) -> Bools:
-    """Rows for which a predicate on user and history is true, [B]."""
-    return np.broadcast_to(pool.truth(predicate) == TRUE, (len(pool.rows), 1))[:, 0]
-
-
-def _divisor(weights: Floats) -> Floats:
-    """Sum of each row's weights, [B]; 1 where they are all 0."""
-    total = weights.sum(1)
-    return np.where(total > 0, total, 1.0)

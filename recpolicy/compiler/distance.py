@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recpolicy.compiler.coded import Coded
+from recpolicy.compiler.coded import Coded, Columns, size
 from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.scan import picked
-from recpolicy.table import Bools, ColumnData, Floats, Ints, NumberColumn
-
-WORD = 64
+from recpolicy.compiler.scan import A, picked
+from recpolicy.table import Bools, Floats, Ints, NumberColumn
 
 
 class Distances(Protocol):
@@ -26,8 +24,37 @@ class Distances(Protocol):
     def missing_at(self, pool: Pool) -> Bools:
         """Candidates without a value, [B, C]."""
 
+    def unknown_in(self, pool: Pool) -> bool:
+        """Whether some candidate has no value."""
+
     def to(self, pool: Pool, at: Ints) -> Floats:
         """Distance of every candidate from candidate `at[b]`, [B, C]."""
+
+    def pairs(self, pool: Pool) -> Floats:
+        """Distances between the places of whole slates, [pairs, B] in the order of `lagged`; 0 from a hole."""
+
+
+def lagged(join: np.ufunc, values: A, kind: np.dtype[Any] | None = None) -> A:
+    """What `join` gives for every pair of places, [B, K] -> [K (K - 1) / 2, B].
+
+    First all neighbours (place 0 and 1, 1 and 2, ...), then all pairs two apart, and so on: each of these is one run.
+    """
+    by_place = values.T  # [K, B]
+    k, b = by_place.shape
+    out, done = np.empty((k * (k - 1) // 2, b), kind or values.dtype), 0
+    for lag in range(1, k):
+        join(by_place[lag:], by_place[:-lag], out=out[done : done + k - lag])
+        done += k - lag
+    return out  # type: ignore[return-value]
+
+
+def summed(pairs: Floats, k: int) -> Floats:
+    """Each place's sum over the pairs with an earlier one, [pairs, B] as `lagged` lays them out -> [B, K]."""
+    out, done = np.zeros((k, pairs.shape[1])), 0
+    for lag in range(1, k):
+        out[lag:] += pairs[done : done + k - lag]
+        done += k - lag
+    return out.T
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +69,21 @@ class Scaled:
         return np.flatnonzero(~np.isnan(self.values[:-1]))
 
     def missing_at(self, pool: Pool) -> Bools:
-        return np.isnan(pool.once(("scaled", self.name), lambda: pool.of_items(self.values)))
+        return pool.once(("missing", self.name), lambda: np.isnan(self._at(pool)))
+
+    def unknown_in(self, pool: Pool) -> bool:
+        return bool(self.missing_at(pool).any())
 
     def to(self, pool: Pool, at: Ints) -> Floats:
-        values = pool.once(("scaled", self.name), lambda: pool.of_items(self.values))
+        values = self._at(pool)
         return np.abs(values - picked(values, at)[:, None])
+
+    def pairs(self, pool: Pool) -> Floats:
+        pairs = np.abs(lagged(np.subtract, self._at(pool)))
+        return pairs if pool.full else pairs * lagged(np.logical_and, pool.held)
+
+    def _at(self, pool: Pool) -> Floats:
+        return pool.once(("scaled", self.name), lambda: pool.of_items(self.values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,17 +91,6 @@ class Jaccard:
     """1 - |A and B| / |A or B|; of single values that is 0 or 1. Two empty lists are equal."""
 
     column: Coded
-    bits: NDArray[np.uint64] = field(init=False)
-    """[items + 1, words], the set of an item's codes; no words where comparing the codes themselves is cheaper."""
-
-    def __post_init__(self) -> None:
-        words, codes = self.column.size // WORD + 1, self.column.codes.astype(np.int64)
-        bits = np.zeros((len(codes), words if self.column.longest**2 > words else 0), np.uint64)
-        if bits.size:
-            rows, places = np.nonzero(codes < self.column.size)
-            own = codes[rows, places]
-            np.bitwise_or.at(bits, (rows, own // WORD), np.uint64(1) << (own % WORD).astype(np.uint64))
-        object.__setattr__(self, "bits", bits)
 
     @property
     def known(self) -> Ints:
@@ -73,26 +99,40 @@ class Jaccard:
     def missing_at(self, pool: Pool) -> Bools:
         return self.column.missing_at(pool)
 
+    def unknown_in(self, pool: Pool) -> bool:
+        return self.column.unknown_in(pool)
+
     def to(self, pool: Pool, at: Ints) -> Floats:
         codes = self.column.codes_at(pool)  # [B, C, L]
-        lengths = pool.once(("lengths", self.column.name), lambda: (codes < self.column.size).sum(2))
-        if self.bits.size:
-            bits = pool.once(("bits", self.column.name), lambda: pool.of_items(self.bits))
-            common = np.bitwise_count(bits & picked(bits, at)[:, None]).sum(2, dtype=np.int64)
+        lengths = self.column.lengths_at(pool)
+        common = np.zeros(codes.shape[:2], np.int64)
+        if self.column.bits and self.column.longest > 1:
+            for word in self.column.words_at(pool):
+                common += np.bitwise_count(word & picked(word, at)[:, None])
         else:
             own = picked(codes, at)[:, None]  # [B, 1, L]
-            common = np.zeros(codes.shape[:2], np.int64)
             for place in range(codes.shape[2]):
                 code = codes[:, :, place, None]
                 common += ((code == own) & (code < self.column.size)).any(2)
-        union = lengths + picked(lengths, at)[:, None] - common
-        return np.where(union > 0, 1.0 - common / np.maximum(union, 1), 0.0)
+        return _jaccard(common, lengths + picked(lengths, at)[:, None])
+
+    def pairs(self, pool: Pool) -> Floats:
+        common = size(tuple(lagged(np.bitwise_and, word) for word in self.column.sets_at(pool)))
+        together = lagged(np.add, self.column.lengths_at(pool))
+        return _jaccard(common, together if pool.full else together * lagged(np.logical_and, pool.held))
 
 
-def distances(name: str, data: ColumnData, column: Coded) -> Distances:
+def _jaccard(common: NDArray[np.integer[Any]], together: NDArray[np.integer[Any]]) -> Floats:
+    """From how many values two sets share and how many they have, those counted twice."""
+    either = together - common
+    return np.asarray((either - common) / np.maximum(either, 1), np.float64)
+
+
+def distances(name: str, columns: Columns) -> Distances:
     """Range-scaled for measured columns, Jaccard for all others."""
+    data = columns.data(name)
     if not isinstance(data, NumberColumn):
-        return Jaccard(column)
+        return Jaccard(columns.coded(name))
     known = data.values[~np.isnan(data.values)]
     low, width = (known.min(), np.ptp(known)) if len(known) else (0.0, 0.0)
     scaled = (data.values - low) / width if width > 0 else data.values * 0.0

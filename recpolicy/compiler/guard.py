@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.quotas import EVERYTHING, Demand
+from recpolicy.compiler.quotas import Demand
+from recpolicy.compiler.windows import EVERYTHING
 from recpolicy.table import Bools, Ints
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recpolicy.compiler.catalog import by_item_only
+from recpolicy.compiler.catalog import Term, by_item_only
 from recpolicy.compiler.pool import EVERY_ITEM, Pool
-from recpolicy.compiler.scan import FailScan, Scan, discount, picked
-from recpolicy.policy import Column, Expr, Missing
+from recpolicy.compiler.scan import FailScan, Scan, discount, failing, picked, running
+from recpolicy.policy import Missing
 from recpolicy.table import Bools, Floats, Ints
 
 CHUNK = 4_000_000
@@ -37,11 +37,17 @@ class PlacesScan:
 class Matching:
     """Sum of a coefficient per rank over the places that match, the first `limit` of them."""
 
-    where: Expr
+    where: Term
     unknown: bool
     """Whether an item for which the condition is missing counts: never to help, always to harm."""
     coefficients: Floats  # [K]
     limit: int | None
+
+    def marginals(self, pool: Pool) -> Floats:
+        matches = pool.matches(self.where, unknown=self.unknown)
+        if self.limit is not None:
+            matches = matches & (running(matches) <= self.limit)
+        return matches * self.coefficients
 
     def scan(self, pool: Pool) -> Scan:
         matches = pool.matches(self.where, unknown=self.unknown)
@@ -51,12 +57,12 @@ class Matching:
         return pool.unknown(self.where)
 
 
-def portion(where: Expr, k: int, *, discounted: bool) -> Matching:
+def portion(where: Term, k: int, *, discounted: bool) -> Matching:
     """`share` or `exposure`: an unknown item is not counted."""
     return Matching(where, False, _coefficients(k, discounted), None)
 
 
-def boosted(where: Expr, k: int, limit: int | None, *, bury: bool) -> Matching:
+def boosted(where: Term, k: int, limit: int | None, *, bury: bool) -> Matching:
     """`boost` (unknown is not counted) or `bury` (unknown is counted) over the sum of w(1..limit or K)."""
     w = discount(k)
     return Matching(where, bury, w / w[: k if limit is None else min(limit, k)].sum(), limit)
@@ -66,23 +72,30 @@ def boosted(where: Expr, k: int, limit: int | None, *, bury: bool) -> Matching:
 class Averaged:
     """Plain or discounted mean of a number in [0, 1] (what lies outside is clipped)."""
 
-    operand: Expr
+    operand: Term
     coefficients: Floats  # [K]
     missing_as: Missing
 
+    def marginals(self, pool: Pool) -> Floats:
+        found = self._values(pool) * self.coefficients
+        return failing(found, self.missing(pool)) if self.missing_as is Missing.FAIL else found
+
     def scan(self, pool: Pool) -> Scan:
-        missing = self.missing(pool)
-        values = np.broadcast_to(np.clip(pool.number(self.operand), 0.0, 1.0), pool.shape)
-        fill = catalog_mean(self.operand, pool) if self.missing_as is Missing.MEAN and missing.any() else 0.0
-        values = np.where(pool.held, np.where(missing, fill, values), 0.0)
-        scan = PlacesScan(values, self.coefficients, None)
-        return FailScan(scan, missing) if self.missing_as is Missing.FAIL else scan
+        scan = PlacesScan(self._values(pool), self.coefficients, None)
+        return FailScan(scan, self.missing(pool)) if self.missing_as is Missing.FAIL else scan
 
     def missing(self, pool: Pool) -> Bools:
         return np.isnan(pool.number(self.operand)) & pool.held
 
+    def _values(self, pool: Pool) -> Floats:
+        """Of each candidate, [B, C]; 0 for a hole."""
+        missing = self.missing(pool)
+        values = np.broadcast_to(np.clip(pool.number(self.operand), 0.0, 1.0), pool.shape)
+        fill = catalog_mean(self.operand, pool) if self.missing_as is Missing.MEAN and missing.any() else 0.0
+        return np.where(pool.held, np.where(missing, fill, values), 0.0)
 
-def averaged(operand: Expr, k: int, missing_as: Missing, *, discounted: bool) -> Averaged:
+
+def averaged(operand: Term, k: int, missing_as: Missing, *, discounted: bool) -> Averaged:
     """`mean` or `discounted` of `operand`."""
     return Averaged(operand, _coefficients(k, discounted), missing_as)
 
@@ -95,23 +108,25 @@ class Surprising:
     (Zhou et al., PNAS 2010, "surprisal"). An item whose count is not known has the catalog's mean.
     """
 
-    column: Column
-    users: int
-    coefficients: Floats  # [K]
-    typical: float
+    worth: Floats
+    """[items + 1] over K: of every item, then of a hole."""
+    unknown: Bools  # [items + 1]
+
+    def marginals(self, pool: Pool) -> Floats:
+        return pool.of_items(self.worth)
 
     def scan(self, pool: Pool) -> Scan:
-        values = np.where(self.missing(pool), self.typical, surprise(pool.number(self.column), self.users))
-        return PlacesScan(np.where(pool.held, values, 0.0), self.coefficients, None)
+        return PlacesScan(pool.of_items(self.worth), np.ones(pool.shape[1]), None)
 
     def missing(self, pool: Pool) -> Bools:
-        return np.isnan(pool.number(self.column)) & pool.held
+        return pool.of_items(self.unknown)
 
 
-def surprising(column: Column, k: int, users: int, counts: Floats) -> Surprising:
+def surprising(k: int, users: int, counts: Floats) -> Surprising:
     """`novelty`; `counts` is the column over the whole catalog."""
-    known = surprise(counts[~np.isnan(counts)], users)
-    return Surprising(column, users, _coefficients(k, False), float(known.mean()) if len(known) else 0.0)
+    unknown, found = np.isnan(counts), surprise(counts, users)
+    typical = float(found[~unknown].mean()) if not unknown.all() else 0.0
+    return Surprising(np.append(np.where(unknown, typical, found) / k, 0.0), np.append(unknown, False))
 
 
 def surprise(counts: Floats, users: int) -> Floats:
@@ -121,10 +136,10 @@ def surprise(counts: Floats, users: int) -> Floats:
     return np.asarray(1.0 - np.log2(np.clip(counts, 1.0, users)) / np.log2(users), np.float64)
 
 
-def catalog_mean(operand: Expr, pool: Pool) -> Floats:
+def catalog_mean(operand: Term, pool: Pool) -> Floats:
     """Mean of `operand` over the items of the catalog for which it is known, [B, 1]; 0 where it is for none."""
-    if by_item_only(operand):
-        return np.full((len(pool.rows), 1), _mean(pool.catalog.known[operand][None])[0])
+    if by_item_only(operand.node):
+        return np.full((len(pool.rows), 1), _mean(pool.catalog.known[operand][None].astype(np.float64))[0])
     step = max(1, CHUNK // pool.catalog.items)
     parts = []
     for first in range(0, len(pool.rows), step):

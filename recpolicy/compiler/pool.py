@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recpolicy.compiler.catalog import TRUE, UNKNOWN, Catalog, Lists, Truths, by_item_only, walk
+from recpolicy.compiler.catalog import TRUE, UNKNOWN, Catalog, Lists, Term, Truths, by_item_only, walk
 from recpolicy.dataset import Rows
 from recpolicy.policy import (
     Among,
@@ -28,12 +28,15 @@ from recpolicy.policy import (
     Percentile,
     Truth,
     Word,
-    children,
 )
 from recpolicy.table import Bools, Codes, Floats, Ints, Ragged
 from recpolicy.types import Type
 
 A = TypeVar("A", bound=NDArray[Any])
+T = TypeVar("T")
+
+ORDER = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
+OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 
 EVERY_ITEM = None
 """As `items` of a Pool: every item of the catalog is a candidate of every row."""
@@ -49,12 +52,18 @@ class Pool:
     """Rows, the candidates of each, and what has been computed about them: a shared expression is computed once.
 
     Item operands have shape [B, C] ([1, items] over the whole catalog), user operands [B, 1], constants ().
-    A hole (-1) has some item's values: readers mask with `held`.
+    A hole (-1) has some item's values: readers mask with `held`. Where `items` lie place by place in memory (Fortran
+    order), so does everything computed from them, and a place is one contiguous run.
     """
 
     def __init__(self, catalog: Catalog, rows: Rows, items: Codes | None) -> None:
         self.catalog, self.rows, self.items = catalog, rows, items
-        self._memo: dict[object, NDArray[Any]] = {}
+        self.held: Bools = np.ones((1, catalog.items), np.bool_) if items is None else items >= 0
+        """True where a place holds an item, [B, C]."""
+        self._memo: dict[object, Any] = {}
+        self._by_place: Ints | None = None
+        if items is not None and items.flags.f_contiguous:
+            self._by_place = np.ascontiguousarray(items.T, np.intp)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -62,50 +71,63 @@ class Pool:
         return len(self.rows), self.catalog.items if self.items is None else self.items.shape[1]
 
     @property
-    def held(self) -> Bools:
-        """True where a place holds an item, [B, C]."""
-        return np.ones((1, self.catalog.items), np.bool_) if self.items is None else self.items >= 0
+    def full(self) -> bool:
+        """True where no place is a hole."""
+        return self.once("full", lambda: bool(self.held.all()))
 
     def of_items(self, values: A) -> A:
         """Per-item values [items, ...] at the candidates: [B, C, ...], or [1, items, ...] over the catalog.
 
         `values` may have one row more, for a hole.
         """
-        return values[None, : self.catalog.items] if self.items is None else values[self.items]  # type: ignore[return-value]
+        if self.items is None:
+            return values[None, : self.catalog.items]  # type: ignore[return-value]
+        if self._by_place is None:
+            return values[self.items]  # type: ignore[return-value]
+        return values.take(self._by_place, 0, mode="wrap").swapaxes(0, 1)  # type: ignore[return-value]
 
-    def once(self, key: object, compute: Callable[[], A]) -> A:
-        """What `compute` gives, kept for the life of the pool under `key`."""
+    def once(self, key: object, compute: Callable[[], T]) -> T:
+        """What `compute` gives, kept for the life of the pool under `key`; it is not to be written to."""
         if key not in self._memo:
             self._memo[key] = compute()
-        return self._memo[key]  # type: ignore[return-value]
+        return self._memo[key]  # type: ignore[no-any-return]
 
-    def unknown(self, predicate: Expr) -> Bools:
+    def unknown(self, predicate: Term) -> Bools:
         """Places that hold an item for which `predicate` is missing, [B, C]."""
-        return np.equal(self.truth(predicate), UNKNOWN) & self.held
+        return self.holds(predicate, sure=False) & ~self.holds(predicate, sure=True) & self.held
 
-    def matches(self, predicate: Expr, *, unknown: bool) -> Bools:
+    def matches(self, predicate: Term, *, unknown: bool) -> Bools:
         """Places that hold an item for which `predicate` is true (or, if `unknown`, missing), [B, C]."""
-        truth = self.truth(predicate)
-        return (truth >= (UNKNOWN if unknown else TRUE)) & self.held
+        return self.holds(predicate, sure=not unknown) & self.held
 
     # ---- the three kinds of operand ---------------------------------------------------------------------------------
 
-    def truth(self, node: Expr) -> Truths:
+    def truth(self, term: Term) -> Truths:
         """A condition in Kleene's order."""
-        return self._value(node, self._truth)
+        return np.add(self.holds(term, sure=True), self.holds(term, sure=False), dtype=np.int8)
 
-    def number(self, node: Expr) -> Floats:
+    def holds(self, term: Term, *, sure: bool) -> Bools:
+        """Where a condition is true or, unless `sure`, may be: where it is true or missing."""
+        key = (term, sure)
+        if key not in self._memo:
+            known = self.catalog.known.get(term)
+            found = self._holds(term, sure) if known is None else self._reaches(self.of_items(known), sure)
+            self._memo[key] = found
+        return self._memo[key]  # type: ignore[no-any-return]
+
+    def number(self, term: Term) -> Floats:
         """A measured operand; NaN is missing."""
-        return self._value(node, self._number)
+        return self._value(term, self._number)
 
-    def word(self, node: Expr) -> Ints:
+    def word(self, term: Term) -> Codes:
         """A word as its code in the policy's vocabulary; -1 is missing."""
-        return self._value(node, self._word)
+        return self._value(term, self._word)
 
-    def _value(self, node: Expr, compute: Callable[[Expr], A]) -> A:
-        if node in self.catalog.known:
-            return self.once(node, lambda: self.of_items(self.catalog.known[node]))  # type: ignore[return-value]
-        return self.once(node, lambda: compute(node))
+    def _value(self, term: Term, compute: Callable[[Term], A]) -> A:
+        if term not in self._memo:
+            known = self.catalog.known.get(term)
+            self._memo[term] = compute(term) if known is None else _widened(self.of_items(known))
+        return self._memo[term]  # type: ignore[no-any-return]
 
     def _column(self, node: Column) -> NDArray[Any]:
         values = self.catalog.fields[node.table, node.name]
@@ -115,50 +137,66 @@ class Pool:
     def _rows_of(self, table: Literal["item", "user"], values: A) -> A:
         return self.of_items(values) if table == "item" else values[self.rows.user][:, None]  # type: ignore[return-value]
 
-    def _truth(self, node: Expr) -> Truths:
-        match node:
-            case Truth():
-                return np.array(TRUE if node.value else 0, np.int8)
-            case Column():
-                return self._column(node)
+    def _reaches(self, truth: Truths, sure: bool) -> Bools:
+        return truth >= (TRUE if sure else UNKNOWN)
+
+    def _holds(self, term: Term, sure: bool) -> Bools:
+        match term.node:
+            case Truth(value=value):
+                return np.array(value)
+            case Column() as node:
+                return self._reaches(self._column(node), sure)
+            case Logic(op="and"):
+                return self.holds(term.args[0], sure=sure) & self.holds(term.args[1], sure=sure)
             case Logic():
-                join = np.minimum if node.op == "and" else np.maximum
-                return join(self.truth(node.left), self.truth(node.right))
+                return self.holds(term.args[0], sure=sure) | self.holds(term.args[1], sure=sure)
             case Not():
-                return np.int8(TRUE) - self.truth(node.operand)
-            case Compare():
-                return self._compare(node)
-            case Among():
-                return self._among(node)
+                return ~self.holds(term.args[0], sure=not sure)
+            case Compare(op="is" | "is not" as op):
+                a, b = (self._operand(arg) for arg in term.args)
+                return self._settled(a == b if op == "is" else a != b, sure, *term.args)
+            case Compare(op=op):
+                a, b = (self.number(arg) for arg in term.args)  # no comparison with a missing number, NaN, is true
+                return ORDER[op](a, b) if sure else ~ORDER[OPPOSITE[op]](a, b)
+            case Among() as node:
+                return self._settled(self._among(node, term.args[0]), sure, term.args[0])
             case Contains():
-                return self._contains(node)
+                return self._settled(self._contains(*term.args), sure, *term.args)
             case IsMissing():
-                return np.where(self._missing(node.operand), np.int8(TRUE), np.int8(0))
-            case _:
+                return self._missing(term.args[0])
+            case node:
                 raise TypeError(f"{type(node).__name__} is not a condition")
 
-    def _number(self, node: Expr) -> Floats:
-        match node:
-            case Number():
-                return np.array(node.value, np.float64)
-            case Column():
+    def _settled(self, found: Bools, sure: bool, *operands: Term) -> Bools:
+        """Where a test of values came out true, corrected for operands that are missing."""
+        for operand in operands:
+            if not isinstance(operand.node, Number | Word | Truth):
+                missing = self._missing(operand)
+                found = found & ~missing if sure else found | missing
+        return found
+
+    def _number(self, term: Term) -> Floats:
+        match term.node:
+            case Number(value=value):
+                return np.array(value, np.float64)
+            case Column() as node:
                 return self._column(node)
             case Now():
                 return self.rows.now[:, None]
-            case Arithmetic():
-                return _arithmetic(node.op, self.number(node.left), self.number(node.right))
-            case Call():
-                return _call(node.function, [self.number(a) for a in node.args])
+            case Arithmetic(op=op):
+                return _arithmetic(op, self.number(term.args[0]), self.number(term.args[1]))
+            case Call(function=function):
+                return _call(function, [self.number(a) for a in term.args])
             case Percentile(table="user"):
-                return self._rows_of("user", self.catalog.standings[node])
+                return self._rows_of("user", self.catalog.standings[term])
             case Percentile():  # asked only over the whole catalog: `known` answers for other candidates
-                return _percentiles(self.number(node.operand))
-            case OfHistory():
-                return self._of_history(node)
-            case _:
+                return _percentiles(self.number(term.args[0]))
+            case OfHistory(function=of):
+                return self._of_history(of, term.args[0])
+            case node:
                 raise TypeError(f"{type(node).__name__} is not a measured value")
 
-    def _of_history(self, node: OfHistory) -> Floats:
+    def _of_history(self, function: Literal["count", "share", "mean"], operand: Term) -> Floats:
         """About each row's history items, [B, 1]."""
         lengths = self.rows.history.lengths
         row = np.repeat(np.arange(len(lengths)), lengths)  # [events]
@@ -170,32 +208,34 @@ class Pool:
             return np.bincount(row, each, len(lengths)).astype(np.float64)
 
         with np.errstate(invalid="ignore"):  # 0 / 0: nothing to share or to take the mean of
-            match node.function:
+            match function:
                 case "count":
-                    out = total(events.matches(node.operand, unknown=False))
+                    out = total(events.matches(operand, unknown=False))
                 case "share":
-                    out = total(events.matches(node.operand, unknown=False)) / lengths
+                    out = total(events.matches(operand, unknown=False)) / lengths
                 case "mean":
-                    values = events.number(node.operand)
+                    values = events.number(operand)
                     out = total(np.where(np.isnan(values), 0.0, values)) / total(~np.isnan(values))
         return out[:, None]
 
-    def _word(self, node: Expr) -> Ints:
-        match node:
-            case Word():
-                return np.array(self.catalog.vocabulary[node.value], np.int64)
-            case Column():
+    def _word(self, term: Term) -> Codes:
+        match term.node:
+            case Word(value=value):
+                return np.array(self.catalog.vocabulary[value], np.int32)
+            case Column() as node:
                 return self._column(node)
-            case _:
+            case node:
                 raise TypeError(f"{type(node).__name__} is not a word")
 
-    def _missing(self, node: Expr) -> Bools:
+    def _missing(self, term: Term) -> Bools:
+        """Where an operand is missing."""
+        node = term.node
         if node.type.is_measured:
-            return np.isnan(self.number(node))
+            return np.isnan(self.number(term))
         if node.type.is_word:
-            return self.word(node) < 0
+            return self.word(term) < 0
         if node.type is Type.BOOL:
-            return np.equal(self.truth(node), UNKNOWN)
+            return np.equal(self.truth(term), UNKNOWN)
         if isinstance(node, Column):
             return self._rows_of(node.table, self._lists(node).missing)
         raise TypeError(f"{type(node).__name__} is not a list column")
@@ -206,44 +246,26 @@ class Pool:
             raise TypeError(f"{node.table}.{node.name} is not a list column")
         return values
 
-    def _compare(self, node: Compare) -> Truths:
-        a: NDArray[Any]
-        b: NDArray[Any]
-        if node.left.type.is_measured:
-            a, b = self.number(node.left), self.number(node.right)
-        elif node.left.type.is_word:
-            a, b = self.word(node.left), self.word(node.right)
-        else:
-            a, b = self.truth(node.left), self.truth(node.right)
-        match node.op:
-            case "is":
-                holds = a == b
-            case "is not":
-                holds = a != b
-            case "<":
-                holds = a < b
-            case "<=":
-                holds = a <= b
-            case ">":
-                holds = a > b
-            case ">=":
-                holds = a >= b
-        return _kleene(holds, self._missing(node.left) | self._missing(node.right))
+    def _operand(self, term: Term) -> NDArray[Any]:
+        if term.node.type.is_measured:
+            return self.number(term)
+        return self.word(term) if term.node.type.is_word else self.truth(term)
 
-    def _among(self, node: Among) -> Truths:
-        numeric = node.operand.type.is_measured
-        operand: NDArray[Any] = self.number(node.operand) if numeric else self.word(node.operand)
-        options = [self.number(o) if numeric else self.word(o) for o in node.options]
-        return _kleene(np.isin(operand, np.array(options)), self._missing(node.operand))
+    def _among(self, node: Among, operand: Term) -> Bools:
+        if node.operand.type.is_measured:
+            numbers = [option.value for option in node.options if isinstance(option, Number)]
+            return np.isin(self.number(operand), np.array(numbers))
+        words = [self.catalog.vocabulary[option.value] for option in node.options if isinstance(option, Word)]
+        return np.isin(self.word(operand), np.array(words, np.int32))
 
-    def _contains(self, node: Contains) -> Truths:
-        lists = self._lists(node.column)
-        codes = self._rows_of(node.column.table, lists.codes)  # [B or 1, C or 1, longest]
-        word = self.word(node.word)
-        holds = np.zeros(np.broadcast_shapes(codes.shape[:2], word.shape), np.bool_)
+    def _contains(self, word: Term, column: Term) -> Bools:
+        assert isinstance(column.node, Column)
+        codes = self._rows_of(column.node.table, self._lists(column.node).codes)  # [B or 1, C or 1, longest]
+        own = self.word(word)
+        found = np.zeros(np.broadcast_shapes(codes.shape[:2], own.shape), np.bool_)
         for place in range(codes.shape[2]):  # one comparison a list position keeps the temporaries at [B, C]
-            holds |= codes[..., place] == word
-        return _kleene(holds, self._missing(node.word) | self._missing(node.column))
+            found |= codes[..., place] == own
+        return found
 
 
 def with_known(catalog: Catalog, roots: Sequence[Expr]) -> Catalog:
@@ -252,27 +274,41 @@ def with_known(catalog: Catalog, roots: Sequence[Expr]) -> Catalog:
     Percentiles are those of the whole table, whoever the rows and candidates are.
     """
     of_users = [n for root in roots for n in walk(root) if isinstance(n, Percentile) and n.table == "user"]
+    standings: dict[Term, Floats] = {}
     for node in reversed(of_users):  # inner ones first
+        catalog, term = replace(catalog, standings=standings), catalog.term(node)
         everybody = Pool(catalog, bare(np.arange(catalog.users)), np.zeros((catalog.users, 0), np.int32))
-        found = np.broadcast_to(_percentiles(everybody.number(node.operand)), (catalog.users, 1))[:, 0]
-        catalog = replace(catalog, standings={**catalog.standings, node: found})
+        found = np.broadcast_to(_percentiles(everybody.number(term.args[0])), (catalog.users, 1))[:, 0]
+        standings[term] = found
+    catalog = replace(catalog, standings=standings)
     pool = Pool(catalog, bare(np.zeros(0, np.int64)), EVERY_ITEM)
-    known: dict[Expr, NDArray[Any]] = {}
+    known: dict[Term, NDArray[Any]] = {}
 
-    def visit(node: Expr) -> None:
-        if not by_item_only(node):
-            for child in children(node):
-                visit(child)
-        elif node.type is Type.BOOL:
-            known[node] = pool.truth(node)[0]
-        elif node.type.is_measured:
-            known[node] = pool.number(node)[0]
-        elif node.type.is_word:
-            known[node] = pool.word(node)[0]
+    def visit(term: Term) -> None:
+        if not by_item_only(term.node):
+            for arg in term.args:
+                visit(arg)
+        elif term.node.type is Type.BOOL:
+            known[term] = pool.truth(term)[0]
+        elif term.node.type.is_measured:
+            known[term] = _narrowed(pool.number(term)[0])
+        elif term.node.type.is_word:
+            known[term] = pool.word(term)[0].astype(np.min_scalar_type(-max(1, len(catalog.vocabulary))))
 
     for root in roots:
-        visit(root)
+        visit(catalog.term(root))
     return replace(catalog, known=known)
+
+
+def _narrowed(values: Floats) -> NDArray[Any]:
+    """The same numbers in half the memory where they fit, as small numbers and whole days do: gathers wait for it."""
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    return narrow if np.array_equal(narrow, values, equal_nan=True) else values
+
+
+def _widened(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(np.float64) if values.dtype == np.float32 else values
 
 
 def _percentiles(values: Floats) -> Floats:
@@ -280,10 +316,6 @@ def _percentiles(values: Floats) -> Floats:
     known = np.sort(values[~np.isnan(values)])
     rank = (np.searchsorted(known, values, "left") + np.searchsorted(known, values, "right")) / 2
     return np.where(np.isnan(values), np.nan, rank / max(len(known), 1))
-
-
-def _kleene(holds: Bools, missing: Bools) -> Truths:
-    return np.where(missing, np.int8(UNKNOWN), np.where(holds, np.int8(TRUE), np.int8(0)))
 
 
 def _arithmetic(op: Literal["+", "-", "*", "/"], a: Floats, b: Floats) -> Floats:
@@ -297,7 +329,7 @@ def _arithmetic(op: Literal["+", "-", "*", "/"], a: Floats, b: Floats) -> Floats
                 out = a * b
             case "/":
                 out = a / b
-        return np.where(np.isfinite(out), out, np.nan)
+        return out if np.isfinite(out).all() else np.where(np.isfinite(out), out, np.nan)
 
 
 def _call(function: Literal["min", "max", "abs", "log"], args: list[Floats]) -> Floats:

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from recpolicy.compiler.coded import Coded, coded
+from recpolicy.compiler.coded import Coded, Columns
 from recpolicy.compiler.scan import discount
-from recpolicy.dataset import Dataset, Slates
+from recpolicy.dataset import Slates
 from recpolicy.policy import Population
 from recpolicy.table import Floats
 
@@ -45,12 +45,12 @@ class Crowd:
     def _exposure(self, slates: Slates) -> Floats:
         """Sum of w(r) over the places whose item has a value, shared equally among an item's values; per value."""
         codes = self.column.codes[slates.items]  # [B, K, longest]
-        share = self.column.shares[slates.items] * discount(self.k)  # [B, K]
+        share = self.column.shares_of(slates.items) * discount(self.k)  # [B, K]
         each = np.broadcast_to(share[..., None], codes.shape)
         found = np.bincount(codes.ravel(), each.ravel(), self.column.size + 1)[: self.column.size]
         return found.astype(np.float64)
 
 
-def crowd(node: Population, dataset: Dataset, k: int) -> Crowd:
+def crowd(node: Population, columns: Columns, k: int) -> Crowd:
     """Compile a population measure."""
-    return Crowd(node.measure, coded(node.column.name, dataset.items.columns[node.column.name]), k)
+    return Crowd(node.measure, columns.coded(node.column.name), k)

@@ -10,227 +10,47 @@ value is counted by itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, assert_never
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recpolicy.compiler.coded import Coded, coded
+from recpolicy.compiler.catalog import Catalog, Term
+from recpolicy.compiler.coded import Coded, Columns, Sets, size
 from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.scan import Scan, picked
-from recpolicy.dataset import Dataset
-from recpolicy.policy import Bound, Different, Expr, Per, Quota, Where
-from recpolicy.table import Bools, Codes, Floats, Ints
-
-EVERYTHING = slice(None)
-
-
-@dataclass(frozen=True)
-class Windows:
-    """The runs of `length` places a quota looks at, in a slate of `k`: the first `length`, or if `sliding` all."""
-
-    length: int
-    sliding: bool
-    k: int
-
-    @property
-    def count(self) -> int:
-        """How many there are; number s starts at place s (from 0)."""
-        return self.k - self.length + 1 if self.sliding else 1
-
-    def over(self, rank: Ints) -> Iterator[tuple[Ints, Bools]]:
-        """The windows that place `rank[b]` lies in, one after another, the last to close first.
-
-        Gives each row's window, [B], and whether there is one, [B].
-        """
-        for before in range(self.length if self.sliding else 1):
-            start = rank - before if self.sliding else np.zeros_like(rank)
-            inside = (start >= 0) & (start < self.count) & (rank < start + self.length)
-            yield np.clip(start, 0, self.count - 1), inside
-
-
-class Bounded(Scan, Protocol):
-    """A scan that also knows whether the demand holds, and whose rows need not go on together."""
-
-    def take(self, at: Ints, rows: Ints | None = None) -> None:
-        """Put candidate `at[i]`, -1 a hole, at the next place of the slate of `rows[i]`; all rows if not given."""
-
-    def met(self) -> Bools:
-        """True where the slate so far satisfies the bound, [B]."""
-
-
-class AtLeastScan:
-    """Mean over the windows of min(1, count / n); for n = 0 every item of a window adds 1 / N."""
-
-    def __init__(self, codes: Codes, size: int, n: int, windows: Windows, pool: Pool, *, repeats: bool) -> None:
-        b = len(pool.rows)
-        self._codes, self._held = codes, pool.held  # [B or 1, C, L], `size` is no value; [B or 1, C]
-        self._size = size
-        self._n, self._windows, self._repeats = n, windows, repeats
-        self._rank = np.zeros(b, np.int64)
-        self._counts = np.zeros((b, windows.count), np.int64)
-        self._last = np.full((b, size + 1), -1, np.int16)
-        """The last place of every value: it is new to the windows that start after it. Where `repeats`, always -1."""
-        self._last[:, size] = windows.k
-
-    def gains(self, over: slice) -> Floats:
-        last, held = self._last_of(over), self._held[:, over]
-        out = np.zeros(last.shape[:2])
-        for start, inside in self._windows.over(self._rank):
-            if self._n <= 0:
-                out += np.where(held & inside[:, None], 1.0 / self._windows.length, 0.0)
-            else:
-                before = picked(self._counts, start)[:, None]
-                after = before + _new(last, start)
-                out += (np.minimum(after, self._n) - np.minimum(before, self._n)) * inside[:, None] / self._n
-        return out / self._windows.count
-
-    def take(self, at: Ints, rows: Ints | None = None) -> None:
-        rows = np.arange(len(self._rank)) if rows is None else rows
-        codes, rank = np.where(at[:, None] < 0, self._size, picked(self._codes, at, rows)), self._rank[rows]
-        last = self._last[rows[:, None], codes][:, None]  # [rows, 1, L]
-        for start, inside in self._windows.over(rank):
-            self._counts[rows, start] += _new(last, start)[:, 0] * inside
-        if not self._repeats:
-            self._last[rows[:, None], codes] = rank[:, None]
-            self._last[:, self._size] = self._windows.k
-        self._rank[rows] += 1
-
-    def met(self) -> Bools:
-        """True where every window holds what is asked for, [B]."""
-        return np.asarray((self._counts >= self._n).all(1), np.bool_)
-
-    def short(self) -> Iterator[tuple[Ints, Ints]]:
-        """For each window over the next place: what it lacks after each candidate, [B, C], and places left then, [B].
-
-        Where a row has no such window, 0 and K.
-        """
-        last = self._last_of(EVERYTHING)
-        for start, inside in self._windows.over(self._rank):
-            lacking = self._n - picked(self._counts, start)[:, None] - _new(last, start)
-            left = start + self._windows.length - 1 - self._rank
-            yield np.where(inside[:, None], np.maximum(lacking, 0), 0), np.where(inside, left, self._windows.k)
-
-    def reserve(self, free: Bools) -> Ints:
-        """How many matches more the rest of the slate needs, after each candidate, than the `free` ones [B, C] have.
-
-        [B, C]. The rest needs fewest when every match stands as late as its window allows. It is asked only of matches
-        in sliding windows, where one too early is one lost; elsewhere it is 0.
-        """
-        if not (self._repeats and self._windows.sliding):
-            return np.zeros((len(self._rank), 1), np.int64)
-        matches = self._codes[..., 0] == 0
-        supply = (matches & free).sum(1)
-        without, having = self._needed(match=False) - supply, self._needed(match=True) - (supply - 1)
-        return np.asarray(np.where(matches, having[:, None], without[:, None]), np.int64)
-
-    def _needed(self, *, match: bool) -> Ints:
-        """Matches that the places after the next one need at least, if the next one is a match or is none, [B]."""
-        counts, needed = self._counts.copy(), np.zeros_like(self._rank)
-        starts = np.arange(self._windows.count)
-        for place in range(self._windows.k):
-            over = (starts <= place) & (place < starts + self._windows.length)  # [windows]
-            due = (self._n - counts >= starts + self._windows.length - place)[:, over].any(1)
-            placed = np.where(place == self._rank, match, (place > self._rank) & due)  # [B]
-            counts[:, over] += placed[:, None]
-            needed += placed & (place > self._rank)
-        return needed
-
-    def _last_of(self, over: slice) -> NDArray[np.int16]:
-        """The last place of every value of the candidates, [B, C', L]."""
-        return self._last[np.arange(len(self._last))[:, None, None], self._codes[:, over]]
-
-
-class AtMostScan:
-    """1 / K (of the first N places 1 / N) for every item that is not in excess."""
-
-    def __init__(self, codes: Codes, size: int, n: int, windows: Windows, pool: Pool, *, different: bool) -> None:
-        b = len(pool.rows)
-        self._codes, self._held = codes, pool.held  # [B or 1, C, L], `size` unknown, `size + 1` no value; [B or 1, C]
-        self._size, self._nothing = size, size + 1
-        self._n, self._windows, self._different = n, windows, different
-        self._rank = np.zeros(b, np.int64)
-        self._placed = np.full((b, windows.k, codes.shape[2]), size + 1, np.int32)  # values of places not in excess
-        self._counts = np.zeros((b, size + 2), np.int16)  # of each value, in the last N - 1 of these places
-        self._number = np.zeros(b, np.int64)  # of different values there
-        self._met = np.ones(b, np.bool_)
-
-    def gains(self, over: slice) -> Floats:
-        worth = 1.0 / (self._windows.k if self._windows.sliding else self._windows.length)
-        return np.where(self.within(over) & self._held[:, over] & self._looked_at()[:, None], worth, 0.0)
-
-    def within(self, over: slice) -> Bools:
-        """Candidates that would not be in excess at the next place, [B, C']."""
-        return self._fits(self._codes[:, over], np.arange(len(self._rank)))
-
-    def take(self, at: Ints, rows: Ints | None = None) -> None:
-        rows = np.arange(len(self._rank)) if rows is None else rows
-        nothing, rank = self._nothing, self._rank[rows]
-        codes = np.where(at[:, None] < 0, nothing, picked(self._codes, at, rows))
-        fits = self._fits(codes[:, None], rows)[:, 0]
-        codes = np.where((fits & self._looked_at()[rows])[:, None], codes, nothing)
-        self._met[rows] &= fits
-        self._placed[rows, rank] = codes
-        self._number[rows] += self._new(codes[:, None], rows)[:, 0]
-        self._counts[rows[:, None], codes] += 1  # an item has no value twice
-        self._rank[rows] += 1
-        if self._windows.sliding:
-            past = rank + 1 - self._windows.length  # the place that leaves the windows to come
-            gone = np.where((past >= 0)[:, None], self._placed[rows, np.maximum(past, 0)], nothing)
-            self._counts[rows[:, None], gone] -= 1
-            self._number[rows] -= self._new(gone[:, None], rows)[:, 0]
-
-    def met(self) -> Bools:
-        """True where no place is in excess, [B]."""
-        return self._met
-
-    def _fits(self, codes: Codes, rows: Ints) -> Bools:
-        """The same for items of these codes, [rows or 1, C', L], after the slates of the `rows`: [rows, C']."""
-        if self._different:
-            fits = self._number[rows, None] + self._new(codes, rows) <= self._n
-        else:
-            fits = ((self._counts[rows[:, None, None], codes] < self._n) | (codes == self._nothing)).all(2)
-        return np.asarray(fits | ~self._looked_at()[rows, None], np.bool_)
-
-    def _new(self, codes: Codes, rows: Ints) -> Ints:
-        """Values that the places counted do not hold, [rows, C']; an unknown one is always new."""
-        new = (codes < self._size) & (self._counts[rows[:, None, None], codes] == 0)
-        return np.asarray((new | (codes == self._size)).sum(2), np.int64)
-
-    def _looked_at(self) -> Bools:
-        """Whether the next place lies in a window, [B]."""
-        return np.less(self._rank, self._windows.k if self._windows.sliding else self._windows.length)
-
-
-class BetweenScan:
-    """The mean of an at-least and an at-most."""
-
-    def __init__(self, low: Bounded, high: Bounded) -> None:
-        self._low, self._high = low, high
-
-    def gains(self, over: slice) -> Floats:
-        return 0.5 * (self._low.gains(over) + self._high.gains(over))
-
-    def take(self, at: Ints, rows: Ints | None = None) -> None:
-        self._low.take(at, rows)
-        self._high.take(at, rows)
-
-    def met(self) -> Bools:
-        return self._low.met() & self._high.met()
+from recpolicy.compiler.scan import growth, running, union
+from recpolicy.compiler.windows import AtLeastScan, AtMostScan, BetweenScan, Bounded, Windows
+from recpolicy.policy import Bound, Different, Per, Quota, Where
+from recpolicy.table import Bools, Codes, Floats
 
 
 @dataclass(frozen=True, eq=False)
 class Demand:
     """A compiled quota: bounds as numbers of places, a missing bound as None."""
 
-    counted: Expr | Coded
+    counted: Term | Coded
     per: bool
     at_least: int | None
     at_most: int | None
     windows: Windows
     hard: bool
+
+    def marginals(self, pool: Pool) -> Floats:
+        """What each place adds, [B, K]: to an at-least, to an at-most, or to the mean of the two."""
+        if self.at_least is None:
+            return self._at_most(pool)
+        if self.at_most is None:
+            return self._at_least(pool)
+        return 0.5 * (self._at_least(pool) + self._at_most(pool))
+
+    def met(self, pool: Pool) -> Bools:
+        """Whether whole slates satisfy the quota, [B]."""
+        out = np.ones(len(pool.rows), np.bool_)
+        if self.at_least is not None:
+            for start in range(self.windows.count):
+                out &= self._counts(pool, start)[:, -1] >= self.at_least
+        return out if self.at_most is None else out & self._within(pool).all(1)
 
     def scan(self, pool: Pool) -> Bounded:
         """Start with empty slates."""
@@ -269,8 +89,132 @@ class Demand:
             return self.counted.missing_at(pool)
         return pool.unknown(self.counted)
 
+    # ---- whole slates -----------------------------------------------------------------------------------------------
 
-def demand(quota: Quota, dataset: Dataset, k: int) -> Demand:
+    def _at_least(self, pool: Pool) -> Floats:
+        """Mean over the windows of min(1, count / n), as it grows; for n = 0 every item of a window adds 1 / N."""
+        n, windows = self.at_least, self.windows
+        assert n is not None
+        out = np.zeros(pool.shape, np.int16, "F")
+        for start in range(windows.count):
+            inside = slice(start, start + windows.length)
+            out[:, inside] += growth(np.minimum(self._counts(pool, start), n)) if n > 0 else pool.held[:, inside]
+        return np.asarray(out / (windows.count * (n if n > 0 else windows.length)), np.float64)
+
+    def _counts(self, pool: Pool, start: int) -> NDArray[np.int16]:
+        """Matches or different values that the places of the window at `start` have had, [B, N]."""
+        inside = slice(start, start + self.windows.length)
+        if isinstance(self.counted, Coded):
+            if start == 0:
+                return self.counted.different_at(pool)[:, inside]
+            return size(tuple(union(word[:, inside]) for word in self.counted.sets_at(pool)))
+        return running(pool.matches(self.counted, unknown=False)[:, inside])
+
+    def _at_most(self, pool: Pool) -> Floats:
+        """1 / K (of the first N places 1 / N) for every item that is not in excess."""
+        looked_at = self.windows.k if self.windows.sliding else self.windows.length
+        found = np.asarray((self._within(pool) & pool.held[:, :looked_at]) * (1.0 / looked_at), np.float64)
+        if looked_at == self.windows.k:
+            return found
+        out = np.zeros(pool.shape, np.float64, "F")
+        out[:, :looked_at] = found
+        return out
+
+    def _within(self, pool: Pool) -> Bools:
+        """Places that lie in a window and are not in excess, [B, K] (of the first N places [B, N])."""
+        return pool.once(self, lambda: self._find_within(pool))
+
+    def _find_within(self, pool: Pool) -> Bools:
+        n, windows = self.at_most, self.windows
+        assert n is not None
+        inside, sliding = slice(windows.k if windows.sliding else windows.length), windows.sliding
+        if isinstance(self.counted, Term):
+            matches = pool.matches(self.counted, unknown=True)[:, inside]
+            if not sliding:
+                return ~matches | (running(matches) <= n)  # the first n are those that are not in excess
+            return _matches_within(matches, n, windows.length)
+        if self.per and self.counted.longest == 1 and not sliding:
+            some = self.counted.unknown_in(pool)
+            codes = _with_unknown(self.counted, pool) if some else self.counted.codes_at(pool)
+            return _once_within(codes[:, inside, 0], self.counted.size + some, n)
+        sets = tuple(word[:, inside] for word in self.counted.sets_at(pool))
+        unknown = self.counted.missing_at(pool)[:, inside]
+        if not self.per:
+            return _different_within(sets, unknown, n, windows.length)
+        if self.counted.unknown_in(pool):
+            sets = (*sets, unknown.astype(np.uint64))
+        return _each_within(sets, n, windows.length)
+
+
+def _matches_within(matches: Bools, n: int, length: int) -> Bools:
+    """Places that do not match or with which at most `n` of the last `length` match, those in excess left out."""
+    kept = matches.astype(np.min_scalar_type(matches.shape[1]))
+    counts = np.zeros(len(kept), kept.dtype)  # of the places before in the window
+    for r in range(kept.shape[1]):
+        kept[:, r] &= counts < n
+        counts += kept[:, r]
+        if r + 1 >= length:
+            counts -= kept[:, r + 1 - length]
+    return np.asarray(kept >= matches, np.bool_)
+
+
+def _once_within(codes: Codes, nothing: int, n: int) -> Bools:
+    """Places of a value that fewer than `n` places before hold: the first `n` of each value are not in excess."""
+    before = np.zeros(codes.shape, np.min_scalar_type(codes.shape[1]), "F")
+    for lag in range(1, codes.shape[1]):
+        before[:, lag:] += (codes[:, lag:] == codes[:, :-lag]).view(np.uint8)
+    return np.asarray((before < n) | (codes == nothing), np.bool_)
+
+
+def _each_within(sets: Sets, n: int, length: int) -> Bools:
+    """Places of no value that more than `n` of the last `length` places hold, those in excess left out, [B, K].
+
+    Counts are kept as bit sets: the i-th holds the values that i + 1 places have had.
+    """
+    b, k = sets[0].shape
+    within, kept = np.ones((b, k), np.bool_, "F"), [np.zeros_like(word) for word in sets]
+    counts = [[np.zeros(b, word.dtype) for word in sets] for _ in range(min(n, length))]
+
+    def count(place: int) -> None:
+        for i, word in enumerate(kept):
+            for more, fewer in zip(counts[::-1], counts[-2::-1], strict=False):
+                more[i] |= fewer[i] & word[:, place]
+            if counts:
+                counts[0][i] |= word[:, place]
+
+    for r in range(k):
+        if r >= length:  # a place has left the window: count the rest anew
+            counts = [[np.zeros(b, word.dtype) for word in sets] for _ in range(min(n, length))]
+            for place in range(r - length + 1, r):
+                count(place)
+        for i, word in enumerate(sets):
+            full = word[:, r] & counts[-1][i] if counts else word[:, r]
+            within[:, r] &= full == 0
+        for i, word in enumerate(sets):
+            np.multiply(word[:, r], within[:, r], out=kept[i][:, r])
+        count(r)
+    return within
+
+
+def _different_within(sets: Sets, unknown: Bools, n: int, length: int) -> Bools:
+    """Places with which the last `length` hold at most `n` different values, those in excess left out, [B, K]."""
+    b, k = sets[0].shape
+    within, kept = np.ones((b, k), np.bool_, "F"), [np.zeros_like(word) for word in sets]
+    alone = np.zeros((b, k), np.int16, "F")  # unknown values of places not in excess: each is a value of its own
+    for r in range(k):
+        before = slice(max(0, r - length + 1), r)
+        held = [np.bitwise_or.reduce(word[:, before], 1) for word in kept]
+        own = [word[:, r] for word in sets]
+        grown = size(tuple(a | b for a, b in zip(held, own, strict=True))) + unknown[:, r]
+        adds = grown > size(tuple(held))
+        within[:, r] = ~adds | (grown + alone[:, before].sum(1) <= n)
+        for word, mine in zip(kept, own, strict=True):
+            np.multiply(mine, within[:, r], out=word[:, r])
+        alone[:, r] = unknown[:, r] & within[:, r]
+    return within
+
+
+def demand(quota: Quota, catalog: Catalog, columns: Columns, k: int) -> Demand:
     """Compile a quota; a share p of N places is at least ceil(p N), at most floor(p N).
 
     N is the length of the quota's window, or K. A window longer than the slate is the slate.
@@ -283,21 +227,16 @@ def demand(quota: Quota, dataset: Dataset, k: int) -> Demand:
     at_most = None if quota.at_most is None else math.floor(_places(quota.at_most, n) + 1e-9)
     match quota.counted:
         case Where(predicate=predicate):
-            return Demand(predicate, False, at_least, at_most, windows, quota.hard)
+            return Demand(catalog.term(predicate), False, at_least, at_most, windows, quota.hard)
         case Per(column=column) | Different(column=column):
-            values = coded(column.name, dataset.items.columns[column.name])
-            return Demand(values, isinstance(quota.counted, Per), at_least, at_most, windows, quota.hard)
+            values, per = columns.coded(column.name), isinstance(quota.counted, Per)
+            return Demand(values, per, at_least, at_most, windows, quota.hard)
         case _:
             assert_never(quota.counted)
 
 
 def _places(bound: Bound, n: int) -> float:
     return bound.amount * n if bound.percent else bound.amount
-
-
-def _new(last: NDArray[np.int16], start: Ints) -> Ints:
-    """How many values are new to each row's window: last [B, C', L], start [B] -> [B, C']."""
-    return np.asarray((last < start[:, None, None]).sum(2), np.int64)
 
 
 def _marked(matches: Bools, nothing: int) -> Codes:

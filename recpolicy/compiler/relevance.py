@@ -32,7 +32,7 @@ class Labelled:
         match self.metric:
             case "ndcg":
                 w = discount(k)
-                out = hits * w / w.cumsum()[np.clip(n, 1, k) - 1]
+                out = hits * (w / w.cumsum()[np.clip(n, 1, k) - 1])
             case "hit":
                 out = hits & (hits.cumsum(1) == 1)
             case "recall":
@@ -70,25 +70,27 @@ def _padded_next(pool: Pool) -> Codes:
 
     def pad() -> Codes:
         lists = pool.rows.next_items
-        out = np.full((len(lists), max(1, int(lists.lengths.max(initial=0)))), -2, np.int32)
-        out[np.arange(out.shape[1]) < lists.lengths[:, None]] = lists.values
-        return out
+        place = np.arange(max(1, int(lists.lengths.max(initial=0))))[:, None]
+        values = np.append(lists.values, np.int32(-2))
+        at = np.where(place < lists.lengths, lists.offsets[:-1] + place, len(lists.values))  # [longest, B]
+        return values.take(at).T
 
     return pool.once("next items", pad)
 
 
 def _hits(pool: Pool, future: Codes) -> Bools:
     assert pool.items is not None
-    hits = np.zeros(pool.items.shape, np.bool_)
+    hits = np.zeros_like(pool.items, np.bool_)
     for place in range(future.shape[1]):  # [B, K] at a time: next items can be many
         hits |= pool.items == future[:, place, None]
     return hits
 
 
 def _different(future: Codes) -> Ints:
-    ordered = np.sort(future, 1)
-    new = np.concatenate([np.ones((len(ordered), 1), np.bool_), ordered[:, 1:] != ordered[:, :-1]], 1)
-    return np.asarray((new & (ordered >= 0)).sum(1), np.int64)
+    ordered = np.asfortranarray(np.sort(np.ascontiguousarray(future), 1))
+    new = ordered >= 0
+    new[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
+    return np.asarray(new.sum(1), np.int64)
 
 
 def _lcs(items: Codes, future: Codes) -> Floats:

@@ -1,6 +1,7 @@
-"""A pool of candidates in, what each would add to its slate at the next place out.
+"""What a compiled measure is: the marginals of whole slates, and the gains of candidates as slates grow.
 
-A slate's marginals and the re-rank control's gains are the same computation: candidates, one chosen after another.
+Both are the same numbers (a slate's marginals are what each place added as it grew) computed in two ways: whole slates
+at once, or one place after another.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ class Scan(Protocol):
 class Plan(Protocol):
     """A compiled measure: no state, ready for any pool."""
 
+    def marginals(self, pool: Pool) -> Floats:
+        """What each place adds to its slate, where candidate r stands at place r, [B, K]: the caller's to write to."""
+
     def scan(self, pool: Pool) -> Scan:
         """Start with empty slates."""
 
@@ -36,8 +40,43 @@ class Plan(Protocol):
         """Places whose item has no value for this measure, [B, C]."""
 
 
+def running(matches: Bools) -> NDArray[np.int16]:
+    """How many of the places so far match, [B, K]."""
+    return _over_places(np.add, matches.astype(np.int16))
+
+
+def union(sets: A) -> A:
+    """All that the places so far hold, as bit sets [B, K]."""
+    return _over_places(np.bitwise_or, sets.copy("K"))
+
+
+def _over_places(join: np.ufunc, out: A) -> A:
+    """`out` [B, K] accumulated in place; a place at a time, where `accumulate` would go slate by slate."""
+    for r in range(1, out.shape[1]):
+        join(out[:, r - 1], out[:, r], out=out[:, r])
+    return out
+
+
+def growth(values: A) -> A:
+    """What each place adds to the values [B, K] of the prefixes; nothing is worth 0."""
+    out = values.copy("K")
+    out[:, 1:] -= values[:, :-1]
+    return out
+
+
+def failing(marginals: Floats, missing: Bools) -> Floats:
+    """`on missing fail`, [B, K]: the first item without a value takes the whole value back, and nothing adds again."""
+    rows = np.flatnonzero(missing.any(1))
+    if rows.size:
+        first = missing[rows].argmax(1)
+        kept = np.where(np.arange(missing.shape[1]) < first[:, None], marginals[rows], 0.0)
+        kept[np.arange(len(rows)), first] = -kept.sum(1)
+        marginals[rows] = kept
+    return marginals
+
+
 def ledger(scan: Scan, pool: Pool) -> Floats:
-    """The marginals [B, K] of slates given as a pool: place r is taken after the places before it."""
+    """The marginals [B, K] of slates given as a pool, as they grow: place r is taken after the places before it."""
     b, k = pool.shape
     out = np.zeros((b, k))
     for r in range(k):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from recpolicy.compiler.catalog import NOTHING
-from recpolicy.compiler.coded import coded
+from recpolicy.compiler.coded import Columns
 from recpolicy.compiler.distance import Distances, distances
 from recpolicy.compiler.pool import Pool, bare
 from recpolicy.compiler.relevance import next_different, next_hits
+from recpolicy.compiler.scan import failing
 from recpolicy.compiler.spread import typical_distance
-from recpolicy.dataset import Dataset
 from recpolicy.policy import Missing, Serendipity
 from recpolicy.table import Bools, Codes, Floats, Ragged
 
@@ -39,11 +39,7 @@ class Serendipitous:
             assert pool.items is not None
             found = self._to_history(pool.items[rows, r], self._known(pool.rows.history.take(rows)))
             out[rows, r] = np.where(missing[rows, r], self.typical, found) / ideal[rows]
-        if self.fail:
-            first = np.where(missing.any(1), missing.argmax(1), k)[:, None]  # the place that ends the value
-            lost = np.where(np.arange(k) == first, -np.where(np.arange(k) < first, out, 0.0).sum(1, keepdims=True), 0.0)
-            out = np.where(np.arange(k) < first, out, lost)
-        return out
+        return failing(out, missing) if self.fail else out
 
     def applicable(self, pool: Pool) -> Bools:
         """Rows with next items and with a known value in the history, [B]."""
@@ -67,9 +63,8 @@ class Serendipitous:
         return np.bincount(hit, found, len(items)) / np.maximum(history.lengths, 1)
 
 
-def serendipity(node: Serendipity, dataset: Dataset) -> Serendipitous:
+def serendipity(node: Serendipity, columns: Columns) -> Serendipitous:
     """Compile `serendipity`."""
-    name, data = node.column.name, dataset.items.columns[node.column.name]
-    found = distances(name, data, coded(name, data))
+    found = distances(node.column.name, columns)
     typical = typical_distance(found) if node.missing is Missing.MEAN else 0.0
     return Serendipitous(found, typical, node.missing is Missing.FAIL)

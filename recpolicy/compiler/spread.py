@@ -9,18 +9,19 @@ distribution of the catalog. An empty list is a value: it holds nothing, and dif
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from recpolicy.compiler.calibration import Calibration
 from recpolicy.compiler.catalog import NOTHING
-from recpolicy.compiler.coded import Coded, coded
-from recpolicy.compiler.distance import Distances, distances
+from recpolicy.compiler.coded import Coded, Columns
+from recpolicy.compiler.distance import Distances, distances, lagged, summed
+from recpolicy.compiler.mass import add, before, entries, xlogx
 from recpolicy.compiler.pool import Pool, bare
-from recpolicy.compiler.scan import A, FailScan, Plan, Scan, ledger, picked
-from recpolicy.dataset import Dataset
+from recpolicy.compiler.scan import FailScan, Plan, Scan, failing, growth, picked, running
 from recpolicy.policy import Missing, Spread
-from recpolicy.table import Bools, Codes, Floats, Ints, Ragged
+from recpolicy.table import Bools, Floats, Ints, Ragged
 
 DRAWS = 1024
 
@@ -50,6 +51,15 @@ class Distance:
     k: int
     typical: float
 
+    def marginals(self, pool: Pool) -> Floats:
+        if self.k < 2:
+            return np.zeros(pool.shape)
+        pairs = self.distances.pairs(pool)
+        if self.distances.unknown_in(pool):
+            unknown = lagged(np.logical_or, self.missing(pool)) & lagged(np.logical_and, pool.held)
+            pairs = np.where(unknown, self.typical, pairs)
+        return summed(pairs, self.k) / (self.k * (self.k - 1) / 2)
+
     def scan(self, pool: Pool) -> Scan:
         return DistanceScan(self.distances, pool, self.k * (self.k - 1) / 2, self.typical)
 
@@ -75,7 +85,7 @@ class DistinctScan:
         self._seen[np.arange(len(at))[:, None], picked(self._codes, at)] = True
 
     def _added(self, over: slice) -> Floats:
-        new = (~_at(self._seen, self._codes[:, over])).sum(2)
+        new = (~entries(self._seen, self._codes[:, over])).sum(2)
         return np.where(self._missing[:, over], self._typical, new / max(self._most, 1))
 
 
@@ -87,8 +97,19 @@ class Distinct:
     k: int
     typical: float
 
+    @property
+    def most(self) -> int:
+        """The most different values there can be."""
+        return min(self.column.size, self.k * self.column.longest)
+
+    def marginals(self, pool: Pool) -> Floats:
+        value = self.column.different_at(pool) / np.float64(max(self.most, 1))
+        if self.column.unknown_in(pool):
+            value = np.minimum(value + self.typical * running(self.missing(pool)), 1.0)
+        return growth(value)
+
     def scan(self, pool: Pool) -> Scan:
-        return DistinctScan(self.column, pool, min(self.column.size, self.k * self.column.longest), self.typical)
+        return DistinctScan(self.column, pool, self.most, self.typical)
 
     def missing(self, pool: Pool) -> Bools:
         return self.column.missing_at(pool)
@@ -106,14 +127,14 @@ class EntropyScan:
 
     def gains(self, over: slice) -> Floats:
         codes, shares = self._codes[:, over], self._shares[:, over]
-        before = _at(self._mass, codes)
-        grown = np.where(codes < self._size, _xlogx(before + shares[..., None]) - _xlogx(before), 0.0).sum(2)
-        total = (_xlogx(self._total + 1.0) - _xlogx(self._total))[:, None]
+        before = entries(self._mass, codes)
+        grown = np.where(codes < self._size, xlogx(before + shares[..., None]) - xlogx(before), 0.0).sum(2)
+        total = (xlogx(self._total + 1.0) - xlogx(self._total))[:, None]
         gains = np.where(shares > 0, np.maximum(total - grown, 0.0), 0.0) * self._scale
         return np.where(self._missing[:, over], self._typical, gains)
 
     def take(self, at: Ints) -> None:
-        _add(self._mass, picked(self._codes, at), picked(self._shares, at))
+        add(self._mass, picked(self._codes, at), picked(self._shares, at))
         self._total += picked(self._shares, at) > 0
 
 
@@ -128,109 +149,34 @@ class Entropy:
     column: Coded
     k: int
     typical: float
+    steps: Floats = field(init=False)
+    """How much T log T grows to T, [K + 1]."""
 
-    def scan(self, pool: Pool) -> Scan:
+    @property
+    def scale(self) -> float:
+        """One over the largest value of the unscaled sum."""
         most = min(self.column.size, self.k * self.column.longest)
-        scale = 1.0 / (self.k * np.log2(most)) if most > 1 else 0.0
-        return EntropyScan(self.column, pool, scale, self.typical)
+        return float(1.0 / (self.k * np.log2(most))) if most > 1 else 0.0
 
-    def missing(self, pool: Pool) -> Bools:
-        return self.column.missing_at(pool)
+    def __post_init__(self) -> None:
+        total = xlogx(np.arange(self.k + 1.0))
+        object.__setattr__(self, "steps", np.append(0.0, total[1:] - total[:-1]))
 
-
-class CalibrationScan:
-    """(T / K) x (1 - divergence of the history P from Q, the T items so far that have a value).
-
-    The divergence is a sum over values (`_jensen_terms`). Where Q is 0 a term is P / 2, so only the slate's own values
-    need to be looked at, unless an item without a value has brought in the whole catalog's.
-    """
-
-    def __init__(self, column: Coded, pool: Pool, k: int, fill: Floats | None) -> None:
-        self._codes, self._shares = column.codes_at(pool), column.shares_at(pool)
-        self._missing, self._size, self._k = column.missing_at(pool), column.size, k
-        self._fill = None if fill is None else np.append(fill, 0.0)
-        history = pool.once(("history", column.name), lambda: column.mass(pool.rows.history))
-        rows = len(history)
-        self._history = np.concatenate([history, np.zeros((rows, 1))], 1)  # P: [B, size + 1], the last for no value
-        self._mass = np.zeros((rows, column.size + 1))  # T Q of the items with a value
-        self._filled = np.zeros(rows)  # items without one, which stand for the catalog
-        self._total = np.zeros(rows)  # T
-        self._value = np.zeros(rows)
-        self._support = np.full((rows, 0), column.size)  # each of the slate's values once, else `size`
-
-    def gains(self, over: slice) -> Floats:
-        return self._grown(self._codes[:, over], self._shares[:, over], self._missing[:, over]) - self._value[:, None]
-
-    def take(self, at: Ints) -> None:
-        codes, shares, missing = picked(self._codes, at), picked(self._shares, at), picked(self._missing, at)
-        self._value = self._grown(codes[:, None], shares[:, None], missing[:, None])[:, 0]
-        new = np.where(_at(self._mass, codes[:, None])[:, 0] > 0, self._size, codes)
-        self._support = np.concatenate([self._support, new], 1)
-        _add(self._mass, codes, shares)
-        self._total += shares > 0
-        if self._fill is not None:
-            self._filled += missing
-            self._total += missing
-
-    def _grown(self, codes: Codes, shares: Floats, missing: Bools) -> Floats:
-        """Value of each slate with one more item, of codes [B, C, L], shares and missing [B, C]."""
-        total = self._total[:, None] + 1.0
-        base = self._base(total)
-        p, before = _at(self._history, codes), _at(self._mass, codes)
+    def marginals(self, pool: Pool) -> Floats:
+        (slots, n), shares = self.column.slots_at(pool), self.column.shares_at(pool)
+        each = shares.T[:, None] * (slots < n)  # [K, L, B]
+        mass = before(slots, n, each)
+        each += mass
+        grown = (xlogx(each) - xlogx(mass)).sum(1).T
         counts = shares > 0
-        if self._fill is not None:
-            before = before + self._filled[:, None, None] * self._fill[codes]
-            counts = counts | missing
-        before = before / total[..., None]
-        change = _jensen_terms(p, before + (shares / total)[..., None]) - _jensen_terms(p, before)
-        divergence = base[:, None] + np.where(codes < self._size, change, 0.0).sum(2)
-        if self._fill is not None and (rows := np.flatnonzero(missing.any(1))).size:
-            dense = self._dense(rows, self._filled[rows] + 1.0, total[rows])
-            divergence[rows] = np.where(missing[rows], dense[:, None], divergence[rows])
-        value = total / self._k * (1.0 - np.clip(divergence, 0.0, 1.0))
-        return np.where(counts, value, self._value[:, None])
-
-    def _base(self, total: Floats) -> Floats:
-        """The divergence were the items so far spread over `total` [B, 1] of them, [B]."""
-        support = self._support[:, None]
-        p, mass = _at(self._history, support)[:, 0], _at(self._mass, support)[:, 0]
-        base = _jensen_terms(p, mass / total).sum(1) + 0.5 * (self._history.sum(1) - p.sum(1))
-        rows = np.flatnonzero(self._filled)
-        if rows.size:
-            base[rows] = self._dense(rows, self._filled[rows], total[rows])
-        return np.asarray(base, np.float64)
-
-    def _dense(self, rows: Ints, filled: Floats, total: Floats) -> Floats:
-        """The same with every value of the catalog in the slate, for some of the rows."""
-        assert self._fill is not None
-        mass = self._mass[rows] + filled[:, None] * self._fill
-        return np.asarray(_jensen_terms(self._history[rows], mass / total).sum(1), np.float64)
-
-
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """1 - Jensen-Shannon divergence (base 2; Lin 1991) between the user's history and the slate.
-
-    Both are distributions over the column's values in which each item weighs the same (Steck, RecSys 2018, without
-    smoothing). Scaled by T / K as `Entropy` is; the divergence is convex, so no marginal is negative.
-    """
-
-    column: Coded
-    k: int
-    fill: Floats | None
-    """[size], the catalog's mean distribution; None where a missing item contributes nothing."""
+        gains = np.maximum(self.steps[running(counts)] - grown, 0.0) * (counts * self.scale)
+        return np.where(self.missing(pool), self.typical, gains) if self.column.unknown_in(pool) else gains
 
     def scan(self, pool: Pool) -> Scan:
-        return CalibrationScan(self.column, pool, self.k, self.fill)
+        return EntropyScan(self.column, pool, self.scale, self.typical)
 
     def missing(self, pool: Pool) -> Bools:
         return self.column.missing_at(pool)
-
-    def applicable(self, pool: Pool) -> Bools:
-        """Users whose history has a value, [B]."""
-        history = pool.rows.history
-        row = np.repeat(np.arange(len(history)), history.lengths)
-        return np.bincount(row, self.column.shares[history.values], len(history)) > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,6 +185,9 @@ class Failing:
 
     plan: Plan
 
+    def marginals(self, pool: Pool) -> Floats:
+        return failing(self.plan.marginals(pool), self.plan.missing(pool))
+
     def scan(self, pool: Pool) -> Scan:
         return FailScan(self.plan.scan(pool), self.plan.missing(pool))
 
@@ -246,23 +195,26 @@ class Failing:
         return self.plan.missing(pool)
 
 
-def spread(node: Spread, dataset: Dataset, k: int) -> Plan:
+def spread(node: Spread, columns: Columns, k: int) -> Plan:
     """Compile a spread measure."""
-    name, data = node.column.name, dataset.items.columns[node.column.name]
-    column, mean = coded(name, data), node.missing is Missing.MEAN
+    name, mean = node.column.name, node.missing is Missing.MEAN
     plan: Plan
     match node.measure:
         case "distance":
-            pairs = distances(name, data, column)
+            pairs = distances(name, columns)
             plan = Distance(pairs, k, typical_distance(pairs) if mean else 0.0)
         case "distinct":
+            column = columns.coded(name)
             typical = _typical(lambda size: Distinct(column, size, 0.0), column.known, k) / k if mean else 0.0
             plan = Distinct(column, k, typical)
         case "entropy":
+            column = columns.coded(name)
             typical = _typical(lambda size: Entropy(column, size, 0.0), column.known, k) / k if mean else 0.0
             plan = Entropy(column, k, typical)
         case "calibration":
-            fill = column.mass(Ragged.of([column.known.tolist()]))[0]
+            column = columns.coded(name)
+            known = column.known
+            fill = column.mass(Ragged(np.array([0, len(known)]), known.astype(np.int32)))[0]
             plan = Calibration(column, k, fill if mean and fill.any() else None)
     return Failing(plan) if node.missing is Missing.FAIL else plan
 
@@ -277,9 +229,9 @@ def _typical(plan: Callable[[int], Plan], known: Ints, k: int) -> float:
     size = min(k, len(known))
     if size == 0:
         return 0.0
-    drawn = known[random_slates(len(known), size)].astype(np.int32)
+    drawn = known[random_slates(len(known), size)].astype(np.int32, "F")
     pool = Pool(NOTHING, bare(np.zeros(DRAWS, np.int64)), drawn)
-    return float(ledger(plan(size).scan(pool), pool).sum(1).mean())
+    return float(plan(size).marginals(pool).sum(1).mean())
 
 
 def random_slates(items: int, size: int) -> Ints:
@@ -294,24 +246,3 @@ def random_slates(items: int, size: int) -> Ints:
         again = (out == drawn[:, None]).any(1)
         out[:, i] = np.where(again, last, drawn)
     return out
-
-
-def _at(table: A, codes: Codes) -> A:
-    """Each row's own entries: table [B, V], codes [B, C, L] -> [B, C, L]."""
-    return table[np.arange(len(codes))[:, None, None], codes]  # type: ignore[return-value]
-
-
-def _add(mass: Floats, codes: Codes, shares: Floats) -> None:
-    """Add one item's shares to each row (mass [B, V + 1], codes [B, L], shares [B]), nothing past a list's end."""
-    mass[np.arange(len(codes))[:, None], codes] += shares[:, None]  # an item has no value twice
-    mass[:, -1] = 0.0
-
-
-def _xlogx(x: Floats) -> Floats:
-    """x log2 x, 0 at 0."""
-    return np.asarray(x * np.log2(np.where(x > 0, x, 1.0)), np.float64)
-
-
-def _jensen_terms(p: Floats, q: Floats) -> Floats:
-    """The terms of the Jensen-Shannon divergence, value by value."""
-    return np.asarray(0.5 * _xlogx(p) + 0.5 * _xlogx(q) - _xlogx(0.5 * (p + q)), np.float64)

@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recpolicy.compiler import CompiledPolicy, compile
-from recpolicy.compiler.compiled import CompiledRule
+from recpolicy.compiler import CompiledPolicy, CompiledRule, compile
 from recpolicy.compiler.serendipity import Serendipitous
 from recpolicy.compiler.spread import Distance, Distinct, Entropy
 from recpolicy.dataset import Slates

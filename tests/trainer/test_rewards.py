@@ -120,6 +120,19 @@ def test_reward_functions_survive_pickling_and_agree(platform: tuple[Dataset, Ro
         assert function(completions=told, row=[0, 1, 2]) == copy(completions=told, row=[0, 1, 2])
 
 
+def test_the_ranks_of_a_completion_sum_to_its_parts_and_are_worked_out_once(
+    platform: tuple[Dataset, Rows, list[RuleReward]],
+) -> None:
+    _, rows, functions = platform
+    judge, told = functions[0].judge, [_say(_fresh(rows, i, 120)[i : i + 5]) for i in range(4)]
+    verdict = judge.judge(told, [0, 1, 2, 3])
+    np.testing.assert_allclose(verdict.ledger.sum(1), np.nansum(verdict.parts, 1), atol=1e-12)
+    assert judge.verdict(parse(told, k=5, items=120), [0, 1, 2, 3]) is verdict
+    turned = judge.judge(told, [1, 0, 2, 3])
+    assert turned is not verdict
+    np.testing.assert_array_equal(turned.values[2:], verdict.values[2:])
+
+
 def test_conversations_are_read_by_their_last_message(platform: tuple[Dataset, Rows, list[RuleReward]]) -> None:
     _, rows, functions = platform
     text = _say(_fresh(rows, 0, 120)[:5])

@@ -1,0 +1,42 @@
+"""Slates and what each value weighs in, how much weight every value has had so far out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recpolicy.compiler.scan import A
+from recpolicy.table import Codes, Floats, Ints
+
+TINY = 1e-300
+"""Added to a number that is 0 or not nearly so small, it changes nothing but the logarithm of 0."""
+
+
+def before(slots: Ints, n: int, shares: Floats) -> Floats:
+    """The weight each value has had before its place: slots [K, L, B] as of `Coded.slots_at`, shares the same."""
+    b = slots.shape[2]
+    out, mass = np.empty(slots.shape), np.zeros((n + 1) * b)
+    cells = slots * b
+    cells += np.arange(b)
+    for own, found, share in zip(cells, out, shares, strict=True):
+        mass.take(own, out=found, mode="wrap")
+        mass[own] = found + share  # an item has no value twice
+    return out
+
+
+def entries(table: A, codes: Codes) -> A:
+    """Each row's own entries: table [B, V], codes [B, C, L] -> [B, C, L]."""
+    return table[np.arange(len(codes))[:, None, None], codes]  # type: ignore[return-value]
+
+
+def add(mass: Floats, codes: Codes, shares: Floats) -> None:
+    """Add one item's shares to each row (mass [B, V + 1], codes [B, L], shares [B]), nothing past a list's end."""
+    mass[np.arange(len(codes))[:, None], codes] += shares[:, None]  # an item has no value twice
+    mass[:, -1] = 0.0
+
+
+def xlogx(x: Floats) -> Floats:
+    """x log2 x, 0 at 0."""
+    out = x + TINY
+    np.log2(out, out=out)
+    out *= x
+    return out

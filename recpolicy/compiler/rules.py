@@ -1,0 +1,103 @@
+"""A compiled measure and its weight in, one rule with a value and for whom out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from recpolicy.compiler.calibration import Calibration
+from recpolicy.compiler.catalog import Catalog, Term
+from recpolicy.compiler.pool import Pool
+from recpolicy.compiler.population import Crowd
+from recpolicy.compiler.quotas import Demand
+from recpolicy.compiler.relevance import Labelled
+from recpolicy.compiler.scan import Plan
+from recpolicy.compiler.serendipity import Serendipitous
+from recpolicy.compiler.spread import Failing
+from recpolicy.policy import Level, Target, Weight, level
+from recpolicy.table import Bools, Floats
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledWeight:
+    """A weight: of the last branch that is true, else the base; for the rows for which `only` is true."""
+
+    base: Level
+    only: Term | None
+    changes: tuple[tuple[Term, Level], ...]
+
+
+def weight(node: Weight, catalog: Catalog) -> CompiledWeight:
+    """Compile a weight."""
+    only = None if node.only is None else catalog.term(node.only)
+    return CompiledWeight(node.base, only, tuple((catalog.term(branch), level) for branch, level in node.changes))
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledRule:
+    """One rule with a value: what it measures and for whom."""
+
+    name: str
+    kind: Literal["reward", "boost", "bury", "quota"]
+    weight: CompiledWeight
+    plan: Plan | Demand | Labelled | Serendipitous
+    everywhere: bool = field(init=False)
+    """Whether it has a value for every row."""
+
+    @property
+    def needs_labels(self) -> bool:
+        """True where the value is known only against the items the user took next."""
+        return isinstance(self.plan, Labelled | Serendipitous)
+
+    @property
+    def sign(self) -> float:
+        """-1 for a bury, which is subtracted, else 1."""
+        return -1.0 if self.kind == "bury" else 1.0
+
+    def marginals(self, pool: Pool) -> Floats:
+        """What each place adds to the value of its slate, [B, K]; blocks and segments are not looked at."""
+        return self.plan.marginals(pool)
+
+    def __post_init__(self) -> None:
+        limited = isinstance(self._measured, Labelled | Serendipitous | Calibration)
+        object.__setattr__(self, "everywhere", self.weight.only is None and not limited)
+
+    @property
+    def _measured(self) -> Plan | Demand | Labelled | Serendipitous:
+        return self.plan.plan if isinstance(self.plan, Failing) else self.plan
+
+    def applicable(self, pool: Pool) -> Bools:
+        """Rows the rule has a value for, [B]: inside its segment, and with the labels or the history it needs."""
+        out = np.ones(len(pool.rows), np.bool_)
+        if self.weight.only is not None:
+            out &= true_for(pool, self.weight.only)
+        plan = self._measured
+        if isinstance(plan, Labelled | Serendipitous | Calibration):
+            out &= plan.applicable(pool)
+        return out
+
+    def weights(self, pool: Pool, progress: float = 1.0) -> Floats:
+        """The weight for each row, [B]: of the last branch that is true, else the base; 0 where not applicable.
+
+        Ramps stand where they are when `progress` (0 to 1) of training is done.
+        """
+        out = np.full(len(pool.rows), level(self.weight.base, progress))
+        for branch, weight in self.weight.changes:
+            out = np.where(true_for(pool, branch), level(weight, progress), out)
+        return np.where(self.applicable(pool), out, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledTarget:
+    """A demand on a mean over users, or on all their slates together."""
+
+    target: Target
+    metric: CompiledRule | Crowd
+    """What has a value for each user, and for whom; for a population measure, that."""
+
+
+def true_for(pool: Pool, predicate: Term) -> Bools:
+    """Rows for which a predicate on user and history is true, [B]."""
+    return np.broadcast_to(pool.holds(predicate, sure=True), (len(pool.rows), 1))[:, 0]
