@@ -27,10 +27,11 @@ golden: .venv/.ready ## rewrite expected output, parse tables and what the READM
 	RECPOLICY_GOLDEN=1 .venv/bin/python -m pytest tests/language tests/words tests/trials tests/analysis tests/examples \
 	  tests/data/test_bad_data.py tests/house
 
-bench: .venv/.ready ## measure start-up and rewards, into BENCHMARKS.md
+bench: .venv/.ready ## measure start-up, rewards and scoring, into BENCHMARKS.md
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.startup
 	OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.rewards
+	OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.scoring
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "recpolicy needs Python 3.11, 3.12 or 3.13; $(PYTHON) is " + sys.version.split()[0])'

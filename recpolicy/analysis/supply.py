@@ -52,7 +52,8 @@ def supply(scene: Scene) -> Iterator[Diagnostic]:
         for i, block in enumerate(blocks):
             hit = _hit(block, pool)
             hidden[i, part] = np.broadcast_to(hit, pool.shape).sum(1)
-            unknown[i, part] = np.broadcast_to(hit & (pool.truth(pool.catalog.term(block.where)) == UNKNOWN), pool.shape).sum(1)
+            doubtful = hit & (pool.truth(pool.catalog.term(block.where)) == UNKNOWN)
+            unknown[i, part] = np.broadcast_to(doubtful, pool.shape).sum(1)
             free = free & ~hit
         left[part] = free.sum(1)
         for asked in quotas:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,15 +50,37 @@ def run(args: argparse.Namespace) -> int:
     from recpolicy.compiler import compile
 
     dataset = data.open(source, loaded.schema)
-    compiled = compile(loaded.policy, dataset)
+    scorer = scoring.Scorer(compile(loaded.policy, dataset), dataset, ranks=args.ranks)
     try:
-        tally = scoring.score_files(compiled, dataset, args.slates, args.out, ranks=args.ranks)
+        with _bar() as progress:
+            tally = scoring.score_files(scorer, args.slates, args.out, progress=progress)
     except OSError as error:
         raise UsageError(f"cannot write: {error.strerror}", where=str(args.out)) from None
     print(_summary(tally, loaded.policy, args.slates.name))
     if args.out is not None:
         print(f"\nwrote {args.out}")
     return 0
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, float], None] | None]:
+    """What is told how far it is, and shows that on a terminal; None elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    told = TextColumn("{task.fields[slates]:,} slates  {task.fields[speed]:,.0f} a second")
+    with Progress(BarColumn(), told, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0, slates=0, speed=0.0)
+        began = time.monotonic()
+
+        def show(slates: int, share: float) -> None:
+            bar.update(task, completed=share, slates=slates, speed=slates / max(time.monotonic() - began, 1e-9))
+
+        yield show
 
 
 def _summary(tally: Tally, policy: Policy, name: str) -> str:
@@ -67,14 +92,14 @@ def _summary(tally: Tally, policy: Policy, name: str) -> str:
     places = tally.slates * policy.slate
     for rule in policy.rules:
         value = tally.mean(f"{rule.name}.value")
-        met = tally.mean(f"{rule.name}.satisfied")
+        met = tally.total(f"{rule.name}.satisfied")
         abstained = tally.total(f"{rule.name}.abstained")
         rows.append(
             (
                 rule.name,
                 "hard" if isinstance(rule, Quota) and rule.hard else f"{level(rule.weight.base):g}",
                 *_mean(value),
-                f"{met.mean:.1%}" if met.slates else "",
+                f"{met / value.slates:.1%}" if isinstance(rule, Quota) and value.slates else "",
                 f"{abstained / places:.1%}" if abstained else "",
             )
         )

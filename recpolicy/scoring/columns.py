@@ -31,6 +31,7 @@ def needed(names: Sequence[str], where: str) -> None:
 
 
 def _is_key(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     string = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     return bool(string or pa.types.is_integer(kind) or pa.types.is_null(kind))
 

@@ -1,31 +1,50 @@
-"""Files of logged slates in, tables of some of their rows out; tables of scores in, a file of them out."""
+"""Files of logged slates in, record batches of some of their rows out; scores in, a file of them out."""
 
 from __future__ import annotations
 
-import datetime
-import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recpolicy.errors import UsageError
-from recpolicy.scoring.columns import COLUMNS, KINDS, check_columns, needed
+from recpolicy.scoring import jsonl
+from recpolicy.scoring.columns import check_columns
+
+ROWS = 65_536
+"""Most slates read at once; what is held in memory does not grow with the file."""
+VALUES = 1_000_000
+"""Most ids read at once, on average, where slates are long."""
+BUFFER = 1 << 20
+"""Bytes of each column read ahead, however large the row groups of the file are."""
 
 
-def read_file(path: Path, size: int) -> Iterator[tuple[pa.Table, list[str]]]:
-    """The slates of a file as tables of at most `size` rows, and what each row is called in messages.
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of a file, in order."""
+
+    batch: pa.RecordBatch
+    name: Callable[[int], str]
+    """What a row of the batch is called in messages."""
+    share: float
+    """How much of the file is read when this is, above 0 up to 1."""
+
+
+def read_file(path: Path, columns: Sequence[str], rows: int = ROWS) -> Iterator[Chunk]:
+    """The slates of a file, their `columns` alone, at most `rows` at a time.
 
     Raises UsageError for a file that is neither Parquet nor JSONL, or cannot be read as that.
     """
     try:
         match path.suffix:
             case ".parquet":
-                yield from _parquet(path, size)
+                yield from _parquet(path, columns, rows)
             case ".jsonl":
-                yield from _jsonl(path, size)
+                yield from _jsonl(path, columns, rows)
             case _:
                 raise UsageError("slates are read from .parquet and .jsonl", where=str(path))
     except UnicodeDecodeError:
@@ -35,76 +54,56 @@ def read_file(path: Path, size: int) -> Iterator[tuple[pa.Table, list[str]]]:
         raise UsageError(f"cannot be read: {reason}", where=str(path)) from None
 
 
-def _parquet(path: Path, size: int) -> Iterator[tuple[pa.Table, list[str]]]:
-    with pq.ParquetFile(path) as file:
-        check_columns(file.schema_arrow, str(path))
-        columns = [name for name in COLUMNS if name in file.schema_arrow.names]
-        first = 1
-        for batch in file.iter_batches(size, columns=columns):
-            yield pa.Table.from_batches([batch]), [f"row {row}" for row in range(first, first + batch.num_rows)]
-            first += batch.num_rows
+def _parquet(path: Path, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
+    metadata = pq.read_metadata(path)
+    schema = metadata.schema.to_arrow_schema()
+    check_columns(schema, str(path))
+    kept = [name for name in columns if name in schema.names]
+    leaves = [metadata.schema.column(i) for i in range(len(metadata.schema))]
+    # ids written as a dictionary stay one: each is looked up once, however often it stands in the file
+    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and leaf.path.split(".")[0] in kept]
+    values = sum(
+        metadata.row_group(group).column(i).num_values
+        for group in range(metadata.num_row_groups)
+        for i, leaf in enumerate(leaves)
+        if leaf.path.split(".")[0] in kept
+    )
+    size = max(1, min(rows, VALUES * metadata.num_rows // max(1, values)))
+    with pq.ParquetFile(path, metadata=metadata, read_dictionary=texts, buffer_size=BUFFER, pre_buffer=False) as file:
+        read = 0
+        for group in range(metadata.num_row_groups):  # by themselves, since each has dictionaries of its own
+            for batch in file.iter_batches(size, row_groups=[group], columns=kept, use_threads=False):
+                yield Chunk(batch, partial(_row, read), (read + batch.num_rows) / metadata.num_rows)
+                read += batch.num_rows
 
 
-def _jsonl(path: Path, size: int) -> Iterator[tuple[pa.Table, list[str]]]:
-    with path.open(encoding="utf-8-sig") as file:
-        lines = ((number, line) for number, line in enumerate(file, 1) if line.strip())
-        while chunk := list(itertools.islice(lines, size)):
-            records = [_record(line, f"{path}, line {number}") for number, line in chunk]
-            kinds = (pa.string(), pa.list_(pa.string()), pa.list_(pa.string()), pa.float64())
-            arrays = [pa.array([r[n] for r in records], kind) for n, kind in zip(COLUMNS, kinds, strict=True)]
-            yield pa.table(arrays, names=list(COLUMNS)), [f"line {number}" for number, _ in chunk]
+def _jsonl(path: Path, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
+    whole = max(1, path.stat().st_size)
+    read = 0
+    for lines in jsonl.read(path):
+        read += len(lines.text)
+        batch = lines.batch.select([name for name in columns if name in lines.batch.schema.names])
+        for first in range(0, batch.num_rows, rows):
+            yield Chunk(batch.slice(first, rows), partial(_line, lines, first), min(1.0, read / whole))
 
 
-def _record(line: str, where: str) -> dict[str, object]:
-    """One line's values of `COLUMNS`: ids as strings, a time as Unix seconds."""
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"not valid JSON: {error.msg} at character {error.pos + 1}", where=where) from None
-    if not isinstance(record, dict):
-        raise UsageError("not a JSON object", where=where, help='each line is {"user_id": "1", "items": ["7", "3"]}')
-    needed(list(record), where)
-    lists = {name: record.get(name) for name in ("items", "next_items")}
-    for name, value in lists.items():
-        if not isinstance(value, list | None):
-            raise UsageError(f"`{name}` is {json.dumps(value)}", where=where, help=f"it holds {KINDS[name][1]}")
-    ids = {name: value and [_key(v, where) for v in value] for name, value in lists.items()}
-    return {"user_id": _key(record["user_id"], where), **ids, "now": _seconds(record.get("now"), where)}
+def _row(before: int, row: int) -> str:
+    return f"row {before + row + 1}"
 
 
-def _key(value: object, where: str) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise UsageError(f"{json.dumps(value)} is no id", where=where, help="ids are texts or whole numbers")
+def _line(lines: jsonl.Lines, before: int, row: int) -> str:
+    return f"line {lines.number(before + row)}"
 
 
-def _seconds(value: object, where: str) -> float | None:
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return value
-    try:
-        moment = datetime.datetime.fromisoformat(str(value))
-    except ValueError:
-        help = "write Unix seconds or 2024-05-01T12:30:00Z"
-        raise UsageError(f"`now` is {json.dumps(value)}, which is no time", where=where, help=help) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
-
-
-def write_file(path: Path, suffix: str, tables: Iterator[pa.Table]) -> None:
-    """Write tables of one schema to `path`, as `suffix` says: `.parquet`, or `.jsonl` with a row a line."""
+def write_file(path: Path, suffix: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+    """Write record batches of scores to `path`, as `suffix` says: `.parquet`, or `.jsonl` with a row a line."""
     if suffix == ".jsonl":
         with path.open("w", encoding="utf-8") as file:
-            for table in tables:
-                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist())
+            for batch in batches:
+                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in batch.to_pylist())
         return
-    writer: pq.ParquetWriter | None = None
-    try:
-        for table in tables:
-            writer = writer or pq.ParquetWriter(path, table.schema)
-            writer.write_table(table)
-        if writer is None:
-            pq.write_table(pa.table({"user_id": pa.array([], pa.string())}), path)
-    finally:
-        if writer is not None:
-            writer.close()
+    measured = [field.name for field in schema if pa.types.is_floating(field.type) or pa.types.is_list(field.type)]
+    repeating = [name for name in schema.names if name not in measured]  # a dictionary of measures saves nothing
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeating) as writer:
+        for batch in batches:
+            writer.write_batch(batch)

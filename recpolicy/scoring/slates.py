@@ -1,7 +1,8 @@
-"""A table of logged slates in, the rows and slates that a compiled policy scores out."""
+"""Record batches of logged slates in, the rows and slates that a compiled policy scores out."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,7 +13,14 @@ import pyarrow.compute as pc
 from recpolicy.data import rows_at
 from recpolicy.dataset import Dataset, Rows, Slates
 from recpolicy.scoring.columns import check_columns
+from recpolicy.scoring.ids import Index, Taken
+from recpolicy.scoring.needs import Needs
 from recpolicy.table import Bools, Codes, Floats, Ints, Ragged
+
+PART = 2048
+"""Slates scored at once: their arrays stay in the processor's cache, and histories are copied for so many users."""
+MOST_PROBLEMS = 20
+"""Rows that cannot be scored, after which reading stops."""
 
 Problem: TypeAlias = tuple[int, str]
 """A row of a table (from 0) that cannot be scored, and why."""
@@ -32,117 +40,117 @@ class Logged:
     """Items that stand in the slate already: holes."""
     beyond: Ints
     """Items behind the last place, which do not count."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The columns of a record batch with ids as rows, -1 where unknown."""
+
+    user: Codes  # [B]
+    items: Ragged
+    next_items: Ragged  # known items alone
+    now: Floats  # [B], NaN where it is not stated
     problems: tuple[Problem, ...]
-    """Rows that cannot be scored: where there is one, the rest is not to be used."""
+    """The first rows that cannot be scored: where there is one, the rest is not to be used."""
 
 
-def read_batch(dataset: Dataset, table: pa.Table, k: int) -> Logged:
-    """The slates of `table` over the catalog and the users of `dataset`, cut and filled up to K places.
+class Reader:
+    """What a data set knows of ids and users, laid out for reading slates of K places. Picklable."""
 
-    Raises UsageError for a column that is absent or of another type.
-    """
-    check_columns(table.schema)
-    problems: list[Problem] = []
-    user, unknown_users = _users(dataset, table.column("user_id"))
-    problems += unknown_users
-    items, lengths = _lists(table.column("items"))
-    problems += [(int(row), "no `items`") for row in np.flatnonzero(lengths < 0)]
-    codes = _codes(items, dataset.item_ids)
-    offsets = np.append(0, np.cumsum(np.maximum(lengths, 0)))
-    slates, repeated, unknown = _slates(Ragged(offsets, codes), k)
-    next_items = Ragged.of([[]] * table.num_rows)
-    if "next_items" in table.column_names:
-        taken, counts = _lists(table.column("next_items"))
-        next_items = _known(_codes(taken, dataset.item_ids), np.maximum(counts, 0))
-    everything = dataset.start[np.maximum(user, 0) + 1]
-    rows = rows_at(dataset, np.maximum(user, 0), everything, 0, everything)
-    now = rows.now
-    if "now" in table.column_names:
-        stated = _moments(table.column("now"))
-        now = np.where(np.isnan(stated), now, stated)
-    rows = Rows(rows.user, now, rows.history, next_items)
-    return Logged(
-        rows,
-        Slates(slates),
-        seen=_seen(dataset, rows, slates),
-        unknown=unknown,
-        repeated=repeated,
-        beyond=np.maximum(lengths - k, 0),
-        problems=tuple(sorted(problems)),
-    )
+    def __init__(self, dataset: Dataset, needs: Needs, k: int) -> None:
+        users = np.arange(dataset.users.rows)
+        end = dataset.start[1:]
+        event_user = np.repeat(users, np.diff(dataset.start))
+        self.needs, self.k = needs, k
+        self.users, self.items = Index(dataset.user_ids), Index(dataset.item_ids)
+        self._now = rows_at(dataset, users, end, 0, end).now  # [users]
+        self._taken = Taken(event_user, dataset.item, dataset.items.rows)
+        self._history = Ragged(dataset.start, dataset.item) if needs.history else None
+
+    def read(self, batch: pa.RecordBatch) -> Batch:
+        """The ids of a record batch as rows. Raises UsageError for a column that is absent or of another type."""
+        check_columns(batch.schema)
+        names = batch.schema.names
+        user = self.users.rows(batch.column("user_id"))
+        items, missing = self._lists(batch.column("items"))
+        problems = [*_unknown(user, batch.column("user_id")), *((int(row), "no `items`") for row in missing)]
+        stated = self.needs.next_items and "next_items" in names
+        next_items = _known(self._lists(batch.column("next_items"))[0]) if stated else empty(len(user))
+        timed = self.needs.now and "now" in names
+        now = _moments(batch.column("now")) if timed else np.full(len(user), np.nan)
+        return Batch(user, items, next_items, now, tuple(sorted(problems)[:MOST_PROBLEMS]))
+
+    def parts(self, batch: Batch) -> Iterator[Logged]:
+        """The slates of a batch without problems, at most `PART` at a time, cut and filled up to K places."""
+        for first in range(0, max(1, len(batch.user)), PART):
+            yield self._part(batch, slice(first, min(first + PART, len(batch.user))))
+
+    def _part(self, batch: Batch, part: slice) -> Logged:
+        user = batch.user[part].astype(np.int64)
+        begin, end = batch.items.offsets[:-1][part], batch.items.offsets[1:][part]
+        lengths = end - begin
+        place = np.arange(self.k)[:, None]
+        there = place < lengths  # [K, B], as all that follows: a place is one run of memory
+        slates = np.where(there, batch.items.values.take(begin + place, mode="clip"), -1)
+        unknown = (there & (slates < 0)).sum(0)
+        again = _again(slates)
+        slates[again] = -1
+        seen = self._taken.holds(np.broadcast_to(user, slates.shape), slates)
+        now = np.where(np.isnan(batch.now[part]), self._now[user], batch.now[part])
+        history = empty(len(user)) if self._history is None else self._history.take(user)
+        next_items = Ragged.slices(
+            batch.next_items.values, batch.next_items.offsets[:-1][part], batch.next_items.offsets[1:][part]
+        )
+        return Logged(
+            Rows(user, now, history, next_items),
+            Slates(slates.T),
+            seen=seen.sum(0),
+            unknown=unknown,
+            repeated=again.sum(0),
+            beyond=np.maximum(lengths - self.k, 0),
+        )
+
+    def _lists(self, lists: pa.Array) -> tuple[Ragged, Ints]:
+        """A column of lists of items, and the rows where there is none."""
+        lengths = np.asarray(pc.list_value_length(lists).fill_null(-1))
+        offsets = np.zeros(len(lists) + 1, np.int64)
+        np.cumsum(np.maximum(lengths, 0), out=offsets[1:])
+        values = self.items.rows(lists.flatten())
+        return Ragged(offsets, np.append(values, np.int32(-1))), np.flatnonzero(lengths < 0)
 
 
-def _users(dataset: Dataset, column: pa.ChunkedArray) -> tuple[Ints, list[Problem]]:
-    """Each row's user, -1 where unknown, and a problem for each of those."""
-    ids = column.cast(pa.string())
-    user = _codes(ids, dataset.user_ids).astype(np.int64)
-    missing = "no `user_id`"
-    rows = np.flatnonzero(user < 0)
-    names = ids.take(pa.array(rows)).to_pylist()
-    return user, [
-        (int(row), missing if name is None else f'unknown user "{name}"') for row, name in zip(rows, names, strict=True)
+def empty(rows: int) -> Ragged:
+    """Lists without values."""
+    return Ragged(np.zeros(rows + 1, np.int64), np.zeros(0, np.int32))
+
+
+def _unknown(user: Codes, ids: pa.Array) -> list[Problem]:
+    """A problem for each of the first rows whose user is not known."""
+    rows = np.flatnonzero(user < 0)[:MOST_PROBLEMS]
+    return [
+        (int(row), "no `user_id`" if (name := ids[int(row)].as_py()) is None else f'unknown user "{name}"')
+        for row in rows
     ]
 
 
-def _lists(column: pa.ChunkedArray) -> tuple[pa.Array, Ints]:
-    """The values of a column of lists as strings, and the length of each list, -1 where it is missing."""
-    lists = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    if isinstance(lists, pa.ChunkedArray):
-        lists = pa.array([], column.type)
-    lengths = np.asarray(pc.list_value_length(lists).fill_null(-1)).astype(np.int64)
-    return pc.list_flatten(lists).cast(pa.string()), lengths
-
-
-def _codes(ids: pa.Array | pa.ChunkedArray, known: tuple[str, ...]) -> Codes:
-    """The row of each id, -1 where it is none; missing ids are none."""
-    found = pc.index_in(ids, value_set=pa.array(known, pa.string()))
-    return np.asarray(found.fill_null(-1)).astype(np.int32)
-
-
-def _slates(items: Ragged, k: int) -> tuple[Codes, Ints, Ints]:
-    """[B, K] with a hole for what is unknown, stands there already, or is not there; repeated and unknown, [B]."""
-    place = np.arange(k)
-    there = place < items.lengths[:, None]  # [B, K]
-    slates = np.full(there.shape, -1, np.int32)
-    if len(items.values):
-        at = np.minimum(items.offsets[:-1, None] + place, len(items.values) - 1)
-        slates[there] = items.values[at][there]
-    unknown = (there & (slates < 0)).sum(1)
-    again = _again(slates)
-    slates[again] = -1
-    return slates, again.sum(1), unknown
-
-
 def _again(slates: Codes) -> Bools:
-    """Places whose item stands at an earlier place of the same slate, [B, K]."""
-    order = np.argsort(slates, axis=1, kind="stable")
-    ranked = np.take_along_axis(slates, order, 1)
-    equal = np.zeros(slates.shape, np.bool_)
-    equal[:, 1:] = (ranked[:, 1:] == ranked[:, :-1]) & (ranked[:, 1:] >= 0)
+    """Places whose item stands at an earlier place of the same slate, [K, B] both."""
     out = np.zeros(slates.shape, np.bool_)
-    np.put_along_axis(out, order, equal, 1)
-    return out
+    for lag in range(1, len(slates)):
+        out[lag:] |= slates[lag:] == slates[:-lag]
+    return out & (slates >= 0)
 
 
-def _known(codes: Codes, lengths: Ints) -> Ragged:
+def _known(lists: Ragged) -> Ragged:
     """Lists without what is unknown."""
-    row = np.repeat(np.arange(len(lengths)), lengths)[codes >= 0]
-    offsets = np.append(0, np.cumsum(np.bincount(row, minlength=len(lengths))))
-    return Ragged(offsets.astype(np.int64), codes[codes >= 0])
+    kept = lists.values >= 0
+    return Ragged(np.append(0, np.cumsum(kept))[lists.offsets], lists.values[kept])
 
 
-def _moments(column: pa.ChunkedArray) -> Floats:
+def _moments(column: pa.Array) -> Floats:
     """Seconds since 1970 UTC, NaN where missing."""
     kind = column.type
     if pa.types.is_temporal(kind):
         micro = column.cast(pa.timestamp("us", tz=getattr(kind, "tz", None))).cast(pa.int64())
         return np.asarray(micro.cast(pa.float64(), safe=False).fill_null(np.nan)) / 1e6
     return np.asarray(column.cast(pa.float64(), safe=False).fill_null(np.nan))
-
-
-def _seen(dataset: Dataset, rows: Rows, slates: Codes) -> Ints:
-    """Items of each slate that are in the history of its user, [B]."""
-    key = np.arange(len(rows), dtype=np.int64) * dataset.items.rows
-    history = np.repeat(key, rows.history.lengths) + rows.history.values
-    seen: Ints = ((slates >= 0) & np.isin(key[:, None] + slates, history)).sum(1)
-    return seen

@@ -1,0 +1,42 @@
+"""A policy in, which facts about a slate's user its rules read out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+
+from recpolicy.policy import Now, OfHistory, Policy, Relevance, Serendipity, Spread
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What has to be gathered before slates can be scored; what is not needed is left empty."""
+
+    history: bool
+    next_items: bool
+    now: bool
+
+
+def needs(policy: Policy) -> Needs:
+    """What the rules and blocks of a policy read, targets and tests aside."""
+    nodes = list(_nodes((policy.rules, policy.blocks)))
+    return Needs(
+        history=any(_reads_history(node) for node in nodes),
+        next_items=any(isinstance(node, Relevance | Serendipity) for node in nodes),
+        now=any(isinstance(node, Now) for node in nodes),
+    )
+
+
+def _reads_history(node: object) -> bool:
+    return isinstance(node, OfHistory | Serendipity) or (isinstance(node, Spread) and node.measure == "calibration")
+
+
+def _nodes(tree: object) -> Iterator[object]:
+    """Everything in a tree of dataclasses and tuples."""
+    if isinstance(tree, tuple):
+        for part in tree:
+            yield from _nodes(part)
+    elif is_dataclass(tree):
+        yield tree
+        for field in fields(tree):
+            yield from _nodes(getattr(tree, field.name))

@@ -1,0 +1,96 @@
+"""Slates ready to be scored in, what a compiled policy says of each of them out, as arrays and as a record batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from recpolicy.compiler import CompiledPolicy
+from recpolicy.scoring.slates import Logged
+from recpolicy.table import Bools, Floats, Ints
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the policy says of B slates; the rules by name."""
+
+    user: Ints  # [B], row of the users table
+    reward: Floats  # [B], R in [-1, 1]
+    counts: Mapping[str, NDArray[Any]]
+    """[B] each: `blocked` (a truth); places that are `holes`, and of them `unknown` and `repeated` items; places with
+    an item of the history, `seen`; items `beyond` the last place."""
+    values: Mapping[str, Floats]  # [B] in [0, 1], NaN where the rule is not applicable
+    abstained: Mapping[str, Ints]  # [B], places without a value
+    satisfied: Mapping[str, Bools]  # [B], quotas alone
+    ranks: Mapping[str, Floats]  # [B, K] marginals; no rule where they were not asked for
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def table(self, user_id: pa.Array) -> pa.RecordBatch:
+        """One row a slate: the columns that docs/scoring.md lists; what is not applicable is null."""
+        columns: dict[str, pa.Array] = {"user_id": user_id.cast(pa.string()), "reward": pa.array(self.reward)}
+        columns |= {name: pa.array(count) for name, count in self.counts.items()}
+        for rule, value in self.values.items():
+            columns[f"{rule}.value"] = pa.array(value, from_pandas=True)  # NaN becomes null
+            columns[f"{rule}.abstained"] = pa.array(self.abstained[rule])
+            if rule in self.satisfied:
+                columns[f"{rule}.satisfied"] = pa.array(self.satisfied[rule], mask=np.isnan(value))
+            if rule in self.ranks:
+                columns[f"{rule}.ranks"] = _lists(self.ranks[rule])
+        return pa.record_batch(columns)
+
+
+def judge(compiled: CompiledPolicy, logged: Logged, *, ranks: bool) -> Scores:
+    """Score slates, with `ranks` place by place."""
+    rows, slates = logged.rows, logged.slates
+    marginals = compiled.marginals(rows, slates)
+    values = {name: found.sum(1) for name, found in marginals.items()}
+    counts = {
+        "blocked": compiled.blocked(rows, slates),
+        "holes": (slates.items < 0).sum(1),
+        **{name: getattr(logged, name) for name in ("unknown", "repeated", "seen", "beyond")},
+    }
+    return Scores(
+        rows.user,
+        _reward(compiled, compiled.weights(rows), values),
+        counts,
+        values,
+        compiled.abstained(rows, slates),
+        compiled.satisfied(rows, slates),
+        marginals if ranks else {},
+    )
+
+
+def joined(parts: Sequence[Scores]) -> Scores:
+    """The scores of several parts, at least one, as those of one."""
+    first = parts[0]
+    return Scores(
+        np.concatenate([part.user for part in parts]),
+        np.concatenate([part.reward for part in parts]),
+        {name: np.concatenate([part.counts[name] for part in parts]) for name in first.counts},
+        {name: np.concatenate([part.values[name] for part in parts]) for name in first.values},
+        {name: np.concatenate([part.abstained[name] for part in parts]) for name in first.abstained},
+        {name: np.concatenate([part.satisfied[name] for part in parts]) for name in first.satisfied},
+        {name: np.concatenate([part.ranks[name] for part in parts]) for name in first.ranks},
+    )
+
+
+def _reward(compiled: CompiledPolicy, weights: Floats, values: Mapping[str, Floats]) -> Floats:
+    """R, [B]: weighted values, buries subtracted, over the sum of the row's `weights` [B, rules]; 0 without any."""
+    out = np.zeros(len(weights))
+    for rule, weight in zip(compiled.rules, weights.T, strict=True):
+        out += rule.sign * weight * np.where(weight == 0, 0.0, values[rule.name])  # NaN only where the weight is 0
+    total = weights.sum(1)
+    return out / np.where(total > 0, total, 1.0)
+
+
+def _lists(marginals: Floats) -> pa.Array:
+    flat = pa.array(marginals.ravel(), from_pandas=True)
+    offsets = np.arange(len(marginals) + 1, dtype=np.int32) * np.int32(marginals.shape[1])
+    return pa.ListArray.from_arrays(offsets, flat)
