@@ -34,6 +34,9 @@ from recpolicy.trainer.prompts import Prompter
 
 MODELS = ("tiny",)
 
+PARTS = {"time/sampling": "sampling", "time/rewards": "rewards", "time/ledger": "credit per rank"}
+"""Parts of a GRPO step whose seconds are logged, and what they are."""
+
 
 class Progress(Protocol):
     """Who is told how a run goes on."""
@@ -258,9 +261,13 @@ def _grpo(
         run.log("grpo", step, {"validation_reward": value})
         progress.validated("grpo", step, settings.steps, value)
 
+    seconds: dict[str, list[float]] = {part: [] for part in ("step_time", *PARTS)}
+
     def stepped(step: int, values: Mapping[str, float]) -> None:
         run.log("grpo", step, values)
         progress.stepped(step, settings.steps, values)
+        for part, spent in seconds.items():
+            spent.append(values.get(part, 0.0))
 
     grpo.train(
         recommender,
@@ -273,6 +280,9 @@ def _grpo(
         validated,
         stepped,
     )
+    whole = float(np.median(seconds["step_time"]))
+    shares = (f"{name} {np.median(seconds[part]) / whole:.1%}" for part, name in PARTS.items())
+    progress.stage("grpo", f"a step took {whole:.2f} s: {', '.join(shares)}, the rest the loss")
 
 
 def _sample(rows: Rows, config: Config) -> Rows:

@@ -101,6 +101,7 @@ def test_the_metrics_have_every_rule_at_every_step(home: Path) -> None:
             assert 0.0 <= line[f"rules/{rule}"] <= 1.0
         parts = sum(line[f"rewards/{rule}/mean"] for rule in ("relevance", "variety", "ads"))
         assert line["reward"] == pytest.approx(parts, abs=1e-5)
+        assert 0 < line["time/rewards"] + line["time/ledger"] < line["step_time"] > line["time/sampling"] > 0
     measured: dict[str, list[int]] = {stage: [] for stage in ("distil", "grpo")}
     for line in lines:
         if "validation_reward" in line:
