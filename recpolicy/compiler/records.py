@@ -23,7 +23,7 @@ class Records:
     arrays: tuple[NDArray[Any], ...]
     """[items, ...] or, with a row for a hole, [items + 1, ...]; known by what they are, not by what they hold."""
     rows: NDArray[Any] = field(init=False)
-    """[items + 1], a field an array in their order; the last is a hole, with the last item's values or its own."""
+    """[items + 1], a field an array, `f0` the first. A hole without values of its own has the last item's."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", _packed(self.arrays))
@@ -37,7 +37,7 @@ class Records:
 
 
 def pack(asked: Sequence[NDArray[Any]], items: int) -> Records:
-    """Pack those of the arrays a batch asks for that fit into a line, the widest first; none where that gains nothing."""
+    """Those of the arrays a batch asks for that fit into a line, the widest first; none where that gains nothing."""
     arrays = sorted({id(a): a for a in asked}.values(), key=_width, reverse=True)
     kept: list[NDArray[Any]] = []
     for array in arrays:

@@ -98,7 +98,7 @@ def _different(future: Codes) -> Ints:
     ordered = np.sort(future, 1)
     again = ordered[:, 1:] == ordered[:, :-1]
     different = future.shape[1] - (ordered[:, 0] < 0).astype(np.int64)  # what is past a row's end is no item
-    return different - again.sum(1) if again.any() else different
+    return np.asarray(different - again.sum(1) if again.any() else different, np.int64)
 
 
 def _lcs(items: Codes, future: Codes) -> Floats:
