@@ -241,8 +241,9 @@ def main() -> None:
     """Measure, and write the section."""
     small = Scene(SMALL)
     parts = [
-        f"Ten rules, {K} places, batches of {BATCH} slates, one core: medians of {ROUNDS} rounds of {BATCHES} batches. "
-        "A value is what a\nslate is worth to a rule; marginals are what each place adds to it. Plain Python is a "
+        f"Ten rules, {K} places, batches of {BATCH} slates, one core: medians of {ROUNDS} rounds of {BATCHES} batches, "
+        "and where two are\ncompared the median of the rounds' ratios, as all in a round meet the same moments. A "
+        "value is what a\nslate is worth to a rule; marginals are what each place adds to it. Plain Python is a "
         "function a rule in the form TRL\ncalls, with all that depends on an item worked out beforehand; NumPy by hand "
         "is written for these rules and this data\nalone. Both stand in [benchmarks/](benchmarks).\n",
         contenders(small),

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
+from recpolicy.compiler.records import SEPARATE, Records
 from recpolicy.dataset import Dataset
 from recpolicy.policy import Among, Column, Expr, Now, OfHistory, Word, children
 from recpolicy.table import Bools, Codes, ColumnData, Floats, ListColumn, NumberColumn, TruthColumn, WordColumn
@@ -54,6 +55,8 @@ class Catalog:
     standings: Mapping[Term, Floats] = field(default_factory=dict)
     """The percentiles of user columns, [users] each."""
     terms: dict[Expr, Term] = field(default_factory=dict)
+    records: Records = SEPARATE
+    """What whole slates ask of an item, side by side."""
 
     def term(self, node: Expr) -> Term:
         """The compiled form of an expression over the columns named here."""

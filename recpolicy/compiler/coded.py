@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, assert_never
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from recpolicy.compiler.catalog import padded
 from recpolicy.compiler.pool import Pool
@@ -163,9 +163,9 @@ class Coded:
         return np.asarray(mass / np.where(total > 0, total, 1.0), np.float64)
 
 
-def size(sets: Sets) -> NDArray[np.int16]:
-    """How many values bit sets hold, in their shape."""
-    out = np.bitwise_count(sets[0]).astype(np.int16)
+def size(sets: Sets, kind: DTypeLike = np.int16) -> NDArray[Any]:
+    """How many values bit sets hold, in their shape and as this type."""
+    out = np.bitwise_count(sets[0]).astype(kind, copy=False)
     for word in sets[1:]:
         out += np.bitwise_count(word)
     return out

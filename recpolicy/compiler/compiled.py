@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recpolicy.compiler import places, quotas, rules, spread
 from recpolicy.compiler.catalog import Catalog, Term, gather
 from recpolicy.compiler.coded import Columns
 from recpolicy.compiler.growth import Growth, divisor
 from recpolicy.compiler.guard import Guard
-from recpolicy.compiler.pool import EVERY_ITEM, Pool, with_known
+from recpolicy.compiler.pool import EVERY_ITEM, A, Pool, bare, with_known
 from recpolicy.compiler.population import Crowd, crowd
 from recpolicy.compiler.quotas import Demand
+from recpolicy.compiler.records import pack
 from recpolicy.compiler.relevance import Labelled
 from recpolicy.compiler.rules import CompiledRule, CompiledTarget
 from recpolicy.compiler.scan import Plan
@@ -220,11 +222,11 @@ class CompiledPolicy:
 
     def _hit(self, pool: Pool) -> Bools:
         """(row, candidate) pairs that some block hits, [B, C]."""
-        out = np.zeros((1, 1), np.bool_)
+        out = np.zeros_like(pool.held, shape=pool.shape)
         for block in self.blocks:
             hit = pool.matches(block.where, unknown=True)
-            out = out | (hit if block.only is None else hit & pool.holds(block.only, sure=False))
-        return np.broadcast_to(out, pool.shape)
+            out |= hit if block.only is None else hit & pool.holds(block.only, sure=False)
+        return out
 
     def _first_blocked(self, pool: Pool) -> Ints:
         """The place (from 0) of the first blocked item, K where there is none, [B]."""
@@ -247,7 +249,27 @@ def compile(policy: Policy, dataset: Dataset) -> CompiledPolicy:
         CompiledBlock(catalog.term(b.where), None if b.only is None else catalog.term(b.only)) for b in policy.blocks
     )
     targets = tuple(CompiledTarget(t, _metric(t, compiled, columns, catalog, k)) for t in policy.targets)
-    return CompiledPolicy(policy, compiled, blocks, targets, catalog)
+    found = CompiledPolicy(policy, compiled, blocks, targets, catalog)
+    return replace(found, catalog=replace(catalog, records=pack(_asked(found), catalog.items)))
+
+
+class _Asking(Pool):
+    """No rows, and the arrays of values per item that are asked for."""
+
+    def __init__(self, catalog: Catalog, k: int) -> None:
+        super().__init__(catalog, bare(np.zeros(0, np.int64)), np.zeros((0, k), np.int32, "F"))
+        self.asked: list[NDArray[Any]] = []
+
+    def of_items(self, values: A) -> A:
+        self.asked.append(values)
+        return super().of_items(values)
+
+
+def _asked(compiled: CompiledPolicy) -> list[NDArray[Any]]:
+    """The arrays of values per item that a batch of whole slates reads."""
+    pool = _Asking(compiled.catalog, compiled.policy.slate)
+    compiled._part({rule.name: rule for rule in compiled.rules}, pool)
+    return pool.asked
 
 
 def _rule(rule: Rule, columns: Columns, catalog: Catalog, k: int) -> CompiledRule:

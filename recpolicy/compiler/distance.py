@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,27 +35,27 @@ class Distances(Protocol):
         """Distances between the places of whole slates, [pairs, B] in the order of `lagged`; 0 from a hole."""
 
 
-def lagged(join: np.ufunc, values: A, kind: np.dtype[Any] | None = None) -> A:
-    """What `join` gives for every pair of places, [B, K] -> [K (K - 1) / 2, B].
-
-    First all neighbours (place 0 and 1, 1 and 2, ...), then all pairs two apart, and so on: each of these is one run.
-    """
-    by_place = values.T  # [K, B]
-    k, b = by_place.shape
-    out, done = np.empty((k * (k - 1) // 2, b), kind or values.dtype), 0
-    for lag in range(1, k):
-        join(by_place[lag:], by_place[:-lag], out=out[done : done + k - lag])
-        done += k - lag
-    return out  # type: ignore[return-value]
+@cache
+def _pairs(k: int) -> tuple[Ints, Ints]:
+    """The later and the earlier place of every pair: first all neighbours, then all pairs two apart, and so on."""
+    later, earlier = np.tril_indices(k, -1)
+    order = np.argsort(later - earlier, kind="stable")
+    return later[order], earlier[order]
 
 
-def summed(pairs: Floats, k: int) -> Floats:
+def lagged(join: np.ufunc, values: A) -> A:
+    """What `join` gives for every pair of places in the order of `_pairs`, [B, K] -> [K (K - 1) / 2, B]."""
+    later, earlier = _pairs(values.shape[1])
+    return join(values.T.take(later, 0), values.T.take(earlier, 0))  # type: ignore[no-any-return]
+
+
+def summed(pairs: A, k: int) -> A:
     """Each place's sum over the pairs with an earlier one, [pairs, B] as `lagged` lays them out -> [B, K]."""
-    out, done = np.zeros((k, pairs.shape[1])), 0
+    out, done = np.zeros((k, pairs.shape[1]), pairs.dtype), 0
     for lag in range(1, k):
         out[lag:] += pairs[done : done + k - lag]
         done += k - lag
-    return out.T
+    return out.T  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +118,9 @@ class Jaccard:
         return _jaccard(common, lengths + picked(lengths, at)[:, None])
 
     def pairs(self, pool: Pool) -> Floats:
-        common = size(tuple(lagged(np.bitwise_and, word) for word in self.column.sets_at(pool)))
-        together = lagged(np.add, self.column.lengths_at(pool))
+        small = np.min_scalar_type(2 * self.column.longest)  # the fewer bytes, the less to wait for
+        common = size(tuple(lagged(np.bitwise_and, word) for word in self.column.sets_at(pool)), small)
+        together = lagged(np.add, self.column.lengths_at(pool).astype(small))
         return _jaccard(common, together if pool.full else together * lagged(np.logical_and, pool.held))
 
 

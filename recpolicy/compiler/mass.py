@@ -11,15 +11,18 @@ TINY = 1e-300
 """Added to a number that is 0 or not nearly so small, it changes nothing but the logarithm of 0."""
 
 
-def before(slots: Ints, n: int, shares: Floats) -> Floats:
-    """The weight each value has had before its place: slots [K, L, B] as of `Coded.slots_at`, shares the same."""
+def grown(slots: Ints, n: int, shares: Floats) -> Floats:
+    """The weight each value has had before its place and has with it, [2, K, L, B].
+
+    Slots [K, L, B] as of `Coded.slots_at`, shares the same.
+    """
     b = slots.shape[2]
-    out, mass = np.empty(slots.shape), np.zeros((n + 1) * b)
+    out, mass = np.empty((2, *slots.shape)), np.zeros((n + 1) * b)
     cells = slots * b
     cells += np.arange(b)
-    for own, found, share in zip(cells, out, shares, strict=True):
-        mass.take(own, out=found, mode="wrap")
-        mass[own] = found + share  # an item has no value twice
+    for own, share, before, after in zip(cells, shares, *out, strict=True):
+        mass.take(own, out=before, mode="wrap")
+        mass[own] = np.add(before, share, out=after)  # an item has no value twice
     return out
 
 

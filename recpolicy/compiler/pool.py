@@ -84,7 +84,11 @@ class Pool:
             return values[None, : self.catalog.items]  # type: ignore[return-value]
         if self._by_place is None:
             return values[self.items]  # type: ignore[return-value]
-        return values.take(self._by_place, 0, mode="wrap").swapaxes(0, 1)  # type: ignore[return-value]
+        by_place, records = self._by_place, self.catalog.records
+        if (name := records.find(values)) is None:
+            return values.take(by_place, 0, mode="wrap").swapaxes(0, 1)  # type: ignore[return-value]
+        found = self.once("records", lambda: records.rows.take(by_place, 0, mode="wrap"))
+        return np.ascontiguousarray(found[name]).swapaxes(0, 1)  # type: ignore[return-value]
 
     def once(self, key: object, compute: Callable[[], T]) -> T:
         """What `compute` gives, kept for the life of the pool under `key`; it is not to be written to."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from recpolicy.compiler.catalog import Catalog, Term
 from recpolicy.compiler.coded import Coded, Columns, Sets, size
+from recpolicy.compiler.distance import lagged, summed
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.scan import growth, running, union
 from recpolicy.compiler.windows import AtLeastScan, AtMostScan, BetweenScan, Bounded, Windows
@@ -149,20 +150,20 @@ class Demand:
 def _matches_within(matches: Bools, n: int, length: int) -> Bools:
     """Places that do not match or with which at most `n` of the last `length` match, those in excess left out."""
     kept = matches.astype(np.min_scalar_type(matches.shape[1]))
+    places = list(kept.T)
     counts = np.zeros(len(kept), kept.dtype)  # of the places before in the window
-    for r in range(kept.shape[1]):
-        kept[:, r] &= counts < n
-        counts += kept[:, r]
+    for r, own in enumerate(places):
+        own &= counts < n
+        counts += own
         if r + 1 >= length:
-            counts -= kept[:, r + 1 - length]
+            counts -= places[r + 1 - length]
     return np.asarray(kept >= matches, np.bool_)
 
 
 def _once_within(codes: Codes, nothing: int, n: int) -> Bools:
     """Places of a value that fewer than `n` places before hold: the first `n` of each value are not in excess."""
-    before = np.zeros(codes.shape, np.min_scalar_type(codes.shape[1]), "F")
-    for lag in range(1, codes.shape[1]):
-        before[:, lag:] += (codes[:, lag:] == codes[:, :-lag]).view(np.uint8)
+    k = codes.shape[1]
+    before = summed(lagged(np.equal, codes).astype(np.min_scalar_type(k)), k)
     return np.asarray((before < n) | (codes == nothing), np.bool_)
 
 

@@ -14,6 +14,9 @@ from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.scan import discount
 from recpolicy.table import Bools, Codes, Floats, Ints
 
+SOME = 16
+"""Next items that places are compared with at once: bounds the [next items, K, B] table, which can be long."""
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -32,7 +35,8 @@ class Labelled:
         match self.metric:
             case "ndcg":
                 w = discount(k)
-                out = hits * (w / w.cumsum()[np.clip(n, 1, k) - 1])
+                out = hits * w
+                out /= w.cumsum().take(n - 1, mode="clip")
             case "hit":
                 out = hits & (hits.cumsum(1) == 1)
             case "recall":
@@ -69,10 +73,13 @@ def _padded_next(pool: Pool) -> Codes:
     """[B, longest], -2 past a row's end: no item and no hole."""
 
     def pad() -> Codes:
-        lists = pool.rows.next_items
-        place = np.arange(max(1, int(lists.lengths.max(initial=0))))[:, None]
+        lists, lengths = pool.rows.next_items, pool.rows.next_items.lengths
+        longest = max(1, int(lengths.max(initial=0)))
+        if len(lengths) and lengths.min() == longest:  # as many for everybody, as a split holds out
+            return np.asfortranarray(lists.values[lists.offsets[0] : lists.offsets[-1]].reshape(-1, longest))
+        place = np.arange(longest)[:, None]
         values = np.append(lists.values, np.int32(-2))
-        at = np.where(place < lists.lengths, lists.offsets[:-1] + place, len(lists.values))  # [longest, B]
+        at = np.where(place < lengths, lists.offsets[:-1] + place, len(lists.values))  # [longest, B]
         return values.take(at).T
 
     return pool.once("next items", pad)
@@ -80,17 +87,18 @@ def _padded_next(pool: Pool) -> Codes:
 
 def _hits(pool: Pool, future: Codes) -> Bools:
     assert pool.items is not None
-    hits = np.zeros_like(pool.items, np.bool_)
-    for place in range(future.shape[1]):  # [B, K] at a time: next items can be many
-        hits |= pool.items == future[:, place, None]
-    return hits
+    items, taken = pool.items.T, future.T[:, None]  # [K, B], [longest, 1, B]
+    hits = np.zeros(items.shape, np.bool_)
+    for first in range(0, len(taken), SOME):
+        hits |= np.bitwise_or.reduce(items == taken[first : first + SOME], 0)
+    return hits.T
 
 
 def _different(future: Codes) -> Ints:
-    ordered = np.asfortranarray(np.sort(np.ascontiguousarray(future), 1))
-    new = ordered >= 0
-    new[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
-    return np.asarray(new.sum(1), np.int64)
+    ordered = np.sort(future, 1)
+    again = ordered[:, 1:] == ordered[:, :-1]
+    different = future.shape[1] - (ordered[:, 0] < 0).astype(np.int64)  # what is past a row's end is no item
+    return np.asarray(different - again.sum(1) if again.any() else different, np.int64)
 
 
 def _lcs(items: Codes, future: Codes) -> Floats:

@@ -6,6 +6,7 @@ at once, or one place after another.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -52,8 +53,8 @@ def union(sets: A) -> A:
 
 def _over_places(join: np.ufunc, out: A) -> A:
     """`out` [B, K] accumulated in place; a place at a time, where `accumulate` would go slate by slate."""
-    for r in range(1, out.shape[1]):
-        join(out[:, r - 1], out[:, r], out=out[:, r])
+    for before, own in pairwise(out.T):
+        join(before, own, out=own)
     return out
 
 

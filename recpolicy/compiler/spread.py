@@ -17,7 +17,7 @@ from recpolicy.compiler.calibration import Calibration
 from recpolicy.compiler.catalog import NOTHING
 from recpolicy.compiler.coded import Coded, Columns
 from recpolicy.compiler.distance import Distances, distances, lagged, summed
-from recpolicy.compiler.mass import add, before, entries, xlogx
+from recpolicy.compiler.mass import add, entries, grown, xlogx
 from recpolicy.compiler.pool import Pool, bare
 from recpolicy.compiler.scan import FailScan, Plan, Scan, failing, growth, picked, running
 from recpolicy.policy import Missing, Spread
@@ -58,7 +58,9 @@ class Distance:
         if self.distances.unknown_in(pool):
             unknown = lagged(np.logical_or, self.missing(pool)) & lagged(np.logical_and, pool.held)
             pairs = np.where(unknown, self.typical, pairs)
-        return summed(pairs, self.k) / (self.k * (self.k - 1) / 2)
+        out = summed(pairs, self.k)
+        out /= self.k * (self.k - 1) / 2
+        return out
 
     def scan(self, pool: Pool) -> Scan:
         return DistanceScan(self.distances, pool, self.k * (self.k - 1) / 2, self.typical)
@@ -165,11 +167,12 @@ class Entropy:
     def marginals(self, pool: Pool) -> Floats:
         (slots, n), shares = self.column.slots_at(pool), self.column.shares_at(pool)
         each = shares.T[:, None] * (slots < n)  # [K, L, B]
-        mass = before(slots, n, each)
-        each += mass
-        grown = (xlogx(each) - xlogx(mass)).sum(1).T
+        before, after = xlogx(grown(slots, n, each))
         counts = shares > 0
-        gains = np.maximum(self.steps[running(counts)] - grown, 0.0) * (counts * self.scale)
+        gains = self.steps[running(counts)]
+        gains -= np.subtract(after, before, out=after).sum(1).T
+        np.maximum(gains, 0.0, out=gains)
+        gains *= counts * self.scale
         return np.where(self.missing(pool), self.typical, gains) if self.column.unknown_in(pool) else gains
 
     def scan(self, pool: Pool) -> Scan:
