@@ -11,6 +11,7 @@ from typing import Any
 
 import celpy
 import numpy as np
+from celpy.adapter import json_to_cel
 
 from benchmarks import feed, page
 from benchmarks.feed import K
@@ -181,12 +182,12 @@ def predicates(scene: Scene) -> str:
 
 def record(dataset: Dataset, item: int) -> Any:
     """An item as CEL reads it; a missing value is absent, a hole is item 0."""
-    return celpy.json_to_cel(values(dataset.items.columns, max(item, 0)))
+    return json_to_cel(values(dataset.items.columns, max(item, 0)))
 
 
 def person(dataset: Dataset, user: int) -> Any:
     """A user as CEL reads it."""
-    return celpy.json_to_cel(values(dataset.users.columns, user))
+    return json_to_cel(values(dataset.users.columns, user))
 
 
 def values(columns: Any, row: int) -> dict[str, Any]:

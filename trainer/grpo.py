@@ -84,7 +84,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
         with self._timed("rewards"):
-            found: Tensor = super()._calculate_rewards(*args, **kwargs)  # type: ignore[no-untyped-call]
+            found: Tensor = super()._calculate_rewards(*args, **kwargs)
         return found
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
