@@ -28,7 +28,7 @@ from recpolicy.policy import (
     Rule,
     Target,
     Where,
-    children,
+    walk,
 )
 from recpolicy.span import Source, Span
 from recpolicy.table import Bools, ColumnData, ListColumn, NumberColumn, TruthColumn, WordColumn
@@ -80,13 +80,6 @@ def _measured(name: str, measure: object) -> Iterator[Use]:
             yield Use(name, "value", operand)
         case _:
             pass
-
-
-def walk(expr: Expr) -> Iterator[Expr]:
-    """The expression and everything in it, outermost first."""
-    yield expr
-    for child in children(expr):
-        yield from walk(child)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from recpolicy.analysis.scene import Scene, missing, uses, walk
+from recpolicy.analysis.scene import Scene, missing, uses
 from recpolicy.errors import Diagnostic
 from recpolicy.errors import catalog as errors
 from recpolicy.errors.near import near
@@ -25,6 +25,7 @@ from recpolicy.policy import (
     Reward,
     Spread,
     Word,
+    walk,
 )
 from recpolicy.table import ListColumn, WordColumn
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from recpolicy import policy, syntax
 from recpolicy.checker import arithmetic, history
@@ -96,7 +96,7 @@ def expression(node: syntax.Expr, scope: Scope) -> policy.Expr | None:
             return _logic("or", operands, scope)
         case syntax.Unreadable():
             return None
-    raise NotImplementedError(type(node).__name__)
+    assert_never(node)
 
 
 def condition(node: syntax.Expr, scope: Scope) -> policy.Expr | None:

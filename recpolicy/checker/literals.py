@@ -59,7 +59,7 @@ def written(value: syntax.Expr) -> str:
             return "true" if truth else "false"
         case syntax.Negative(_, operand):
             return f"-{written(operand)}"
-    raise NotImplementedError(type(value).__name__)
+    raise TypeError(f"{type(value).__name__} is not a literal")
 
 
 def weight(node: syntax.Weight, scope: Scope) -> policy.Level | None:

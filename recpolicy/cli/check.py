@@ -13,6 +13,7 @@ from recpolicy.cli import reading
 from recpolicy.errors import PolicyError
 from recpolicy.policy import Policy, Quota
 from recpolicy.render import Checked
+from recpolicy.render.text import counted
 from recpolicy.schema import Schema
 
 if TYPE_CHECKING:
@@ -104,16 +105,16 @@ def _print(one: Checked, format: str, after_findings: bool) -> None:
         sys.stdout.write("\n" if after_findings else "")
         render.show(one.findings, one.source)
         sys.stdout.write("\n")
-    sys.stdout.write(f"{one.source.name}: {_count(len(one.findings), 'finding')}\n")
+    sys.stdout.write(f"{one.source.name}: {counted(len(one.findings), 'finding')}\n")
 
 
 def _summary(policy: Policy) -> Iterator[str]:
     """One line, and where the day or values given with `--set` matter one more."""
     hard = sum(isinstance(rule, Quota) and rule.hard for rule in policy.rules)
-    counts = [_count(len(policy.rules), "rule") + (f" ({hard} hard)" if hard else "")]
+    counts = [counted(len(policy.rules), "rule") + (f" ({hard} hard)" if hard else "")]
     parts = (("block", policy.blocks), ("target", policy.targets), ("test", policy.tests))
-    counts += [_count(len(held), noun) for noun, held in parts if held]
-    stated = ", ".join([*counts, _count(policy.slate, "place")])
+    counts += [counted(len(held), noun) for noun, held in parts if held]
+    stated = ", ".join([*counts, counted(policy.slate, "place")])
     yield f'"{policy.name}" version {policy.version}: {stated}. No findings.'
     given = [f"{param.name} = {param.written}" for param in policy.params if param.given]
     said = [f"With {', '.join(given)}."] if given else []
@@ -128,7 +129,3 @@ def _hint(loaded: Loaded, own: bool) -> str:
     """What the policy was not checked against, and how it would be; `own`: the columns are those of its header."""
     data = reading.data_of(loaded, None) if own and loaded.policy.data is not None else "NAME_OR_FOLDER"
     return f"Checked against the columns of {loaded.schema.name}; with --data {data} also against its items and users."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

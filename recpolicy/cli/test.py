@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from recpolicy import render
 from recpolicy.cli import reading
 from recpolicy.errors import PolicyError
-from recpolicy.render.text import visible, width
+from recpolicy.render.text import counted, visible, width
 
 if TYPE_CHECKING:
     from recpolicy.checker import Loaded
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         except PolicyError as error:
             assert error.source is not None, "the checker names the source"
             render.show(error.findings, error.source)
-            sys.stdout.write(f"\n{error.source.name}: {_count(len(error.findings), 'finding')}, no test is run\n")
+            sys.stdout.write(f"\n{error.source.name}: {counted(len(error.findings), 'finding')}, no test is run\n")
             wrong = True
         else:
             wrong |= not _tested(loaded, dataset)
@@ -106,7 +106,7 @@ def _page(report: Report, policy: Policy, source: Source) -> Iterator[Part]:
     yield from _coverage(report.coverage)
     seen, of = report.covered
     end = f"{report.failed} failed" if report.failed else "all passed"
-    yield "FAIL" if report.failed else "pass", f"{_count(len(report.tests), 'test')}, {end}"
+    yield "FAIL" if report.failed else "pass", f"{counted(len(report.tests), 'test')}, {end}"
     yield "", f"; {seen} of {of} outcomes covered\n"
 
 
@@ -181,10 +181,6 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     wide = [max(map(width, column)) for column in zip(*rows, strict=True)]
     padded = [[cell + " " * (most - width(cell)) for cell, most in zip(row, wide, strict=True)] for row in rows]
     return ["  ".join([*row, ""]) for row in padded]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _show(parts: Iterable[Part], file: TextIO) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, assert_never
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recpolicy.compiler.records import SEPARATE, Records
 from recpolicy.dataset import Dataset
-from recpolicy.policy import Among, Column, Expr, Now, OfHistory, Word, children
+from recpolicy.policy import Among, Column, Expr, Now, OfHistory, Word, children, walk
 from recpolicy.table import Bools, Codes, ColumnData, Floats, ListColumn, NumberColumn, TruthColumn, WordColumn
 
 Truths: TypeAlias = NDArray[np.int8]
@@ -87,13 +87,6 @@ def gather(dataset: Dataset, expressions: Iterable[Expr]) -> Catalog:
             case _:
                 pass
     return Catalog(dataset.items.rows, dataset.users.rows, fields, vocabulary)
-
-
-def walk(node: Expr) -> Iterator[Expr]:
-    """The expression and everything in it, outermost first."""
-    yield node
-    for child in children(node):
-        yield from walk(child)
 
 
 def by_item_only(node: Expr) -> bool:

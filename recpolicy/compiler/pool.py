@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recpolicy.compiler.catalog import TRUE, UNKNOWN, Catalog, Lists, Term, Truths, by_item_only, walk
+from recpolicy.compiler.catalog import TRUE, UNKNOWN, Catalog, Lists, Term, Truths, by_item_only
 from recpolicy.dataset import Rows
 from recpolicy.policy import (
     Among,
@@ -28,6 +28,7 @@ from recpolicy.policy import (
     Percentile,
     Truth,
     Word,
+    walk,
 )
 from recpolicy.table import Bools, Codes, Floats, Ints, Ragged
 from recpolicy.types import Type

@@ -33,6 +33,7 @@ from recpolicy.policy.expressions import (
     Truth,
     Word,
     children,
+    walk,
 )
 from recpolicy.policy.measures import (
     Average,
@@ -123,4 +124,5 @@ __all__ = [
     "Word",
     "children",
     "level",
+    "walk",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Literal, TypeAlias, assert_never
 
@@ -201,3 +202,10 @@ def children(expr: Expr) -> tuple[Expr, ...]:
             return (expr.operand,)
         case _:
             assert_never(expr)
+
+
+def walk(node: Expr) -> Iterator[Expr]:
+    """The expression and everything in it, outermost first."""
+    yield node
+    for child in children(node):
+        yield from walk(child)

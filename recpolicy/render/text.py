@@ -23,6 +23,11 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 rule`, `10,000 rules`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def _visible(c: str) -> str:
     return _TAB if c == "\t" else c if c.isprintable() else "·"
 
