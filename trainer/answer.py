@@ -1,13 +1,15 @@
 """The form of a completion in, the tokens allowed at each of its places out.
 
 A completion is `<think> words </think><answer> items </answer>` and an end of text. Sampling and scoring ask the same
-object which tokens may come next, so both see one distribution (training.md, GRPO point 2).
+object which tokens may come next, so both see one distribution. Most places allow one token only; a choice is made
+among words, and among the items that a `Shelf` holds open.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -78,39 +80,34 @@ class AnswerFormat:
             place = torch.where(previous == token, int(following), place)
         return place
 
-    def tokens(self, vocabulary: int, device: torch.device) -> Tensor:
-        """Tokens each place allows before slates are looked at, [places, vocabulary] bool."""
-        allowed = torch.zeros(len(Place), vocabulary, dtype=torch.bool, device=device)
-        allowed[Place.OPEN_THINK, self.think_open] = True
-        allowed[Place.WORD, list(self.word_ids)] = True
-        allowed[Place.WORD, self.think_close] = True
-        allowed[Place.CLOSE_THINK, self.think_close] = True
-        allowed[Place.OPEN_ANSWER, self.answer_open] = True
-        allowed[Place.ITEM, self.item_base : self.item_base + self.items] = True
-        allowed[Place.CLOSE_ANSWER, self.answer_close] = True
-        allowed[Place.END, self.end] = True
-        allowed[Place.NOTHING, self.pad] = True
+    @cached_property
+    def forced(self) -> Tensor:
+        """The only token each place allows, [places]; -1 where there is a choice."""
+        token = torch.full((len(Place),), -1)
+        token[Place.OPEN_THINK], token[Place.CLOSE_THINK] = self.think_open, self.think_close
+        token[Place.OPEN_ANSWER], token[Place.CLOSE_ANSWER] = self.answer_open, self.answer_close
+        token[Place.END], token[Place.NOTHING] = self.end, self.pad
+        return token
+
+    @cached_property
+    def reasoning(self) -> Tensor:
+        """Which tokens below `item_base` may stand where a word may, [item_base] bool: words and the end of them."""
+        allowed = torch.zeros(self.item_base, dtype=torch.bool)
+        allowed[[*self.word_ids, self.think_close]] = True
         return allowed
 
-    def allowed(self, completion: Tensor, legal: Tensor, vocabulary: int) -> Tensor:
-        """Tokens allowed at every place of finished completions, given what stands before it.
+    def chosen_items(self, completion: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, token and rank (from 0) of every item of finished completions [B, T]; three vectors of one length."""
+        item = self.is_item(completion)
+        row, at = item.nonzero(as_tuple=True)
+        return row, at, (item.cumsum(1) - 1)[row, at]
 
-        `completion` [B, T] ids padded on the right, `legal` [B, items] bool. Returns [B, T, vocabulary] bool.
-        """
-        batch, length = completion.shape
-        taken = self.is_item(completion)  # [B, T]
+    def chosen_words(self, completion: Tensor) -> tuple[Tensor, Tensor]:
+        """Row and token of every word of finished completions [B, T], and of every end of reasoning that was free."""
         word = self.is_word(completion)
-        before = torch.zeros(batch, length, self.items, dtype=torch.bool, device=completion.device)
-        if length > 1:
-            rows, places = taken[:, :-1].nonzero(as_tuple=True)
-            before[rows, places + 1, completion[rows, places] - self.item_base] = True
-        left = legal[:, None, :] & (before.cumsum(1) == 0)  # [B, T, items]
-        previous = completion[:, :-1]
-        place = torch.full_like(completion, int(self.first()))
-        place[:, 1:] = self.places(previous, word.cumsum(1)[:, :-1], taken.cumsum(1)[:, :-1], left[:, 1:].any(-1))
-        allowed = self.tokens(vocabulary, completion.device)[place]  # [B, T, vocabulary]
-        allowed[:, :, self.item_base : self.item_base + self.items] &= left
-        return allowed
+        ended = (completion == self.think_close) & (word.sum(1, keepdim=True) < self.max_think)
+        row, at = (word | ended).nonzero(as_tuple=True)
+        return row, at
 
     def is_word(self, ids: Tensor) -> Tensor:
         """Which of the ids, any shape, are neither items nor parts of the form."""
@@ -132,10 +129,7 @@ class AnswerFormat:
 
     def slates(self, completion: Tensor) -> Tensor:
         """Item rows of each completion in order, [B, T] ids to [B, K]; holes (-1) fill what is missing at the end."""
-        batch = completion.shape[0]
-        taken = self.is_item(completion)
-        rank = taken.cumsum(1) - 1
-        rows, places = (taken & (rank < self.slate)).nonzero(as_tuple=True)
-        slates = torch.full((batch, self.slate), -1, dtype=torch.int32, device=completion.device)
-        slates[rows, rank[rows, places]] = (completion[rows, places] - self.item_base).to(torch.int32)
+        row, at, rank = self.chosen_items(completion)
+        slates = torch.full((len(completion), self.slate), -1, dtype=torch.int32, device=completion.device)
+        slates[row, rank] = (completion[row, at] - self.item_base).to(torch.int32)
         return slates

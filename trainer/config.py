@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -91,7 +92,11 @@ class Grpo(_Settings):
     """Decay of the running average of the weights, as in `sft`."""
     temperature: Rate = 0.5
     beta: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the KL divergence to the SFT model."""
+    """Weight of the KL divergence to the model GRPO starts from."""
+    credit: Literal["rank", "slate"] = "rank"
+    """Whether a place is credited with itself and what follows it, or with the whole slate."""
+    steer_every: Count = 5
+    """Steps between two measurements of the policy's targets, after which their multipliers move."""
     evaluate_every: Count = 25
 
 
@@ -110,12 +115,12 @@ class Config(_Settings):
     grpo: Grpo = Grpo()
 
 
-def load(path: Path | None, **changes: object) -> Config:
-    """The settings in the TOML file, if any, with `changes` on top.
+def load(path: Path | None, changes: Mapping[str, object]) -> Config:
+    """The settings in the TOML file, if any, with `changes` on top; their keys are like `seed` and `grpo.credit`.
 
     Raises UsageError naming file and key for an unreadable file, an unknown key or a value out of range.
     """
-    settings: dict[str, object] = {}
+    settings: dict[str, Any] = {}
     if path is not None:
         try:
             settings = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -124,7 +129,14 @@ def load(path: Path | None, **changes: object) -> Config:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError("the settings file is not TOML", where=str(path), help=str(error)) from error
     try:
-        return Config.model_validate(settings | changes)
+        Config.model_validate(settings)
+        for key, value in changes.items():
+            *sections, name = key.split(".")
+            within = settings
+            for section in sections:
+                within = within.setdefault(section, {})
+            within[name] = value
+        return Config.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))

@@ -19,17 +19,17 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from recpolicy import metrics
 from recpolicy.baselines import Baseline, Scores, top
-from recpolicy.compiler import CompiledPolicy
 from recpolicy.data import rows_at
 from recpolicy.dataset import Dataset, Rows, Split
-from recpolicy.rerank import choices
 from recpolicy.slate import unseen
 from recpolicy.table import Bools, Codes, Floats, Ragged
 from recpolicy.trainer.config import Distil
+from recpolicy.trainer.control import Reranking
 from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.prefix import evaluating, left_pad, positions
 from recpolicy.trainer.prompts import Prompter
-from recpolicy.trainer.rollout import evaluating, left_pad, next_items, positions
-from recpolicy.trainer.sft import BestOnValidation, thinned
+from recpolicy.trainer.rollout import next_items
+from recpolicy.trainer.sft import BestOnValidation, Score, thinned
 
 BATCH = 256
 CANDIDATES = 100
@@ -84,8 +84,7 @@ class Lessons:
     """Makes batches for the pupil: prompts at the end of users' training parts, and the teacher's slates for them."""
 
     teacher: Teacher
-    compiled: CompiledPolicy
-    mu: float
+    reranking: Reranking
     prompter: Prompter
     rows: Rows
     temperature: float
@@ -101,9 +100,9 @@ class Lessons:
         form = recommender.form
         rows = self.rows.take(np.array([example["row"] for example in examples]))
         prompts = recommender.encode(self.prompter.prompts(rows))
-        legal = unseen(rows, form.items) & self.compiled.legal(rows)
+        legal = unseen(rows, form.items) & self.reranking.compiled.legal(rows)
         items, likely = likeliest(self.teacher.scores(rows, prompts, legal))
-        found = choices(items, likely, rows, self.compiled, self.mu)
+        found = self.reranking.choices(items, likely, rows)
         answers = replace(rows, next_items=Ragged.of([[i for i in slate if i >= 0] for slate in found.slates.tolist()]))
         said = [[*c, form.end] for c in recommender.encode(self.prompter.completions(answers))]
         ids, mask = left_pad([p + c for p, c in zip(prompts, said, strict=True)], form.pad)
@@ -186,9 +185,9 @@ def train(
     settings: Distil,
     seed: int,
     folder: Path,
-    score: Callable[[], float],
-    report: Callable[[int, float], None],
-) -> float:
+    score: Callable[[], Score],
+    report: Callable[[int, Score], None],
+) -> Score:
     """Teach in place, ending with the weights that scored best on validation; returns that score.
 
     The pupil may start as the teacher's own model, of which `lessons` needs a copy.

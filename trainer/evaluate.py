@@ -10,23 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recpolicy import baselines, metrics
+from recpolicy import baselines, metrics, words
 from recpolicy.baselines import Baseline
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Dataset, Rows, Slates, Split
-from recpolicy.rerank import rerank
+from recpolicy.demands import outcomes
 from recpolicy.slate import unseen
 from recpolicy.table import Bools, Codes, Floats
 from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.prefix import evaluating
 from recpolicy.trainer.prompts import Prompter
-from recpolicy.trainer.rollout import decode, evaluating, first_items
+from recpolicy.trainer.rollout import decode, first_items
+from recpolicy.trainer.shelf import Shelf
 
 BATCH = 256
 CANDIDATES = 100
 """Items of the SFT model's first position that the re-rank control chooses from."""
-
-MUS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
-"""Weights of the policy against the model's score that the re-rank control tries."""
 
 DRAWS = 1000
 
@@ -36,8 +35,12 @@ AGAINST = ("sft", "rerank", "ease", "ease_recency")
 
 @dataclass(frozen=True)
 class Examiner:
-    """Rows of held-out events with their prompts and legal items, made once and asked often."""
+    """Rows of held-out events with their prompts and legal items, made once and asked often.
 
+    Where a policy is given its hard quotas are kept, too.
+    """
+
+    compiled: CompiledPolicy | None
     rows: Rows
     prompts: list[list[int]]
     legal: Bools  # [B, items]
@@ -48,17 +51,22 @@ class Examiner:
         legal = unseen(rows, prompter.dataset.items.rows)
         if compiled is not None:
             legal &= compiled.legal(rows)
-        return Examiner(rows, recommender.encode(prompter.prompts(rows)), legal)
+        return Examiner(compiled, rows, recommender.encode(prompter.prompts(rows)), legal)
+
+    def few(self, count: int) -> Examiner:
+        """The first `count` rows."""
+        some = self.rows.take(np.arange(min(count, len(self.rows))))
+        return Examiner(self.compiled, some, self.prompts[:count], self.legal[:count])
 
     def completions(self, recommender: Recommender) -> list[Tensor]:
         """Greedy completions, in batches of [<= BATCH, T] token ids."""
-        model = recommender.model
-        legal = torch.from_numpy(self.legal).to(model.device)
+        model, said = recommender.model, []
         with evaluating(model):
-            return [
-                decode(model, recommender.form, self.prompts[at : at + BATCH], legal[at : at + BATCH])
-                for at in range(0, len(self.prompts), BATCH)
-            ]
+            for at in range(0, len(self.prompts), BATCH):
+                part = np.arange(at, min(at + BATCH, len(self.prompts)))
+                shelf = Shelf.of(self.compiled, self.rows.take(part), self.legal[part], model.device)
+                said.append(decode(model, recommender.form, self.prompts[at : at + BATCH], shelf))
+        return said
 
     def greedy(self, recommender: Recommender) -> Slates:
         """The model's greedy slate for every row."""
@@ -82,49 +90,12 @@ class Examiner:
         return np.concatenate(items), np.concatenate(scores)
 
 
-@dataclass(frozen=True)
-class Control:
-    """The re-rank control: what a team would ship instead of training.
-
-    The SFT model's candidates are re-ranked for the policy at `mu`, which had the best whole reward on validation;
-    `sweep` is what every `mu` gave there.
-    """
-
-    recommender: Recommender
-    compiled: CompiledPolicy
-    mu: float
-    sweep: tuple[Mapping[str, float], ...]
-
-    @staticmethod
-    def tuned(recommender: Recommender, compiled: CompiledPolicy, validation: Examiner) -> Control:
-        """Try every `mu` on the validation rows."""
-        items, scores = validation.candidates(recommender)
-        return Control(recommender, compiled, *sweep(items, scores, validation.rows, compiled))
-
-    def slates(self, examiner: Examiner) -> Slates:
-        """Its slate for every row."""
-        items, scores = examiner.candidates(self.recommender)
-        return rerank(items, scores, examiner.rows, self.compiled, self.mu)
-
-
-def sweep(
-    items: Codes, scores: Floats, rows: Rows, compiled: CompiledPolicy
-) -> tuple[float, tuple[Mapping[str, float], ...]]:
-    """The weight of the policy that gives candidates [B, C], re-ranked, the best whole reward; and what each gave."""
-    tried = []
-    for mu in MUS:
-        slates = rerank(items, scores, rows, compiled, mu)
-        ndcg, reward = metrics.accuracy("ndcg", rows, slates), compiled.total(rows, slates)
-        tried.append({"mu": mu, "reward": float(reward.mean()), "ndcg": float(np.nanmean(ndcg))})
-    return max(tried, key=lambda t: t["reward"])["mu"], tuple(tried)
-
-
 def measure(
     compiled: CompiledPolicy, measures: CompiledPolicy, rows: Rows, slates: Slates
 ) -> dict[str, dict[str, Floats]]:
     """Per user [B], metrics being those of `measures` and a few more; NaN where not applicable.
 
-    `{"metrics": ..., "rules": ..., "satisfied": ...}`.
+    `{"metrics": ..., "rules": ..., "satisfied": ..., "targets": ...}`; measures over all users are not among them.
     """
     return {
         "metrics": {
@@ -134,6 +105,7 @@ def measure(
         },
         "rules": compiled.values(rows, slates),
         "satisfied": {name: met.astype(np.float64) for name, met in compiled.satisfied(rows, slates).items()},
+        "targets": compiled.target_values(rows, slates),
     }
 
 
@@ -145,8 +117,12 @@ def judge(
     *,
     seed: int,
     settings: Mapping[str, Mapping[str, float]],
+    curve: Mapping[float, Slates],
 ) -> dict[str, Any]:
-    """`eval.json`: every system on the test rows, and GRPO's paired differences to the systems of AGAINST."""
+    """`eval.json`: every system on the test rows, GRPO's paired differences to those of AGAINST, and the targets.
+
+    `curve` holds the re-ranked control's slates at every weight of the policy.
+    """
     rows = split.test
     measures = metrics.measures(view, compiled.policy.slate)
     measured = {name: measure(compiled, measures, rows, slates) for name, slates in systems.items()}
@@ -158,6 +134,8 @@ def judge(
         }
         summary["metrics"]["coverage"] = {"mean": metrics.coverage(slates, view.items.rows)}
         summary["metrics"]["gini"] = {"mean": metrics.gini(slates, view.items.rows)}
+        for target, value in compiled.population(rows, slates).items():
+            summary["targets"][target] = {"mean": value}
         found[name] = {**summary, "settings": dict(settings.get(name, {}))}
     own = measured["grpo"]["metrics"]
     differences = {
@@ -176,8 +154,28 @@ def judge(
         "novelty_base": "distinct users of the training part who took the item, over all users; log base 2",
         "systems": found,
         "grpo_minus": differences,
-        "targets": [],
+        "rerank_curve": [_point(mu, slates, compiled, measures, rows) for mu, slates in curve.items()],
+        "targets": [
+            {**asdict(outcome), "metric": words.target(target.target), "verdict": outcome.verdict}
+            for outcome, target in zip(
+                outcomes(compiled, rows, systems["grpo"], systems["sft"], seed=seed, draws=DRAWS),
+                compiled.targets,
+                strict=True,
+            )
+        ],
     }
+
+
+def _point(mu: float, slates: Slates, compiled: CompiledPolicy, measures: CompiledPolicy, rows: Rows) -> dict[str, Any]:
+    """Means over users of one of the control's slates."""
+    found = measure(compiled, measures, rows, slates)
+    means = {part: {key: _mean(values) for key, values in found[part].items()} for part in ("metrics", "targets")}
+    return {"mu": mu, **means, "targets": means["targets"] | compiled.population(rows, slates)}
+
+
+def _mean(values: Floats) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def baseline_slates(

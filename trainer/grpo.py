@@ -1,29 +1,43 @@
-"""A fine-tuned recommender and a compiled policy in, the recommender moved by the policy's rewards out.
+"""A recommender and a compiled policy in, the recommender moved by the policy's rewards and targets out.
 
-TRL's GRPOTrainer with three methods overridden (and a fourth timed): completions are sampled under the mask of legal
-items and scored under the same mask and temperature, each prompt run once for all its completions; and every item is
-credited with what it and the places after it added to the reward.
+TRL's GRPOTrainer with four methods overridden (and a fifth timed): completions are sampled under the mask of legal
+items and scored under the same mask and temperature, each prompt run once for all its completions; and every place of
+a slate has an advantage of its own, in which rules count by their weights and targets by their multipliers.
 """
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from datasets import Dataset as PromptDataset
 from torch import Tensor
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from recpolicy.rewards import Judge, rewards
-from recpolicy.trainer.config import Config
+from recpolicy.rewards import Judge, done, rewards
+from recpolicy.table import Bools, Floats
+from recpolicy.trainer import prefix
+from recpolicy.trainer.alarms import Alarms
+from recpolicy.trainer.config import Config, Grpo
+from recpolicy.trainer.likelihood import log_probabilities
 from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.rollout import decode, evaluating, positions, run_prompts
-from recpolicy.trainer.sft import BestOnValidation
+from recpolicy.trainer.multipliers import Controller
+from recpolicy.trainer.objectives import LEAST, Objectives, Returns, deviations
+from recpolicy.trainer.rollout import decode
+from recpolicy.trainer.sft import BestOnValidation, Score
+from recpolicy.trainer.shelf import Shelf
+from recpolicy.trainer.validation import Standing, Validation
+
+CALIBRATION = 32
+"""Prompts whose slates tell the objectives' deviations before the first step."""
 
 
 class PolicyGRPOTrainer(GRPOTrainer):
@@ -33,14 +47,20 @@ class PolicyGRPOTrainer(GRPOTrainer):
     """
 
     def __init__(
-        self, recommender: Recommender, judge: Judge, legal: Callable[[Tensor], Tensor], *, seed: int, **settings: Any
+        self,
+        recommender: Recommender,
+        judge: Judge,
+        legal: Callable[[Sequence[int]], Bools],
+        objectives: Objectives,
+        *,
+        seed: int,
+        **settings: Any,
     ) -> None:
-        self._recommender = recommender
-        self._judge = judge
-        self._legal = legal
-        self._copies: int = settings["args"].num_generations
-        self._rows = torch.zeros(0, dtype=torch.long)  # [B] rows of the batch in hand
+        self._recommender, self._judge, self._legal, self._objectives = recommender, judge, legal, objectives
+        self._rows: list[int] = []  # [B] of the batch in hand
+        self._opened = torch.zeros(0)  # [B, K, items] bool, of the same
         functions: list[str | PreTrainedModel | Callable[..., list[float | None]]] = [*rewards(judge)]
+        beta, settings["args"].beta = settings["args"].beta, 0.0  # else TRL reads a reference from where the model lay
         super().__init__(
             model=recommender.model,
             processing_class=recommender.tokenizer,
@@ -48,29 +68,22 @@ class PolicyGRPOTrainer(GRPOTrainer):
             rollout_func=self._sample,
             **settings,
         )
-        self._sampler = torch.Generator(self.accelerator.device).manual_seed(seed)
+        if beta:
+            self.beta = beta
+            reference = copy.deepcopy(self.accelerator.unwrap_model(self.model))
+            self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)
+        self._sampler = torch.Generator(self.accelerator.device).manual_seed(seed + self.accelerator.process_index)
 
     def _sample(self, prompts: list[str], _: GRPOTrainer) -> dict[str, Any]:
-        """Completions for prompts that stand G times in a row each."""
-        copies = self._copies
-        rows = self._rows.view(-1, copies)
-        if not bool((rows == rows[:, :1]).all()):
-            raise RuntimeError("the completions of one prompt are expected next to each other")
+        """A completion for each of the prompts, which belong to `_rows`."""
         model = self.accelerator.unwrap_model(self.model)
-        ids = self._recommender.encode(prompts[::copies])
-        with self._timed("sampling"), evaluating(model):
-            completion = decode(
-                model,
-                self._recommender.form,
-                ids,
-                self._legal(rows[:, 0]).to(self.accelerator.device),
-                copies=copies,
-                temperature=self.temperature,
-                generator=self._sampler,
+        with self._timed("sampling"), prefix.evaluating(model):
+            ids, completion, self._opened = sample(
+                self._recommender, self._judge, prompts, self._rows, self._legal, self.temperature, self._sampler
             )
         pad = self._recommender.form.pad
         return {
-            "prompt_ids": [row for row in ids for _ in range(copies)],
+            "prompt_ids": ids,
             "completion_ids": [[t for t in row if t != pad] for row in completion.tolist()],
             "logprobs": None,
         }
@@ -80,7 +93,10 @@ class PolicyGRPOTrainer(GRPOTrainer):
         """Log the seconds that a part of the step takes as `time/PART`; TRL logs the whole as `step_time`."""
         began = time.perf_counter()
         yield
-        self._metrics["train"][f"time/{part}"].append(time.perf_counter() - began)
+        self._note(f"time/{part}", time.perf_counter() - began)
+
+    def _note(self, key: str, value: float) -> None:
+        self._metrics["train"][key].append(value)
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
         with self._timed("rewards"):
@@ -88,21 +104,36 @@ class PolicyGRPOTrainer(GRPOTrainer):
         return found
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        self._rows = torch.tensor([example["row"] for example in inputs])
+        self._rows = [example["row"] for example in inputs]
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         completion = output["completion_ids"]
         slates = self._recommender.form.slates(completion)
-        with self._timed("ledger"):
-            ledger = self._judge.verdict(slates.cpu().numpy(), self._rows.tolist()).ledger
-        credit = rank_advantages(torch.from_numpy(ledger).float().to(completion.device), self._copies)
+        with self._timed("advantages"):
+            verdict = self._judge.verdict(slates.cpu().numpy(), self._rows, done(self.state))
+            found = self._everybodys(self._objectives.returns(self._judge.rows.take(verdict.row), verdict))
+            advantages = self._objectives.advantages(found, self.num_generations)
+            for name, value in self._objectives.report(found, self.num_generations).items():
+                self._note(name, value)
+        first = self.accelerator.process_index * len(inputs)
+        own = torch.from_numpy(advantages[first : first + len(inputs)]).float().to(completion.device)
         return output | {
-            "advantages": self._recommender.form.spread(credit, completion),
-            "row": self._rows.to(completion.device),
+            "advantages": self._recommender.form.spread(own, completion),
+            "opened": self._opened,
         }
 
+    def _everybodys(self, found: Returns) -> Returns:
+        """The returns of all processes' slates: a group may be split between them."""
+        if self.accelerator.num_processes == 1:
+            return found
+        device = self.accelerator.device
+        marginals = self.accelerator.gather(torch.from_numpy(found.marginals.swapaxes(0, 1).copy()).to(device))
+        weights = self.accelerator.gather(torch.from_numpy(found.weights.T.copy()).to(device))
+        return Returns(marginals.cpu().numpy().swapaxes(0, 1), weights.cpu().numpy().T)
+
     def _compute_loss(self, model: PreTrainedModel, inputs: dict[str, Any]) -> Tensor:
-        self._rows = inputs["row"].cpu()  # TRL has permuted the rows since they were sampled
-        loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
+        self._opened = inputs["opened"]  # TRL has permuted the rows since they were sampled
+        with self._timed("loss"):
+            loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
         return loss
 
     def _get_per_token_logps_and_entropies(
@@ -117,53 +148,42 @@ class PolicyGRPOTrainer(GRPOTrainer):
         **_: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Log-probabilities [B, T] of the completions under the mask they were sampled with, and entropies [B, T]."""
-        completion = input_ids[:, -logits_to_keep:]
-        mask = attention_mask[:, -logits_to_keep:]
-        logits = completion_logits(model, input_ids, attention_mask, logits_to_keep).float() / self.temperature
         form = self._recommender.form
-        told = torch.where(mask.bool(), completion, form.pad)
-        legal = self._legal(self._rows).to(logits.device)
-        logits = logits.masked_fill(~form.allowed(told, legal, logits.shape[-1]), -torch.inf)
-        logp = logits.log_softmax(-1)
-        chosen = logp.gather(-1, told[..., None])[..., 0]
-        entropy = None
-        if compute_entropy:
-            finite = logp.masked_fill(logp == -torch.inf, 0.0)
-            entropy = -(finite.exp() * finite).masked_fill(logp == -torch.inf, 0.0).sum(-1).detach()
-        return chosen, entropy, None
+        told = torch.where(attention_mask.bool(), input_ids, form.pad)[:, -logits_to_keep:]
+
+        def score(bare: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+            states = prefix.completion_states(bare, ids, mask, logits_to_keep)
+
+            def read(row: Tensor, at: Tensor, among: slice) -> Tensor:
+                return prefix.logits(bare, states[row, at][None], among)[0]
+
+            return log_probabilities(read, form, told, self._opened, self.temperature)
+
+        with self.accelerator.autocast():
+            logp, entropy = prefix.inside(model, input_ids, attention_mask, score)
+        return logp, entropy if compute_entropy else None, None
 
 
-def rank_advantages(ledger: Tensor, copies: int) -> Tensor:
-    """What the choice at each place was worth beside the other completions of its prompt, [B, K].
-
-    `ledger` [B, K]: what each place added to the whole reward; `copies` completions of a prompt are adjacent. A place
-    is credited with itself and all that followed, less the group's mean of the same, over the group's deviation of the
-    whole reward, to which 1e-4 is added as in TRL. The first place thus has GRPO's usual advantage (Shao et al. 2024).
-    """
-    to_go = ledger.flip(1).cumsum(1).flip(1).view(-1, copies, ledger.shape[1])  # [prompts, G, K]
-    deviation = to_go[:, :, :1].std(1, keepdim=True)
-    return ((to_go - to_go.mean(1, keepdim=True)) / (deviation + 1e-4)).view(ledger.shape)
-
-
-def completion_logits(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, keep: int) -> Tensor:
-    """Logits of the last `keep` tokens of each row, [B, keep, V], every different prompt run only once.
-
-    `input_ids`, `attention_mask` [B, P + keep]: prompts padded on the left, completions on the right. Gradients flow
-    through the expanded key/value cache, so the result is that of running every row whole.
-    """
-    prompt, mask = input_ids[:, :-keep], attention_mask[:, :-keep]
-    both, place = torch.unique(torch.cat([prompt, mask], 1), dim=0, return_inverse=True)  # [U, 2P], [B]
-    width = prompt.shape[1]
-    last, cache = run_prompts(model, both[:, :width], both[:, width:])
-    cache.batch_select_indices(place)
-    out = model(
-        input_ids=input_ids[:, -keep:-1],
-        attention_mask=attention_mask[:, :-1],
-        position_ids=positions(attention_mask)[:, -keep:-1],
-        past_key_values=cache,
-        use_cache=True,
+def sample(
+    recommender: Recommender,
+    judge: Judge,
+    prompts: Sequence[str],
+    rows: Sequence[int],
+    legal: Callable[[Sequence[int]], Bools],
+    temperature: float,
+    generator: torch.Generator,
+) -> tuple[list[list[int]], Tensor, Tensor]:
+    """A completion for each prompt and training row: prompt ids, completions [B, T], what was open [B, K, items]."""
+    ids = recommender.encode(list(prompts))
+    shelf = Shelf.of(
+        judge.compiled,
+        judge.rows.take(np.asarray(rows)),
+        legal(rows),
+        recommender.model.device,
+        record=recommender.form.slate,
     )
-    return torch.cat([last[place][:, None], out.logits], 1)
+    found = decode(recommender.model, recommender.form, ids, shelf, temperature=temperature, generator=generator)
+    return ids, found, shelf.opened
 
 
 class Metrics(TrainerCallback):
@@ -179,57 +199,154 @@ class Metrics(TrainerCallback):
             self.report(state.global_step, {k: float(v) for k, v in logs.items()})
 
 
+@dataclass
+class Steering(TrainerCallback):
+    """Measures the policy's targets every few steps on greedy slates and moves their multipliers.
+
+    It is the model as it stands that is measured, not the running average of its weights, which lags behind.
+    """
+
+    measure: Callable[[], Standing]
+    controller: Controller
+    objectives: Objectives
+    every: int
+    report: Callable[[int, Standing], None]
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Measure when it is time."""
+        if self.objectives.compiled.targets and state.global_step % self.every == 0:
+            self.move(state.global_step)
+
+    def move(self, step: int) -> None:
+        """Measure now, and move every multiplier."""
+        standing = self.measure()
+        self.objectives.multipliers = self.controller.update(standing.aims)
+        self.objectives.shown = standing.slates
+        self.report(step, standing)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a training by GRPO ended."""
+
+    best: Score
+    stopped: str | None
+    """Why it was stopped before its last step, None where it was not."""
+
+
+class Watcher(Protocol):
+    """Who is told how GRPO goes on."""
+
+    def validated(self, step: int, score: Score) -> None:
+        """The running average of the weights was measured."""
+
+    def stepped(self, step: int, values: Mapping[str, float]) -> None:
+        """One step was taken; what TRL logged."""
+
+    def steered(self, step: int, standing: Standing, objectives: Objectives) -> None:
+        """Targets were measured on the model as it stands, and their multipliers moved."""
+
+
 def train(
     recommender: Recommender,
     prompts: Sequence[str],
     judge: Judge,
-    legal: Callable[[Tensor], Tensor],
+    legal: Callable[[Sequence[int]], Bools],
+    validation: Validation,
     config: Config,
     folder: Path,
-    score: Callable[[], float],
-    validated: Callable[[int, float], None],
-    stepped: Callable[[int, Mapping[str, float]], None],
-) -> float:
-    """Move the recommender in place by the rewards of `judge`, ending with the weights that scored best on validation.
+    watcher: Watcher,
+) -> Trained:
+    """Move the recommender in place by the judge's policy, ending with the weights that were best on validation.
 
-    `prompts` are those of the training rows, `legal` as in PolicyGRPOTrainer. `score` measures the model as it stands;
-    `validated` is told each measurement, `stepped` TRL's log of each step. Returns the best score. The model it starts
-    from is measured too, as step 0.
+    `prompts` are those of the training rows, `legal` as in PolicyGRPOTrainer. Best is what lacks least of the
+    targets, and among those that lack nothing the largest whole reward. The model it starts from takes part, as step 0.
+    Raises UsageError where no list of the first steps was worth more than another.
     """
     settings = config.grpo
-    best = BestOnValidation(score, settings.averaging, settings.evaluate_every, settings.steps, validated)
+    best = BestOnValidation(
+        lambda: validation.of(recommender).score,
+        settings.averaging,
+        settings.evaluate_every,
+        settings.steps,
+        watcher.validated,
+    )
     best.measure(recommender.model, 0)
+    objectives = Objectives(judge.compiled, np.ones(0), settings.credit == "rank")
+    objectives.shown = validation.examiner.greedy(recommender)
+    objectives.deviations, scale = calibrated(recommender, prompts, judge, legal, objectives, config)
+    names = dict(zip(objectives.names, np.maximum(objectives.deviations, LEAST).tolist(), strict=True))
+    controller = Controller(names, scale)
+    steering = Steering(
+        lambda: validation.of(recommender),
+        controller,
+        objectives,
+        settings.steer_every,
+        lambda step, standing: watcher.steered(step, standing, objectives),
+    )
+    if judge.compiled.targets:
+        steering.move(0)
+    alarms = Alarms(controller)
     trainer = PolicyGRPOTrainer(
         recommender,
         judge,
         legal,
+        objectives,
         seed=config.seed,
-        args=GRPOConfig(
-            output_dir=str(folder),
-            max_steps=settings.steps,
-            per_device_train_batch_size=settings.prompts * settings.generations,
-            num_generations=settings.generations,
-            max_completion_length=recommender.form.longest,
-            temperature=settings.temperature,
-            beta=settings.beta,
-            learning_rate=settings.learning_rate,
-            lr_scheduler_type="constant_with_warmup",
-            warmup_steps=10,
-            weight_decay=0.0,
-            loss_type="dr_grpo",
-            disable_dropout=True,
-            seed=config.seed,
-            bf16=False,
-            gradient_checkpointing=False,
-            use_cpu=not torch.cuda.is_available(),
-            save_strategy="no",
-            logging_steps=1,
-            report_to=[],
-            disable_tqdm=True,
-        ),
+        args=arguments(settings, folder, config.seed, recommender.form.longest),
         train_dataset=PromptDataset.from_dict({"prompt": list(prompts), "row": list(range(len(prompts)))}),
-        callbacks=[best, Metrics(stepped)],
+        callbacks=[steering, best, Metrics(watcher.stepped), alarms],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-    return best.restore(recommender.model)
+    return Trained(best.restore(recommender.model), alarms.stopped)
+
+
+def calibrated(
+    recommender: Recommender,
+    prompts: Sequence[str],
+    judge: Judge,
+    legal: Callable[[Sequence[int]], Bools],
+    objectives: Objectives,
+    config: Config,
+) -> tuple[Floats, float]:
+    """The objectives' deviations on slates of the model as it stands, and the mean sum of the rules' weights.
+
+    The sum is that of a policy all of whose ramps have ended; 1 where no rule has weight.
+    """
+    copies = config.grpo.generations
+    rows = [row for row in range(min(CALIBRATION, len(prompts))) for _ in range(copies)]
+    generator = torch.Generator(recommender.model.device).manual_seed(config.seed)
+    with prefix.evaluating(recommender.model):
+        told = [prompts[row] for row in rows]
+        _, completion, _ = sample(recommender, judge, told, rows, legal, config.grpo.temperature, generator)
+    verdict = judge.verdict(recommender.form.slates(completion).cpu().numpy(), rows)
+    found = objectives.returns(judge.rows.take(verdict.row), verdict)
+    return deviations(found, copies), float(verdict.weights.sum(1).mean()) or 1.0
+
+
+def arguments(settings: Grpo, folder: Path, seed: int, longest: int) -> GRPOConfig:
+    """TRL's arguments for these settings; completions have at most `longest` tokens."""
+    return GRPOConfig(
+        output_dir=str(folder),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.prompts * settings.generations,
+        num_generations=settings.generations,
+        max_completion_length=longest,
+        temperature=settings.temperature,
+        beta=settings.beta,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=10,
+        weight_decay=0.0,
+        loss_type="dr_grpo",
+        disable_dropout=True,
+        seed=seed,
+        bf16=False,
+        gradient_checkpointing=False,
+        use_cpu=not torch.cuda.is_available(),
+        save_strategy="no",
+        logging_steps=1,
+        report_to=[],
+        disable_tqdm=True,
+    )

@@ -1,49 +1,113 @@
-"""A model, prompts and legal items in, completions out: masked decoding with the prompt run once."""
+"""A model, prompts and the items open to them in, completions out: masked decoding, alike prompts run once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 from recpolicy.trainer.answer import AnswerFormat, Place
+from recpolicy.trainer.prefix import left_pad, positions, run_prompts, why_not
+from recpolicy.trainer.shelf import Shelf
 
 
-@contextmanager
-def evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """The model in evaluation mode, and afterwards in the mode it was in."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
+class RoomyLayer(DynamicLayer):
+    """Keys and values with room for those to come: a further token is written, where a DynamicLayer copies all."""
+
+    def __init__(self, layer: DynamicLayer, which: Tensor, room: int) -> None:
+        """The rows `which` [B] of a layer, in this order, to hold at most `room` further tokens."""
+        super().__init__()
+        self.lazy_initialization(layer.keys, layer.values)
+        self._roomy = [self._with_room(told, which, room) for told in (layer.keys, layer.values)]
+        length = layer.keys.shape[-2]
+        self.keys, self.values = (told[:, :, :length] for told in self._roomy)
+
+    @staticmethod
+    def _with_room(told: Tensor, which: Tensor, room: int) -> Tensor:
+        _, heads, length, width = told.shape
+        roomy = told.new_empty(len(which), heads, length + room, width)
+        roomy[:, :, :length] = told[which]
+        return roomy
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Add keys and values [B, heads, tokens, width]; returns all there are."""
+        begin = self.keys.shape[-2]
+        end = begin + key_states.shape[-2]
+        for told, new in zip(self._roomy, (key_states, value_states), strict=True):
+            told[:, :, begin:end] = new
+        self.keys, self.values = (told[:, :, :end] for told in self._roomy)
+        return self.keys, self.values
 
 
-def left_pad(rows: list[list[int]], pad: int) -> tuple[Tensor, Tensor]:
-    """Token ids of unequal length as ids and mask, both [B, P] int64, padded on the left."""
-    width = max(map(len, rows))
-    ids = torch.full((len(rows), width), pad)
-    mask = torch.zeros(len(rows), width, dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, width - len(row) :] = torch.tensor(row)
-        mask[i, width - len(row) :] = 1
-    return ids, mask
+def make_room(cache: DynamicCache, which: Tensor, room: int) -> None:
+    """Keep the rows `which` [B] of a cache, in this order, with room for so many further tokens."""
+    for at, layer in enumerate(cache.layers):
+        if type(layer) is DynamicLayer:
+            cache.layers[at] = RoomyLayer(layer, which, room)
+        else:
+            layer.batch_select_indices(which)
 
 
-def positions(mask: Tensor) -> Tensor:
-    """Position ids for left-padded rows, [B, T] from 0 at the first real token."""
-    return (mask.cumsum(1) - 1).clamp(min=0)
+def drawn(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
+    """A column of each row [N, V], drawn with its probability; never one of probability 0.
+
+    By the inverse of the distribution function: one random number a row, where torch.multinomial draws one a column.
+    """
+    rising = probabilities.cumsum(-1)
+    wanted = 1.0 - torch.rand(len(rising), 1, generator=generator, device=rising.device)  # in (0, 1]
+    return torch.searchsorted(rising, wanted * rising[:, -1:])[:, 0]
 
 
-def run_prompts(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple[Tensor, DynamicCache]:
-    """Logits after each prompt, [B, V], and the key/value cache of the prompts."""
-    out = model(input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=True, logits_to_keep=1)
-    return out.logits[:, -1], out.past_key_values
+class Reader:
+    """A model that has read rows of text and reads on, a token a row at a time. Prompts that are alike are read once.
+
+    A model whose prompts cannot be shared (`prefix.why_not`) reads every row anew with every token.
+    """
+
+    def __init__(self, model: PreTrainedModel, prompts: list[list[int]], pad: int, room: int) -> None:
+        """`room`: at most so many tokens will follow."""
+        self._model = model
+        number: dict[tuple[int, ...], int] = {}
+        which = torch.tensor([number.setdefault(tuple(p), len(number)) for p in prompts], device=model.device)
+        ids, mask = (t.to(model.device) for t in left_pad([list(p) for p in number], pad))
+        self._ids, self._mask = ids[which], mask[which]
+        self._cache: DynamicCache | None = None
+        if why_not(model) is None:
+            logits, self._cache = run_prompts(model, ids, mask)
+            make_room(self._cache, which, room)
+            self.logits = logits[which]
+        else:
+            self._read_anew()
+
+    def read(self, token: Tensor) -> None:
+        """Read a further token [B] in every row; `logits` [B, V] are then those behind it."""
+        self._mask = torch.cat([self._mask, torch.ones_like(token)[:, None]], 1)
+        if self._cache is None:
+            self._ids = torch.cat([self._ids, token[:, None]], 1)
+            self._read_anew()
+            return
+        out = self._model(
+            input_ids=token[:, None],
+            attention_mask=self._mask,
+            position_ids=positions(self._mask)[:, -1:],
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        self.logits = out.logits[:, -1]
+
+    def _read_anew(self) -> None:
+        out = self._model(
+            input_ids=self._ids,
+            attention_mask=self._mask,
+            position_ids=positions(self._mask),
+            use_cache=False,
+            logits_to_keep=1,
+        )
+        self.logits: Tensor = out.logits[:, -1]
 
 
 @torch.no_grad()
@@ -51,64 +115,56 @@ def decode(
     model: PreTrainedModel,
     form: AnswerFormat,
     prompts: list[list[int]],
-    legal: Tensor,
+    shelf: Shelf,
     *,
-    copies: int = 1,
     temperature: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Completions under the mask of `form`, [B * copies, T] ids padded on the right; copies of a prompt are adjacent.
+    """A completion for each prompt under the mask of `form` and `shelf`, [B, T] ids padded on the right.
 
-    `legal` [B, items] bool says which items each prompt's slate may hold. `temperature` None is greedy decoding.
+    Prompts that are alike are run once. `temperature` None is greedy decoding.
     """
-    device = legal.device
-    ids, mask = (t.to(device) for t in left_pad(prompts, form.pad))
-    logits, cache = run_prompts(model, ids, mask)
-    if copies > 1:
-        cache.batch_repeat_interleave(copies)
-        logits, mask, legal = (t.repeat_interleave(copies, 0) for t in (logits, mask, legal))
-    batch, vocabulary = logits.shape
-    table = form.tokens(vocabulary, device)
+    device = shelf.open.device
+    reader = Reader(model, prompts, form.pad, form.longest)
     items = slice(form.item_base, form.item_base + form.items)
-    left = legal.clone()  # [B, items]
-    words = torch.zeros(batch, dtype=torch.long, device=device)
+    forced, reasoning = form.forced.to(device), form.reasoning.to(device)
+    words = torch.zeros(len(prompts), dtype=torch.long, device=device)
     taken = torch.zeros_like(words)
     place = torch.full_like(words, int(form.first()))
+
+    def choose(scores: Tensor, allowed: Tensor) -> Tensor:
+        scores = scores.float().masked_fill(~allowed, -torch.inf)
+        if temperature is None:
+            return scores.argmax(-1)
+        return drawn((scores / temperature).softmax(-1), generator)
+
     completion = []
     while True:
-        allowed = table[place]
-        allowed[:, items] &= left
-        scores = logits.float().masked_fill(~allowed, -torch.inf)
-        if temperature is None:
-            token = scores.argmax(-1)
-        else:
-            token = torch.multinomial((scores / temperature).softmax(-1), 1, generator=generator)[:, 0]
+        token = forced[place]
+        word = (place == Place.WORD).nonzero()[:, 0]
+        if len(word):
+            token[word] = choose(reader.logits[word, : form.item_base], reasoning)
+        item = (place == Place.ITEM).nonzero()[:, 0]
+        if len(item):
+            chosen = choose(reader.logits[item, items], shelf.open[item])
+            shelf.take(item, taken[item], chosen)
+            token[item] = chosen + form.item_base
         completion.append(token)
-        item = form.is_item(token)
-        left[item, token[item] - form.item_base] = False
         words += form.is_word(token)
-        taken += item
-        place = form.places(token, words, taken, left.any(-1))
+        taken[item] += 1
+        place = form.places(token, words, taken, shelf.open.any(-1))
         if bool((place == Place.NOTHING).all()):
             return torch.stack(completion, 1)
-        mask = torch.cat([mask, torch.ones(batch, 1, dtype=mask.dtype, device=device)], 1)
         if bool((place >= Place.END).all()):  # the end is forced: no need to ask the model
-            completion.append(torch.where(place == Place.END, form.end, form.pad))
+            completion.append(forced[place])
             return torch.stack(completion, 1)
-        out = model(
-            input_ids=token[:, None],
-            attention_mask=mask,
-            position_ids=positions(mask)[:, -1:],
-            past_key_values=cache,
-            use_cache=True,
-        )
-        logits = out.logits[:, -1]
+        reader.read(token)
 
 
 @torch.no_grad()
 def first_items(model: PreTrainedModel, form: AnswerFormat, prompts: list[list[int]], legal: Tensor) -> Tensor:
     """Log-probabilities of the items at the slate's first place after greedy reasoning, [B, items]; -inf if illegal."""
-    reasoned = decode(model, replace(form, slate=1), prompts, legal)
+    reasoned = decode(model, replace(form, slate=1), prompts, Shelf(legal))
     opened = (reasoned == form.answer_open).int().argmax(1).tolist()
     whole = [prompt + row[: at + 1].tolist() for prompt, row, at in zip(prompts, reasoned, opened, strict=True)]
     ids, mask = (t.to(legal.device) for t in left_pad(whole, form.pad))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -63,6 +63,14 @@ def shuffled(rows: Rows, seed: int) -> Rows:
     return replace(rows, next_items=Ragged(following.offsets, following.values[order]))
 
 
+class Score(NamedTuple):
+    """How good a model is on validation: first what it keeps of the policy's targets, then the value."""
+
+    keeps: float
+    """0, or minus what the targets lack."""
+    value: float
+
+
 @dataclass
 class BestOnValidation(TrainerCallback):
     """Averages the weights, scores the average every few steps, keeps the best, and stops when it no longer improves.
@@ -71,13 +79,13 @@ class BestOnValidation(TrainerCallback):
     Juditsky 1992, with the warm start that is usual). Single steps of so small a batch scatter around it.
     """
 
-    score: Callable[[], float]
+    score: Callable[[], Score]
     decay: float
     every: int
     patience: int
-    report: Callable[[int, float], None]
+    report: Callable[[int, Score], None]
     average: dict[str, Tensor] = field(default_factory=dict)
-    best: float = -float("inf")
+    best: Score | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
     since: int = 0
 
@@ -101,12 +109,13 @@ class BestOnValidation(TrainerCallback):
         _set(model, current)
         self.report(step, value)
         self.since += 1
-        if value > self.best:
+        if self.best is None or value > self.best:
             self.best, self.since = value, 0
             self.weights = {name: weight.clone() for name, weight in self.average.items()}
 
-    def restore(self, model: Module) -> float:
+    def restore(self, model: Module) -> Score:
         """Give the model the best average; returns its score."""
+        assert self.best is not None, "nothing was measured"
         _set(model, self.weights)
         return self.best
 
@@ -145,9 +154,9 @@ def train(
     settings: Sft,
     seed: int,
     folder: Path,
-    score: Callable[[], float],
-    report: Callable[[int, float], None],
-) -> float:
+    score: Callable[[], Score],
+    report: Callable[[int, Score], None],
+) -> Score:
     """Fine-tune in place, ending with the weights that scored best on validation; returns that score.
 
     `score` measures the model as it stands; `report` is told every step that was measured and its score.

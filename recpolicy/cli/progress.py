@@ -6,10 +6,10 @@ import logging
 import time
 import warnings
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
@@ -33,6 +33,7 @@ METRICS = (
 
 TITLES = {
     "sft": "SFT",
+    "sft_first": "SFT, first place",
     "teacher": "teacher",
     "distilled": "distilled",
     "grpo": "GRPO",
@@ -44,6 +45,30 @@ TITLES = {
 }
 
 
+class Score(Protocol):
+    """A measurement on validation users."""
+
+    @property
+    def keeps(self) -> float:
+        """0, or minus what the targets lack."""
+
+    @property
+    def value(self) -> float:
+        """NDCG or the whole reward."""
+
+
+class Target(Protocol):
+    """A target while it is trained for, as in trainer.stages.Steered."""
+
+    name: str
+    value: float
+    op: str
+    bound: float
+    aim: float
+    multiplier: float
+    price: float | None
+
+
 class Screen:
     """The terminal of one run, as a `pipeline.Progress`."""
 
@@ -53,7 +78,8 @@ class Screen:
         self.live: Live | None = None
         self.recent: dict[str, deque[float]] = {}
         self.first: dict[str, float] = {}
-        self.scores: list[tuple[int, float]] = []
+        self.scores: list[tuple[int, str]] = []
+        self.targets: Sequence[Target] = ()
         self.began = time.monotonic()
 
     def __enter__(self) -> Screen:
@@ -71,22 +97,24 @@ class Screen:
         self._stop()
         self.console.print(Text.assemble((f"{name:<8}", "bold"), note, (f"  {self._clock()}", "dim")), soft_wrap=True)
 
-    def validated(self, stage: str, step: int, steps: int, score: float) -> None:
+    def validated(self, stage: str, step: int, steps: int, score: Score) -> None:
         """A measurement on validation users: one line, or a line of the live table during GRPO."""
+        told = f"{score.value:.4f}" + (f" (targets lack {-score.keeps:.1%})" if score.keeps < 0 else "")
         if stage == "grpo":
-            self.scores.append((step, score))
+            self.scores.append((step, told))
         if self.live is None:
             what = "NDCG" if stage == "sft" else "reward"
-            self.console.print(
-                Text.assemble(
-                    f"{'':<8}step {step:>4}/{steps}  validation {what} {score:.4f}", (f"  {self._clock()}", "dim")
-                )
-            )
+            line = f"{'':<8}step {step:>4}/{steps}  validation {what} {told}"
+            self.console.print(Text.assemble(line, (f"  {self._clock()}", "dim")), soft_wrap=True)
+
+    def steered(self, step: int, targets: Sequence[Target]) -> None:
+        """Targets were measured: the live table shows them, or they are part of the next line."""
+        self.targets = targets
 
     def stepped(self, step: int, steps: int, values: Mapping[str, float]) -> None:
         """One GRPO step: the table is drawn anew, or every tenth step a line is printed."""
         shown = {name: values[f"rules/{name}"] for name in self.rules if f"rules/{name}" in values}
-        shown |= {key: values[key] for key in ("reward", "entropy", "frac_reward_zero_std") if key in values}
+        shown |= {key: values[key] for key in ("reward", "entropy", "silent") if key in values}
         for key, value in shown.items():
             self.first.setdefault(key, value)
             self.recent.setdefault(key, deque(maxlen=WINDOW)).append(value)
@@ -98,6 +126,9 @@ class Screen:
         elif step % WINDOW == 0:
             means = "  ".join(f"{key} {self._mean(key):.3f}" for key in ("reward", *self.rules) if key in self.recent)
             self.console.print(f"{'':<8}step {step:>4}/{steps}  {means}", soft_wrap=True, highlight=False)
+            for t in self.targets:
+                line = f"{t.name} {t.value:.3f} for {t.op} {t.bound:.3f}, multiplier {t.multiplier:.2f}"
+                self.console.print(f"{'':<8}{'':>14}target {line}", soft_wrap=True, highlight=False)
 
     def _table(self, step: int, steps: int) -> Group:
         table = Table(box=None, pad_edge=False)
@@ -115,13 +146,32 @@ class Screen:
                     f"{now - then:+.3f}",
                 )
         entropy = f"entropy {self._mean('entropy'):.2f}" if "entropy" in self.recent else ""
-        dead = f"groups without signal {self._mean('frac_reward_zero_std'):.0%}"
-        scores = "  ".join(f"{at}: {score:.4f}" for at, score in self.scores[-6:])
+        dead = f"groups without signal {self._mean('silent'):.0%}"
+        scores = "  ".join(f"{at}: {score}" for at, score in self.scores[-4:])
         return Group(
             Text(f"{'':<8}step {step}/{steps}  {entropy}  {dead}  {self._clock()}", "dim"),
             table,
+            *([self._of_targets()] if self.targets else []),
             Text(f"validation reward at step  {scores}", "dim"),
         )
+
+    def _of_targets(self) -> Table:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("targets, greedy slates", width=24)
+        for title in ("value", "bound", "aim", "multiplier", "price of .01"):
+            table.add_column(title, justify="right")
+        for t in self.targets:
+            reached = t.value >= t.aim if t.op == ">=" else t.value <= t.aim
+            price = "-" if t.price is None else f"{t.price / 100:.4f} NDCG"
+            table.add_row(
+                t.name,
+                Text(f"{t.value:.3f}", "green" if reached else "yellow"),
+                f"{t.op} {t.bound:.3f}",
+                f"{t.aim:.3f}",
+                f"{t.multiplier:.2f}",
+                price,
+            )
+        return table
 
     def _mean(self, key: str) -> float:
         values = self.recent.get(key)
@@ -165,6 +215,10 @@ def show(found: Mapping[str, Any], policy: Policy, out: Path, console: Console |
             cells.append(("-" if value is None else f"{value:.3f}") + (f"  {met['mean']:.0%}" if met else ""))
         rules.add_row(rule.name, *cells)
     console.print(rules)
+    if found["targets"]:
+        console.print(_targets(found))
+    if found["stopped"]:
+        console.print(f"GRPO was stopped: {found['stopped']}\n", highlight=False, soft_wrap=True)
     console.print("GRPO less the system named, paired over users, with 95 % bootstrap intervals")
     for other, by_metric in found["grpo_minus"].items():
         cells = [
@@ -173,3 +227,26 @@ def show(found: Mapping[str, Any], policy: Policy, out: Path, console: Console |
         ]
         console.print(f"  {TITLES[other]:<15}  {'   '.join(cells)}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"\nEverything of this run: {out}/", highlight=False)
+
+
+_VERDICTS = {"met": "bold green", "not met": "bold red", "undecided": "yellow"}
+
+
+def _targets(found: Mapping[str, Any]) -> Table:
+    """Each target: what the systems have, what it asks for, and whether GRPO keeps it."""
+    systems = [name for name in ("sft", "distilled", "rerank") if name in found["systems"]]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="targets on the held-out events", title_justify="left")
+    for title in ("", *(TITLES[name] for name in systems), "GRPO", "95 % interval", "asked", "verdict"):
+        table.add_column(title, justify="left" if title in ("", "verdict") else "right", no_wrap=True)
+    for target in found["targets"]:
+        others = [found["systems"][name]["targets"][target["name"]]["mean"] for name in systems]
+        known = target["value"] is not None
+        table.add_row(
+            target["name"],
+            *("-" if value is None else f"{value:.3f}" for value in others),
+            f"{target['value']:.3f}" if known else "-",
+            f"{target['low']:.3f} to {target['high']:.3f}" if known else "-",
+            f"{target['op']} {target['bound']:.3f}" if target["bound"] is not None else "-",
+            Text(target["verdict"], _VERDICTS[target["verdict"]]),
+        )
+    return table

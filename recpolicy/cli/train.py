@@ -8,7 +8,6 @@ from pathlib import Path
 
 from recpolicy.cli import reading
 from recpolicy.errors import UsageError
-from recpolicy.policy import Policy, Ramp
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,6 +19,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder, new or to be completed")
     train.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML); docs/training.md lists them")
     train.add_argument("--seed", type=int, metavar="N", help="default: 0, or the settings file's")
+    train.add_argument(
+        "--credit",
+        choices=("rank", "slate"),
+        help="credit each place with itself and what follows (rank, the default), or with the whole list",
+    )
     reading.add(train)
     train.set_defaults(run=_train)
 
@@ -28,7 +32,6 @@ def _train(args: argparse.Namespace) -> int:
     schema = reading.data_columns(args.data) if args.data else None
     loaded = reading.policy(args.policy, args, schema)
     source = reading.data_of(loaded, args.data)
-    _refuse_what_is_not_trained_for(loaded.policy)
     # threads that wait must not spin: beside any other busy process that makes a step several times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
@@ -39,24 +42,9 @@ def _train(args: argparse.Namespace) -> int:
         ) from error
     from recpolicy.cli.progress import Screen, show
 
-    changes = {} if args.seed is None else {"seed": args.seed}
-    settings = config.load(args.config, **changes)
+    given = {"seed": args.seed, "grpo.credit": args.credit}
+    settings = config.load(args.config, {key: value for key, value in given.items() if value is not None})
     with Screen(loaded.policy) as screen:
         found = pipeline.train(loaded, source, args.model, settings, args.out, screen)
     show(found, loaded.policy, args.out)
     return 0
-
-
-def _refuse_what_is_not_trained_for(policy: Policy) -> None:
-    """Raise UsageError for a policy that asks for more than the trainer of this version does."""
-    asked = [f"target `{t.name}`" for t in policy.targets]
-    for rule in policy.rules:
-        if getattr(rule, "hard", False):
-            asked.append(f"hard quota `{rule.name}`")
-        if any(isinstance(level, Ramp) for level in (rule.weight.base, *(w for _, w in rule.weight.changes))):
-            asked.append(f"ramp of `{rule.name}`")
-    if asked:
-        raise UsageError(
-            f"training does not yet follow targets, hard quotas and ramps: {', '.join(asked)}",
-            help="score, test, explain and diff do; to train, give the rules plain weights",
-        )

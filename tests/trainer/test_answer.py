@@ -1,4 +1,4 @@
-"""Masked decoding: only well-formed slates of legal items come out, and scoring sees the mask sampling used."""
+"""Masked decoding: only well-formed slates of legal items come out, and scoring sees the choices sampling had."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from recpolicy.trainer.answer import AnswerFormat
+from recpolicy.trainer.likelihood import log_probabilities
 from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.rollout import decode, first_items
+from recpolicy.trainer.rollout import decode, drawn, first_items
+from recpolicy.trainer.shelf import Shelf
 
 
 def _legal(rows: int, form: AnswerFormat, seed: int = 0) -> Tensor:
@@ -39,8 +41,9 @@ def _next(form: AnswerFormat, said: list[int], legal: list[int]) -> set[int]:
 def test_every_sampled_completion_is_well_formed_and_legal(recommender: Recommender, prompts: list[list[int]]) -> None:
     form, legal = recommender.form, _legal(len(prompts), recommender.form)
     generator = torch.Generator().manual_seed(1)
-    told = decode(recommender.model, form, prompts, legal, copies=8, temperature=2.0, generator=generator)
-    assert len(told) == 8 * len(prompts)
+    prompts, shelf = [p for p in prompts for _ in range(8)], Shelf(legal.repeat_interleave(8, 0))
+    told = decode(recommender.model, form, prompts, shelf, temperature=2.0, generator=generator)
+    assert len(told) == len(prompts)
     for row, completion in enumerate(told.tolist()):
         allowed = legal[row // 8].nonzero()[:, 0].tolist()
         for at, token in enumerate(completion):
@@ -52,17 +55,32 @@ def test_every_sampled_completion_is_well_formed_and_legal(recommender: Recommen
     assert (slates[16:] >= 0).all()
 
 
-def test_scoring_allows_at_every_place_what_sampling_allowed(
+def test_scoring_gives_every_token_the_probability_it_was_sampled_with(
     recommender: Recommender, prompts: list[list[int]]
 ) -> None:
-    form, legal = recommender.form, _legal(len(prompts), recommender.form, seed=5)
-    generator = torch.Generator().manual_seed(2)
-    told = decode(recommender.model, form, prompts, legal, temperature=2.0, generator=generator)
-    mask = form.allowed(told, legal, len(recommender.tokenizer))
+    form, model, temperature = recommender.form, recommender.model, 0.7
+    legal = _legal(len(prompts), form, seed=5)
+    shelf, generator = Shelf(legal, record=form.slate), torch.Generator().manual_seed(2)
+    told = decode(model, form, prompts, shelf, temperature=2.0, generator=generator)
+    both = zip(prompts, told.tolist(), strict=True)
+    logits = [model(input_ids=torch.tensor([p + c])).logits[0, len(p) - 1 : -1] for p, c in both]
+    found, entropy = log_probabilities(
+        lambda row, at, among: torch.stack(logits)[row, at, among], form, told, shelf.opened, temperature
+    )
     for row, completion in enumerate(told.tolist()):
         allowed = legal[row].nonzero()[:, 0].tolist()
-        for at in range(len(completion)):
-            assert set(mask[row, at].nonzero()[:, 0].tolist()) == _next(form, completion[:at], allowed)
+        for at, token in enumerate(completion):
+            choices = sorted(_next(form, completion[:at], allowed))
+            logp = (logits[row][at, choices] / temperature).log_softmax(0)
+            assert abs(found[row, at] - logp[choices.index(token)]) < 1e-5
+            assert abs(entropy[row, at] + (logp.exp() * logp).sum()) < 1e-5
+
+
+def test_a_draw_has_the_probabilities_asked_for_and_never_takes_the_impossible() -> None:
+    probabilities = torch.tensor([[0.0, 0.5, 0.0, 0.3, 0.2, 0.0]]).expand(100_000, -1)
+    found = torch.bincount(drawn(probabilities, torch.Generator().manual_seed(0)), minlength=6) / 100_000
+    assert found[[0, 2, 5]].tolist() == [0.0, 0.0, 0.0]
+    assert torch.allclose(found, probabilities[0], atol=0.01)
 
 
 def test_greedy_decoding_takes_the_likeliest_allowed_token_of_an_uncached_model(
@@ -70,7 +88,7 @@ def test_greedy_decoding_takes_the_likeliest_allowed_token_of_an_uncached_model(
 ) -> None:
     form, model = recommender.form, recommender.model
     legal = torch.ones(len(prompts), form.items, dtype=torch.bool)
-    told = decode(model, form, prompts, legal)
+    told = decode(model, form, prompts, Shelf(legal))
     for prompt, completion in zip(prompts, told.tolist(), strict=True):
         said: list[int] = []
         while not said or said[-1] != form.end:
@@ -84,7 +102,7 @@ def test_without_reasoning_the_answer_comes_first(recommender: Recommender, prom
 
     form = replace(recommender.form, max_think=0)
     legal = torch.ones(len(prompts), form.items, dtype=torch.bool)
-    told = decode(recommender.model, form, prompts, legal)
+    told = decode(recommender.model, form, prompts, Shelf(legal))
     assert told.shape[1] == form.longest
     assert (told[:, 0] == form.answer_open).all()
     assert not torch.isin(told, torch.tensor([form.think_open, form.think_close])).any()
@@ -97,5 +115,5 @@ def test_the_first_place_is_a_distribution_over_legal_items(recommender: Recomme
     logp = first_items(recommender.model, form, prompts, legal)
     assert torch.allclose(logp.exp().sum(1), torch.ones(len(prompts)))
     assert (logp[:, 3] == -torch.inf).all()
-    greedy = form.slates(decode(recommender.model, form, prompts, legal))
+    greedy = form.slates(decode(recommender.model, form, prompts, Shelf(legal)))
     assert logp.argmax(1).tolist() == greedy[:, 0].tolist()

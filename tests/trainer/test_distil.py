@@ -19,6 +19,7 @@ from recpolicy.slate import unseen
 from recpolicy.table import WordColumn
 from recpolicy.trainer import distil, models
 from recpolicy.trainer.config import Prompt, Tiny
+from recpolicy.trainer.control import Reranking
 from recpolicy.trainer.distil import DistilTrainer, Lessons, Teacher
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.prompts import Prompter
@@ -44,7 +45,8 @@ class School:
 
     def lessons(self, mu: float, share: float = 0.5) -> Lessons:
         rows = distil.lesson_rows(self.view, self.split, 40, 0.5, 0)
-        return Lessons(Teacher(self.recommender, self.ease, share), self.compiled, mu, self.prompter, rows, 0.05)
+        reranking = Reranking(self.compiled, mu)
+        return Lessons(Teacher(self.recommender, self.ease, share), reranking, self.prompter, rows, 0.05)
 
 
 @pytest.fixture(scope="module")

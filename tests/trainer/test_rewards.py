@@ -126,7 +126,10 @@ def test_the_ranks_of_a_completion_sum_to_its_parts_and_are_worked_out_once(
     _, rows, functions = platform
     judge, told = functions[0].judge, [_say(_fresh(rows, i, 120)[i : i + 5]) for i in range(4)]
     verdict = judge.judge(told, [0, 1, 2, 3])
-    np.testing.assert_allclose(verdict.ledger.sum(1), np.nansum(verdict.parts, 1), atol=1e-12)
+    for i, rule in enumerate(judge.compiled.rules):
+        share = rule.sign * verdict.weights[:, i] / verdict.weights.sum(1)
+        ranks = verdict.marginals[rule.name].sum(1) * share
+        np.testing.assert_allclose(np.nan_to_num(ranks), np.nan_to_num(verdict.parts[:, i]), atol=1e-12)
     assert judge.verdict(parse(told, k=5, items=120), [0, 1, 2, 3]) is verdict
     turned = judge.judge(told, [1, 0, 2, 3])
     assert turned is not verdict

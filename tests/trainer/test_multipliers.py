@@ -1,0 +1,91 @@
+"""Targets: where they aim, how their multipliers move, and when training is stopped."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from recpolicy.demands import Outcome
+from recpolicy.errors import UsageError
+from recpolicy.trainer.alarms import AT_THE_CAP, PATIENCE, Alarms
+from recpolicy.trainer.multipliers import CAP, Aim, Controller, aims, lacking
+
+
+def test_a_target_aims_beyond_its_bound_by_the_half_widths_of_validation_and_test() -> None:
+    least = Outcome("variety", ">=", 0.8, 0.78, 0.77, 0.79)
+    most = Outcome("calm", "<=", 0.2, 0.3, 0.28, 0.33)
+    nobody = Outcome("guests", ">=", 0.5, float("nan"), float("nan"), float("nan"))
+    found = aims((least, most, nobody), users=100, judged_on=400)
+    assert [(a.name, a.aim) for a in found] == [
+        ("variety", pytest.approx(0.8 + 0.01 + 0.005)),
+        ("calm", pytest.approx(0.2 - 0.03 - 0.015)),
+    ]
+    assert [a.lacks for a in found] == [pytest.approx(0.035), pytest.approx(0.145)]
+    assert lacking(found) == pytest.approx(0.035 / 0.8 + 0.145 / 0.2)
+    assert lacking(()) == 0.0
+
+
+def test_multipliers_bring_a_simple_system_to_its_aim_and_stay_within_bounds() -> None:
+    controller = Controller({"variety": 0.1}, scale=1.0)
+    value, seen = 0.6, []
+    for _ in range(400):
+        (multiplier,) = controller.update([Aim("variety", ">=", value, 0.8, 0.8)]).values()
+        assert 0.0 <= multiplier <= CAP
+        value += 0.2 * (0.6 + 0.1 * multiplier - value)  # settles at .6 + .1 x multiplier, with a lag
+        seen.append(value)
+    assert value == pytest.approx(0.8, abs=1e-3)
+    assert max(seen) < 0.83  # it hardly overshoots
+    slack = Controller({"variety": 0.1}, scale=1.0)
+    for _ in range(50):
+        assert slack.update([Aim("variety", ">=", 0.9, 0.8, 0.8)]) == {"variety": 0.0}
+
+
+def test_what_the_cap_cut_off_is_not_owed_later() -> None:
+    controller = Controller({"far": 0.1}, scale=2.0)
+    for _ in range(1000):
+        assert controller.update([Aim("far", ">=", 0.0, 0.9, 0.9)])["far"] <= 2.0 * CAP
+    met = [controller.update([Aim("far", ">=", 1.0, 0.9, 0.9)])["far"] for _ in range(250)]
+    assert met[-1] == 0.0
+
+
+def _log(alarms: Alarms, step: int, **values: float) -> bool:
+    control = SimpleNamespace(should_training_stop=False)
+    logs: dict[str, Any] = {"reward": 0.5, "entropy": 1.0, "silent": 0.0, "loss": 0.1, "grad_norm": 1.0} | values
+    alarms.on_log(None, SimpleNamespace(global_step=step), control, logs=logs)
+    return control.should_training_stop
+
+
+def test_rewards_that_are_all_equal_from_the_start_are_an_error_that_names_them() -> None:
+    alarms = Alarms(Controller({}, 1.0))
+    with pytest.raises(UsageError) as error:
+        for step in range(1, 100):
+            _log(alarms, step, silent=1.0, **{"rules/ads": 1.0})
+    assert step == PATIENCE == 20
+    assert "same reward" in error.value.message and "`ads` is 1" in error.value.help
+
+
+def test_one_step_with_a_signal_starts_the_count_anew() -> None:
+    alarms = Alarms(Controller({}, 1.0))
+    stopped = [_log(alarms, step, silent=float(step != 10)) for step in range(1, 31)]
+    assert stopped.index(True) == 29 and "same reward" in str(alarms.stopped)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [({"entropy": 0.01}, "collapsed"), ({"loss": float("nan")}, "not a number")],
+)
+def test_a_collapse_stops_training_and_says_why(values: dict[str, float], said: str) -> None:
+    alarms = Alarms(Controller({}, 1.0))
+    for step in range(1, 6):
+        assert not _log(alarms, step)
+    assert any(_log(alarms, step, **values) for step in range(6, 6 + PATIENCE))
+    assert said in str(alarms.stopped)
+
+
+def test_a_multiplier_that_stays_at_its_cap_stops_training() -> None:
+    controller = Controller({"far": 0.1}, 1.0, {"far": CAP})
+    alarms = Alarms(controller)
+    stopped = [_log(alarms, step) for step in range(1, AT_THE_CAP + 1)]
+    assert stopped == [False] * (AT_THE_CAP - 1) + [True] and "`far`" in str(alarms.stopped)

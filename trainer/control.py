@@ -1,0 +1,64 @@
+"""A model's candidates for validation users in, the weights with which the policy re-ranks them out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from recpolicy.compiler import CompiledPolicy
+from recpolicy.dataset import Rows, Slates
+from recpolicy.rerank import Choices, choices, rerank
+from recpolicy.steering import solve
+from recpolicy.table import Codes, Floats
+from recpolicy.trainer.validation import Standing, Validation
+
+MUS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+"""Weights of the policy against the model's scores that are tried."""
+
+
+@dataclass(frozen=True)
+class Reranking:
+    """How much the policy counts against a model's scores: `mu` for its rules, a multiplier for each target."""
+
+    compiled: CompiledPolicy
+    mu: float
+    multipliers: Mapping[str, float] = field(default_factory=dict)
+    shown: Slates | None = None
+    """The slates of everybody, for targets on all users together."""
+
+    def slates(self, items: Codes, scores: Floats, rows: Rows) -> Slates:
+        """Candidates and their scores, both [B, C], re-ranked."""
+        return rerank(items, scores, rows, self.compiled, self.mu, self.multipliers, self.shown)
+
+    def choices(self, items: Codes, scores: Floats, rows: Rows) -> Choices:
+        """The same with what each place was chosen by."""
+        return choices(items, scores, rows, self.compiled, self.mu, self.multipliers, self.shown)
+
+
+def swept(compiled: CompiledPolicy, shown: Slates) -> list[Reranking]:
+    """A re-ranking for every mu, each target that needs no label counting as much as all rules together."""
+    names = [target.target.name for target in compiled.targets]
+    return [Reranking(compiled, mu, dict.fromkeys(names, mu), shown) for mu in MUS]
+
+
+def best_swept(items: Codes, scores: Floats, validation: Validation) -> tuple[Reranking, list[Standing]]:
+    """Of the sweep's re-rankings the one that stands best on the validation users; and how each stands."""
+    tried = swept(validation.compiled, validation.baseline)
+    rows = validation.examiner.rows
+    standings = [validation.standing(reranking.slates(items, scores, rows)) for reranking in tried]
+    best = max(range(len(tried)), key=lambda i: standings[i].score)
+    return tried[best], standings
+
+
+def solved(items: Codes, scores: Floats, validation: Validation) -> Reranking:
+    """The re-ranking with the best whole reward on the validation users whose slates reach the targets' aims there.
+
+    mu is chosen without the targets; their multipliers are then the smallest that do, or as near as they come.
+    """
+    rows, compiled = validation.examiner.rows, validation.compiled
+    tried = [Reranking(compiled, mu, {}, validation.baseline) for mu in MUS]
+    standings = [validation.standing(reranking.slates(items, scores, rows)) for reranking in tried]
+    best = max(range(len(tried)), key=lambda i: standings[i].reward)
+    aims = {aim.name: (aim.op, aim.aim) for aim in standings[best].aims}
+    multipliers = solve(items, scores, rows, compiled, tried[best].mu, aims) if aims else {}
+    return Reranking(compiled, tried[best].mu, multipliers, standings[best].slates)

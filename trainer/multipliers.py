@@ -1,0 +1,84 @@
+"""How far greedy slates of validation users are from each target in, the targets' multipliers out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from recpolicy.demands import Outcome
+
+PROPORTIONAL, INTEGRAL = 0.5, 0.1
+"""Gains: what a target that lacks one deviation adds to its multiplier, now and for good."""
+
+CAP = 20.0
+"""Largest multiplier, in sums of the policy's weights: by then 95 % of the advantage is the target's."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Where one target's value stands and where it is to go, both on validation users.
+
+    The aim lies beyond the bound by the half-widths of two intervals: validation's, which may mislead by as much, and
+    the test's, whose unfavourable end is what the verdict asks for.
+    """
+
+    name: str
+    op: Literal[">=", "<="]
+    value: float
+    bound: float
+    aim: float
+
+    @property
+    def lacks(self) -> float:
+        """What the value has to move by, in the direction of the demand; negative where it is beyond the aim."""
+        return self.aim - self.value if self.op == ">=" else self.value - self.aim
+
+
+def aims(outcomes: Sequence[Outcome], users: int, judged_on: int) -> tuple[Aim, ...]:
+    """The aims of targets measured on `users` validation users that will be judged on `judged_on` test users.
+
+    Targets that are about nobody (NaN) have none.
+    """
+    found = []
+    for outcome in outcomes:
+        if np.isnan(outcome.value):
+            continue
+        sign = 1.0 if outcome.op == ">=" else -1.0
+        half = outcome.value - outcome.low if sign > 0 else outcome.high - outcome.value
+        margin = half * (1 + np.sqrt(users / max(judged_on, 1)))
+        aim = float(np.clip(outcome.bound + sign * margin, 0.0, 1.0))
+        found.append(Aim(outcome.name, outcome.op, outcome.value, outcome.bound, aim))
+    return tuple(found)
+
+
+def lacking(found: Sequence[Aim]) -> float:
+    """What all targets together lack of their aims, each as a share of its bound; 0 where all are reached."""
+    return float(sum(max(0.0, aim.lacks) / max(abs(aim.bound), 0.01) for aim in found))
+
+
+@dataclass
+class Controller:
+    """One multiplier a target, moved by a proportional-integral controller (Stooke et al., ICML 2020, section 5).
+
+    The error is what the target lacks, in deviations of its value within a group, so that one pair of gains fits
+    measures of any spread. The integral keeps the multiplier up where the target just holds; the proportional part
+    damps it on the way there. Multipliers are in the units of the policy's weights, whose sum is `scale`.
+    """
+
+    deviations: Mapping[str, float]
+    scale: float
+    sums: dict[str, float] = field(default_factory=dict)
+
+    def update(self, found: Sequence[Aim]) -> dict[str, float]:
+        """The multipliers after one more measurement."""
+        out = {}
+        for aim in found:
+            error = aim.lacks / self.deviations[aim.name]
+            total = self.sums.get(aim.name, 0.0) + INTEGRAL * error
+            self.sums[aim.name] = float(np.clip(total, 0.0, CAP))  # what is cut off is not owed later
+            raw = PROPORTIONAL * error + self.sums[aim.name]
+            out[aim.name] = self.scale * float(np.clip(raw, 0.0, CAP))
+        return out

@@ -1,0 +1,253 @@
+"""The material of a run in, its stages out: a fine-tuned model, a taught one, and one moved by the policy."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from recpolicy import __version__, data, metrics
+from recpolicy.baselines import Baseline
+from recpolicy.checker import Loaded
+from recpolicy.compiler import CompiledPolicy
+from recpolicy.dataset import Dataset, Rows, Slates, Split
+from recpolicy.rewards import Judge
+from recpolicy.runs import Run, fingerprint, finished, write_json
+from recpolicy.slate import unseen
+from recpolicy.table import Bools
+from recpolicy.trainer import distil, grpo, models, prefix, sft
+from recpolicy.trainer.config import Config
+from recpolicy.trainer.control import solved
+from recpolicy.trainer.evaluate import Examiner
+from recpolicy.trainer.objectives import Objectives
+from recpolicy.trainer.prompts import Prompter
+from recpolicy.trainer.sft import Score
+from recpolicy.trainer.validation import Standing, Validation
+
+PARTS = {
+    "time/sampling": "sampling",
+    "time/rewards": "rewards",
+    "time/advantages": "advantages",
+    "time/loss": "loss",
+}
+"""Parts of a GRPO step whose seconds are logged, and what they are."""
+
+
+@dataclass(frozen=True)
+class Steered:
+    """One target while it is trained for."""
+
+    name: str
+    value: float
+    """Of greedy slates of validation users, by the model as it stands."""
+    op: Literal[">=", "<="]
+    bound: float
+    aim: float
+    multiplier: float
+    price: float | None
+    """Relevance that one more of the measure is worth now; None for a policy without relevance."""
+
+
+class Progress(Protocol):
+    """Who is told how a run goes on."""
+
+    def stage(self, name: str, note: str) -> None:
+        """A stage begins, was found done, or has something to say."""
+
+    def validated(self, stage: str, step: int, steps: int, score: Score) -> None:
+        """The model was measured on validation users."""
+
+    def stepped(self, step: int, steps: int, values: Mapping[str, float]) -> None:
+        """One GRPO step was taken; what TRL logged."""
+
+    def steered(self, step: int, targets: Sequence[Steered]) -> None:
+        """The policy's targets were measured and their multipliers moved."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every stage reads: the policy, the data and the settings of one run."""
+
+    loaded: Loaded
+    view: Dataset
+    split: Split
+    compiled: CompiledPolicy
+    prompter: Prompter
+    config: Config
+    model: str
+
+    @property
+    def k(self) -> int:
+        """Places of a slate."""
+        return self.loaded.policy.slate
+
+    def sft_key(self) -> str:
+        """What the SFT model depends on; the policy is not part of it, but for the number of places."""
+        settings = self.config.model_dump(include={"seed", "holdout", "prompt", "tiny", "sft"})
+        return fingerprint(__version__, version("trl"), self.model, self.view.digest, self.k, settings)
+
+    def held_out(self) -> Rows:
+        """At most `validation_users` of the validation rows, drawn with the run's seed."""
+        rows, most = self.split.validation, self.config.validation_users
+        if len(rows) <= most:
+            return rows
+        return rows.take(np.sort(np.random.default_rng(self.config.seed).permutation(len(rows))[:most]))
+
+
+def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
+    """The folder of the SFT model, from the cache or trained now; a copy stands in the run."""
+    config, k, view = material.config, material.k, material.view
+    cached = data.cache() / "stages" / f"sft-{material.sft_key()[:16]}"
+    if cached.is_dir():
+        progress.stage("sft", "taken from the cache: it does not depend on the policy")
+    else:
+        progress.stage("sft", f"{config.sft.steps:,} steps at most")
+        rows = sft.training_rows(view, material.split, k, config.sft.steps * config.sft.batch, config.seed)
+        rows = sft.shuffled(sft.thinned(rows, config.prompt.kept, config.seed), config.seed)
+        prompts, completions = material.prompter.prompts(rows), material.prompter.completions(rows)
+        tokenizer = models.word_tokenizer(prompts + completions, view.items.rows)
+        form = models.answer_format(tokenizer, view.items.rows, k, config.prompt.think)
+        longest = max(len(p.split()) for p in prompts) + config.prompt.history + form.longest  # words are tokens
+        model = models.tiny(config.tiny, tokenizer, longest, config.seed)
+        models.start_from_tastes(model, form, view, material.split)
+        recommender = models.Recommender(model, tokenizer, form)
+        examiner = Examiner.of(recommender, material.prompter, None, material.held_out())
+
+        def score() -> Score:
+            found = metrics.accuracy("ndcg", examiner.rows, examiner.greedy(recommender))
+            return Score(0.0, float(np.nanmean(found)))
+
+        def report(step: int, score: Score) -> None:
+            run.log("sft", step, {"validation_ndcg": score.value})
+            progress.validated("sft", step, config.sft.steps, score)
+
+        with finished(cached) as folder:
+            best = sft.train(
+                recommender,
+                sft.token_rows(recommender, prompts, completions),
+                config.sft,
+                config.seed,
+                folder,
+                score,
+                report,
+            )
+            recommender.save(folder)
+            write_json(folder / "stage.json", {"validation_ndcg": best.value, "of": material.sft_key()})
+    shutil.copytree(cached, run.folder / "sft", dirs_exist_ok=True)
+    return run.folder / "sft"
+
+
+def teach(
+    material: Material,
+    before: models.Recommender,
+    recommender: models.Recommender,
+    ease: Baseline,
+    validation: Validation,
+    test: Examiner,
+    run: Run,
+    progress: Progress,
+) -> dict[str, Slates]:
+    """Teach the SFT model's own knowledge, and EASE's, to its answers, in place; test slates of teacher and pupil.
+
+    The teacher is re-ranked for the policy so that it reaches the targets, as far as re-ranking can.
+    """
+    config, examiner = material.config, validation.examiner
+    settings = config.distil
+    if not settings.steps:
+        return {}
+    teacher = distil.Teacher(before, ease).tuned(examiner.rows, examiner.prompts, examiner.legal, material.k)
+    reranking = solved(*distil.likeliest(teacher.scores(examiner.rows, examiner.prompts, examiner.legal)), validation)
+    told = "".join(f", target {name} x {value:.3g}" for name, value in reranking.multipliers.items())
+    told = f"EASE {teacher.share:.0%} of the teacher, policy x {reranking.mu:g}{told}"
+    progress.stage("distil", f"{settings.steps:,} steps; {told}, as validation has it")
+    count = settings.steps * settings.batch
+    lessons = distil.lesson_rows(material.view, material.split, count, config.prompt.kept, config.seed)
+
+    def report(step: int, score: Score) -> None:
+        run.log("distil", step, {"validation_reward": score.value, "validation_lack": -score.keeps})
+        progress.validated("distil", step, settings.steps, score)
+
+    distil.train(
+        recommender,
+        distil.Lessons(teacher, reranking, material.prompter, lessons, settings.temperature),
+        settings,
+        config.seed,
+        run.folder / "model",
+        lambda: validation.of(recommender).score,
+        report,
+    )
+    items, scores = distil.likeliest(teacher.scores(test.rows, test.prompts, test.legal))
+    return {"teacher": reranking.slates(items, scores, test.rows), "distilled": test.greedy(recommender)}
+
+
+@dataclass
+class _Watcher:
+    """Writes what GRPO tells into the run, and tells it on."""
+
+    run: Run
+    progress: Progress
+    steps: int
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {part: [] for part in ("step_time", *PARTS)})
+
+    def validated(self, step: int, score: Score) -> None:
+        self.run.log("grpo", step, {"validation_reward": score.value, "validation_lack": -score.keeps})
+        self.progress.validated("grpo", step, self.steps, score)
+
+    def stepped(self, step: int, values: Mapping[str, float]) -> None:
+        self.run.log("grpo", step, values)
+        self.progress.stepped(step, self.steps, values)
+        for part, spent in self.seconds.items():
+            spent.append(values.get(part, 0.0))
+
+    def steered(self, step: int, standing: Standing, objectives: Objectives) -> None:
+        targets = [
+            Steered(a.name, a.value, a.op, a.bound, a.aim, objectives.multipliers[a.name], objectives.price(a.name))
+            for a in standing.aims
+        ]
+        for target in targets:
+            told = {f"targets/{target.name}/{key}": v for key, v in asdict(target).items() if isinstance(v, float)}
+            self.run.log("grpo", step, told)
+        self.progress.steered(step, targets)
+
+    def times(self) -> str:
+        """Where a step's seconds went."""
+        whole = float(np.median(self.seconds["step_time"]))
+        shares = (f"{name} {np.median(self.seconds[part]) / whole:.1%}" for part, name in PARTS.items())
+        return f"a step took {whole:.2f} s: {', '.join(shares)}, the rest gradients"
+
+
+def reinforce(
+    material: Material, recommender: models.Recommender, validation: Validation, run: Run, progress: Progress
+) -> str | None:
+    """Move the model by the policy's rewards and targets, in place; why it was stopped early, if it was."""
+    config, view, compiled = material.config, material.view, material.compiled
+    settings = config.grpo
+    progress.stage("grpo", f"{settings.steps:,} steps of {settings.prompts} prompts x {settings.generations} slates")
+    if reason := prefix.why_not(recommender.model):
+        progress.stage("grpo", f"every completion runs its prompt anew, which takes several times longer: {reason}")
+    rows = sft.training_rows(view, material.split, material.k, settings.steps * settings.prompts, config.seed + 1)
+
+    def legal(at: Sequence[int]) -> Bools:
+        of = rows.take(np.asarray(at))
+        return compiled.legal(of) & unseen(of, view.items.rows)
+
+    watcher = _Watcher(run, progress, settings.steps)
+    trained = grpo.train(
+        recommender,
+        material.prompter.prompts(sft.thinned(rows, config.prompt.kept, config.seed)),
+        Judge(compiled, rows, view.items.rows),
+        legal,
+        validation,
+        config,
+        run.folder / "model",
+        watcher,
+    )
+    progress.stage("grpo", watcher.times())
+    if trained.stopped:
+        progress.stage("grpo", f"stopped: {trained.stopped}; the best model so far is kept")
+    return trained.stopped
