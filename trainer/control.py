@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Rows, Slates
@@ -24,26 +24,26 @@ class Reranking:
     mu: float
     multipliers: Mapping[str, float] = field(default_factory=dict)
     shown: Slates | None = None
-    """The slates of everybody, for targets on all users together."""
+    """What everybody is shown, for targets on all users together."""
 
     def slates(self, items: Codes, scores: Floats, rows: Rows) -> Slates:
-        """Candidates and their scores, both [B, C], re-ranked."""
-        return rerank(items, scores, rows, self.compiled, self.mu, self.multipliers, self.shown)
+        """Candidates and their scores, both [B, C], re-ranked for all these users, one after another."""
+        return rerank(items, scores, rows, self.compiled, self.mu, self.multipliers)
 
     def choices(self, items: Codes, scores: Floats, rows: Rows) -> Choices:
-        """The same with what each place was chosen by."""
+        """Candidates re-ranked for some users among the many of `shown`, with what each place was chosen by."""
         return choices(items, scores, rows, self.compiled, self.mu, self.multipliers, self.shown)
 
 
-def swept(compiled: CompiledPolicy, shown: Slates) -> list[Reranking]:
+def swept(compiled: CompiledPolicy) -> list[Reranking]:
     """A re-ranking for every mu, each target that needs no label counting as much as all rules together."""
     names = [target.target.name for target in compiled.targets]
-    return [Reranking(compiled, mu, dict.fromkeys(names, mu), shown) for mu in MUS]
+    return [Reranking(compiled, mu, dict.fromkeys(names, mu)) for mu in MUS]
 
 
 def best_swept(items: Codes, scores: Floats, validation: Validation) -> tuple[Reranking, list[Standing]]:
     """Of the sweep's re-rankings the one that stands best on the validation users; and how each stands."""
-    tried = swept(validation.compiled, validation.baseline)
+    tried = swept(validation.compiled)
     rows = validation.examiner.rows
     standings = [validation.standing(reranking.slates(items, scores, rows)) for reranking in tried]
     best = max(range(len(tried)), key=lambda i: standings[i].score)
@@ -56,9 +56,10 @@ def solved(items: Codes, scores: Floats, validation: Validation) -> Reranking:
     mu is chosen without the targets; their multipliers are then the smallest that do, or as near as they come.
     """
     rows, compiled = validation.examiner.rows, validation.compiled
-    tried = [Reranking(compiled, mu, {}, validation.baseline) for mu in MUS]
+    tried = [Reranking(compiled, mu) for mu in MUS]
     standings = [validation.standing(reranking.slates(items, scores, rows)) for reranking in tried]
     best = max(range(len(tried)), key=lambda i: standings[i].reward)
     aims = {aim.name: (aim.op, aim.aim) for aim in standings[best].aims}
     multipliers = solve(items, scores, rows, compiled, tried[best].mu, aims) if aims else {}
-    return Reranking(compiled, tried[best].mu, multipliers, standings[best].slates)
+    found = Reranking(compiled, tried[best].mu, multipliers)
+    return replace(found, shown=found.slates(items, scores, rows))

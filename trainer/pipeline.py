@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from recpolicy import __version__, baselines, data
 from recpolicy.checker import Loaded
 from recpolicy.compiler import compile
 from recpolicy.dataset import Slates
-from recpolicy.errors import UsageError
+from recpolicy.errors import PolicyError, UsageError
 from recpolicy.runs import Run, fingerprint, write_json
 from recpolicy.schema import ColumnSpec, Schema
 from recpolicy.trainer import evaluate, models, stages
@@ -65,6 +66,8 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
         progress.stage("eval", f"{out} is complete: nothing to do")
         found: dict[str, Any] = json.loads((out / "eval.json").read_text(encoding="utf-8"))
         return found
+    stages.refuse_out_of_reach(material, progress)
+    begun = out.exists()
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.jsonl").unlink(missing_ok=True)
     write_json(
@@ -79,6 +82,12 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
     held_out = Examiner.of(before, material.prompter, material.compiled, material.held_out())
     test = Examiner.of(before, material.prompter, material.compiled, material.split.test)
     validation = Validation(material.compiled, held_out, held_out.greedy(before), len(test.rows), config.seed)
+    try:
+        stages.refuse_out_of_reach(material, progress, validation.baseline)
+    except PolicyError:
+        if not begun:
+            shutil.rmtree(out)  # the fine-tuned model is in the cache, and the policy will come back changed
+        raise
     candidates, likely = test.candidates(before)
     control, standings = best_swept(*held_out.candidates(before), validation)
     classics = baselines.fit(material.view, material.split, material.k)
@@ -104,7 +113,7 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
         material.split,
         seed=config.seed,
         settings={**settings, "rerank": {"mu": control.mu}},
-        curve={r.mu: r.slates(candidates, likely, test.rows) for r in swept(material.compiled, systems["sft"])},
+        curve={r.mu: r.slates(candidates, likely, test.rows) for r in swept(material.compiled)},
     )
     judged["rerank_sweep"] = [
         {"mu": mu, "reward": standing.reward, "lack": -standing.score.keeps}

@@ -11,11 +11,12 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from recpolicy import __version__, data, metrics
+from recpolicy import __version__, data, metrics, reach
 from recpolicy.baselines import Baseline
 from recpolicy.checker import Loaded
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Dataset, Rows, Slates, Split
+from recpolicy.errors import PolicyError
 from recpolicy.rewards import Judge
 from recpolicy.runs import Run, fingerprint, finished, write_json
 from recpolicy.slate import unseen
@@ -97,6 +98,31 @@ class Material:
         if len(rows) <= most:
             return rows
         return rows.take(np.sort(np.random.default_rng(self.config.seed).permutation(len(rows))[:most]))
+
+
+def refuse_out_of_reach(material: Material, progress: Progress, baseline: Slates | None = None) -> None:
+    """Try the targets on validation users before anything is trained for them; two that conflict are named.
+
+    Without `baseline`, the slates of the validation rows that `of baseline` refers to, those whose bound does not
+    depend on it; with it the others. Raises PolicyError for a target that the best lists found do not reach.
+    """
+    compiled, loaded, rows = material.compiled, material.loaded, material.held_out()
+    means: dict[str, float] = {}
+    if baseline is not None:
+        values = compiled.target_values(rows, baseline)
+        means = {name: float(np.nanmean(value)) for name, value in values.items() if not np.isnan(value).all()}
+        means |= compiled.population(rows, baseline)
+    found = [
+        reach.of_target(compiled, target, rows, means, seed=material.config.seed)
+        for target in compiled.targets
+        if target.target.of_baseline == (baseline is not None)
+    ]
+    if refused := [r for r in found if r.within is False]:
+        findings = (reach.finding(r, compiled, source=loaded.sources.get(r.target.name)) for r in refused)
+        raise PolicyError(tuple(findings), loaded.source)
+    for pair in reach.pairs(compiled, rows, found, seed=material.config.seed):
+        if not pair.together:
+            progress.stage("targets", pair.warning)
 
 
 def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
