@@ -81,13 +81,19 @@ class CompiledPolicy:
         """Per rule [B]: its value in [0, 1]."""
         return {name: found.sum(1) for name, found in self.marginals(rows, slates).items()}
 
-    def target_marginals(self, rows: Rows, slates: Slates) -> dict[str, Floats]:
+    def target_marginals(self, rows: Rows, slates: Slates, shown: Slates | None = None) -> dict[str, Floats]:
         """Per target on a mean over users, [B, K]: the marginals of its metric; NaN for users it is not about.
 
-        A metric that is a rule has the rule's; any other those of a reward, in blocked slates too.
+        A metric that is a rule has the rule's; any other those of a reward, in blocked slates too. Where `shown` is
+        given, the slates of everybody, also per target on all users together: what each place adds to its measure to
+        first order (`Crowd.slopes`), whether the slate is blocked or not. All as measured, whatever is asked of it.
         """
         metrics = {t.target.name: t.metric for t in self.targets if isinstance(t.metric, CompiledRule)}
-        return self._marginals(metrics, rows, slates)
+        out = self._marginals(metrics, rows, slates)
+        if shown is not None:
+            pool = Pool(self.catalog, rows, np.asfortranarray(slates.items))
+            out |= {name: metric.marginals(pool, shown) for name, metric in self.crowds.items()}
+        return out
 
     def target_values(self, rows: Rows, slates: Slates) -> dict[str, Floats]:
         """Per target on a mean over users, [B]: each user's value in [0, 1]; NaN for users it is not about."""
@@ -96,7 +102,12 @@ class CompiledPolicy:
     def population(self, rows: Rows, slates: Slates) -> dict[str, float]:
         """Per target on all users together: its measure over these slates, in [0, 1]."""
         self._check(rows, slates)
-        return {t.target.name: t.metric.value(slates) for t in self.targets if isinstance(t.metric, Crowd)}
+        return {name: metric.value(slates) for name, metric in self.crowds.items()}
+
+    @property
+    def crowds(self) -> dict[str, Crowd]:
+        """The metrics of the targets on all users together, by the target's name."""
+        return {t.target.name: t.metric for t in self.targets if isinstance(t.metric, Crowd)}
 
     def total_marginals(self, rows: Rows, slates: Slates, progress: float = 1.0) -> Floats:
         """R per rank, [B, K]: weighted rules, buries subtracted, over the sum of the row's weights; 0 without any.
@@ -159,11 +170,21 @@ class CompiledPolicy:
             out[part] = self._legal(Pool(self.catalog, rows.take(np.arange(part.start, part.stop)), EVERY_ITEM))
         return out
 
-    def growth(self, rows: Rows, candidates: Codes) -> Growth:
-        """Slates to be built from candidates [B, C] place by place; rules that need labels are left out."""
+    def growth(
+        self,
+        rows: Rows,
+        candidates: Codes,
+        multipliers: Mapping[str, float] | None = None,
+        shown: Slates | None = None,
+    ) -> Growth:
+        """Slates to be built from candidates [B, C] place by place; what needs labels is left out.
+
+        `multipliers`: how hard each target pulls, by its name; 0 where it has none. A target on all users together is
+        measured at the slates that everybody is `shown`; raises ValueError where it pulls and they are not given.
+        """
         pool = Pool(self.catalog, rows, candidates)
         legal = self._legal(pool)
-        return Growth(self.rules, pool, self._guard(pool, legal), legal)
+        return Growth(self.rules, self.targets, multipliers or {}, shown, pool, self._guard(pool, legal), legal)
 
     def guard(self, rows: Rows, candidates: Codes | None, allowed: Bools | None = None) -> Guard:
         """What keeps the hard quotas while slates are filled from candidates [B, C], or from EVERY_ITEM.

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from recpolicy.compiler.guard import Guard
 from recpolicy.compiler.pool import Pool
+from recpolicy.compiler.population import Crowd
 from recpolicy.compiler.relevance import Labelled
-from recpolicy.compiler.rules import CompiledRule
-from recpolicy.compiler.scan import Scan
+from recpolicy.compiler.rules import CompiledRule, CompiledTarget
+from recpolicy.compiler.scan import Plan, Scan
 from recpolicy.compiler.serendipity import Serendipitous
+from recpolicy.dataset import Slates
 from recpolicy.table import Bools, Floats, Ints
+
+_Weighed: TypeAlias = list[tuple[Floats, Scan]]
+"""Measures with their factor for each row, [B]."""
 
 
 class Growth:
     """Slates that grow from the candidates of a pool, and what each further candidate is worth to the policy."""
 
-    def __init__(self, rules: Sequence[CompiledRule], pool: Pool, guard: Guard, legal: Bools) -> None:
+    def __init__(
+        self,
+        rules: Sequence[CompiledRule],
+        targets: Sequence[CompiledTarget],
+        multipliers: Mapping[str, float],
+        shown: Slates | None,
+        pool: Pool,
+        guard: Guard,
+        legal: Bools,
+    ) -> None:
         """`legal` [B, C]: candidates that are items and not blocked."""
-        plans = [(rule, rule.plan) for rule in rules]
-        scans = [(r, plan.scan(pool)) for r, plan in plans if not isinstance(plan, Labelled | Serendipitous)]
-        self._rules = [rule for rule, _ in scans]
-        self._scans: list[Scan] = [scan for _, scan in scans]
-        weights = np.array([rule.weights(pool) for rule in self._rules]).reshape(len(self._rules), len(pool.rows))
-        self._weights = weights / divisor(weights.T)  # [rules, B]
-        self.legal, self._guard = legal, guard
-        self._shape = pool.shape
+        self._pool, self._guard, self.legal = pool, guard, legal
+        self._of: dict[Plan, Scan] = {}
+        self._scans: list[Scan] = []
+        self._rules = self._weighed(rules)
+        self._targets = self._pulling(targets, multipliers, shown)
 
     @property
     def open(self) -> Bools:
@@ -36,17 +48,64 @@ class Growth:
 
     def gains(self) -> Floats:
         """What each candidate would add to R (over the rules without labels) at the next place, [B, C]."""
-        out = np.zeros(self._shape)
-        for rule, scan, weights in zip(self._rules, self._scans, self._weights, strict=True):
-            if weights.any():
-                out += rule.sign * weights[:, None] * scan.gains(slice(None))
-        return out
+        return self._sum(self._rules)
+
+    def pulls(self) -> Floats:
+        """Sum over the targets of multiplier x what the candidate would add to the metric at the next place, [B, C].
+
+        Subtracted where the target asks for no more than its bound. A target adds nothing for users it is not about,
+        nor where its metric is known only against what the user took next.
+        """
+        return self._sum(self._targets)
 
     def take(self, at: Ints) -> None:
         """Put candidate `at[b]` at the next place of row b's slate."""
         self._guard.take(at)
         for scan in self._scans:
             scan.take(at)
+
+    def _weighed(self, rules: Sequence[CompiledRule]) -> _Weighed:
+        plans = [(rule, rule.plan) for rule in rules]
+        blind = [(rule, plan) for rule, plan in plans if not isinstance(plan, Labelled | Serendipitous)]
+        weights = np.array([rule.weights(self._pool) for rule, _ in blind]).reshape(len(blind), len(self._pool.rows))
+        shares = weights / divisor(weights.T)  # [rules, B]
+        return [
+            (rule.sign * own, self._scan(plan)) for (rule, plan), own in zip(blind, shares, strict=True) if own.any()
+        ]
+
+    def _pulling(
+        self, targets: Sequence[CompiledTarget], multipliers: Mapping[str, float], shown: Slates | None
+    ) -> _Weighed:
+        out: _Weighed = []
+        for target in targets:
+            factor = target.sign * multipliers.get(target.target.name, 0.0)
+            metric = target.metric
+            if factor == 0.0 or target.needs_labels:
+                continue
+            if isinstance(metric, Crowd):
+                if shown is None:
+                    raise ValueError(f"`{target.target.name}` is about all slates together: give those `shown` now")
+                out.append((np.full(len(self._pool.rows), factor), self._begun(metric.scan(self._pool, shown))))
+            else:
+                assert not isinstance(metric.plan, Labelled | Serendipitous)
+                out.append((np.where(metric.applicable(self._pool), factor, 0.0), self._scan(metric.plan)))
+        return out
+
+    def _scan(self, plan: Plan) -> Scan:
+        """One scan of a plan, also where a target names the rule it belongs to."""
+        if plan not in self._of:
+            self._of[plan] = self._begun(plan.scan(self._pool))
+        return self._of[plan]
+
+    def _begun(self, scan: Scan) -> Scan:
+        self._scans.append(scan)
+        return scan
+
+    def _sum(self, parts: _Weighed) -> Floats:
+        out = np.zeros(self._pool.shape)
+        for factors, scan in parts:
+            out += factors[:, None] * scan.gains(slice(None))
+        return out
 
 
 def divisor(weights: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""The slates of all users together in, how evenly a column's values are shown out."""
+"""The slates of all users together in, how evenly a column's values are shown and what would move that out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Literal
 import numpy as np
 
 from recpolicy.compiler.coded import Coded, Columns
-from recpolicy.compiler.scan import discount
+from recpolicy.compiler.places import PlacesScan
+from recpolicy.compiler.pool import Pool
+from recpolicy.compiler.scan import Scan, discount
 from recpolicy.dataset import Slates
 from recpolicy.policy import Population
 from recpolicy.table import Floats
@@ -30,7 +32,11 @@ class Crowd:
         times n / (n - 1) (Deltas, Review of Economics and Statistics 2003), 1 where one value has everything.
         `largest_share` is the largest exposure over all exposure.
         """
-        exposure, n = np.sort(self._exposure(slates)), self.column.size
+        return self.value_of(self.exposure(slates))
+
+    def value_of(self, exposure: Floats) -> float:
+        """The same of the exposures of the values, [values]."""
+        exposure, n = np.sort(exposure), self.column.size
         total = exposure.sum()
         if total == 0.0:
             return 0.0
@@ -42,13 +48,64 @@ class Crowd:
             case "largest_share":
                 return float(exposure[-1] / total)
 
-    def _exposure(self, slates: Slates) -> Floats:
-        """Sum of w(r) over the places whose item has a value, shared equally among an item's values; per value."""
+    def exposure(self, slates: Slates) -> Floats:
+        """Sum of w(r) over the places whose item has a value, shared equally among an item's values, [values]."""
         codes = self.column.codes[slates.items]  # [B, K, longest]
         share = self.column.shares_of(slates.items) * discount(self.k)  # [B, K]
         each = np.broadcast_to(share[..., None], codes.shape)
         found = np.bincount(codes.ravel(), each.ravel(), self.column.size + 1)[: self.column.size]
         return found.astype(np.float64)
+
+    def slopes(self, slates: Slates) -> Floats:
+        """How the measure grows with the exposure of each value, at the exposures of these slates, [values].
+
+        Scaled so that a slate's marginals lie in [-1, 1]. With X all exposure and f the measure:
+
+        `largest_share`: X times the derivative, that is 1 - f for the value with the largest exposure (equal ones
+        share the 1) and -f for all others.
+        `gini`: X times the derivative over 1 + f, that is ((2 i - n - 1) / (n - 1) - f) / (1 + f), i the value's rank
+        by exposure; equal ones have their mean rank, which is a subgradient.
+        `coverage` is a step at 0 for each value. Its stand-in is the mean of 1 - exp(-x), which rises most for values
+        that nobody is shown; n times its derivative, that is exp(-x), in (0, 1].
+
+        Of the first two, where every place has a value, the mean over users of the marginals changes as f does (gini:
+        over 1 + f), to first order, when slates change a little. Both are 0 where nothing is shown.
+        """
+        return self.slopes_of(self.exposure(slates))
+
+    def slopes_of(self, exposure: Floats) -> Floats:
+        """The same at these exposures [values]."""
+        if self.measure == "coverage":
+            return np.exp(-exposure)
+        n, f = self.column.size, self.value_of(exposure)
+        if not exposure.any():
+            return np.zeros(n)
+        exposure = exposure.astype(np.float32)  # sums in another order are equal
+        if self.measure == "largest_share":
+            largest = exposure == exposure.max()
+            return np.asarray(largest / np.count_nonzero(largest) - f, np.float64)
+        _, same, count = np.unique(exposure, return_inverse=True, return_counts=True)
+        rank = (count.cumsum() - (count - 1) / 2)[same]
+        return np.asarray(((2 * rank - n - 1) / max(n - 1, 1) - f) / (1 + f), np.float64)
+
+    def of_items(self, slopes: Floats) -> Floats:
+        """Each item's mean of `slopes` [values] over its values, [items + 1]: the last, a hole, has 0."""
+        sums = np.append(slopes, 0.0)[self.column.codes].sum(1)
+        return np.asarray(sums * self.column.portions[self.column.lengths], np.float64)
+
+    @property
+    def coefficients(self) -> Floats:
+        """w(r) over its sum, [K]: what a place counts."""
+        w = discount(self.k)
+        return np.asarray(w / w.sum(), np.float64)
+
+    def marginals(self, pool: Pool, shown: Slates) -> Floats:
+        """What each place adds, [B, K]: its coefficient times its item's slope while everybody has `shown`."""
+        return pool.of_items(self.of_items(self.slopes(shown))) * self.coefficients
+
+    def scan(self, pool: Pool, shown: Slates) -> Scan:
+        """The same as slates grow."""
+        return PlacesScan(pool.of_items(self.of_items(self.slopes(shown))), self.coefficients, None)
 
 
 def crowd(node: Population, columns: Columns, k: int) -> Crowd:

@@ -97,6 +97,16 @@ class CompiledTarget:
     metric: CompiledRule | Crowd
     """What has a value for each user, and for whom; for a population measure, that."""
 
+    @property
+    def needs_labels(self) -> bool:
+        """True where the metric is known only against the items the user took next."""
+        return isinstance(self.metric, CompiledRule) and self.metric.needs_labels
+
+    @property
+    def sign(self) -> float:
+        """1 where the metric is to be at least its bound, -1 where at most."""
+        return 1.0 if self.target.op == ">=" else -1.0
+
 
 def true_for(pool: Pool, predicate: Term) -> Bools:
     """Rows for which a predicate on user and history is true, [B]."""

@@ -151,15 +151,18 @@ def out_of_reach(
     op: Literal[">=", "<="],
     bound: float,
     best: float,
+    of: str,
     found: str,
     certain: bool,
     barred: bool,
     source: Source | None,
 ) -> Diagnostic:
-    """`certain`: no list is better than the best found; `barred`: blocks or hard quotas keep items out."""
+    """`of` what bound and best are shares; `certain`: no list is better than the best found; `barred`: blocks or hard
+    quotas keep items out.
+    """
     least = op == ">="
-    nearest = _share(best, up=not least)
-    asks = f"at {'least' if least else 'most'} {_share(bound, up=least)}"
+    nearest = _share(best, up=not least) + of
+    asks = f"at {'least' if least else 'most'} {_share(bound, up=least)}{of}"
     help = f"{'lower' if least else 'raise'} it to {nearest}" if best > 0 or not least else "leave it out"
     if barred:
         help += ", or change the blocks and hard quotas that stand in its way"
