@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from recpolicy.compiler import CompiledPolicy
@@ -10,6 +10,7 @@ from recpolicy.dataset import Rows, Slates
 from recpolicy.rerank import Choices, choices, rerank
 from recpolicy.steering import solve
 from recpolicy.table import Codes, Floats
+from recpolicy.trainer.multipliers import Aim
 from recpolicy.trainer.validation import Standing, Validation
 
 MUS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
@@ -55,11 +56,17 @@ def solved(items: Codes, scores: Floats, validation: Validation) -> Reranking:
 
     mu is chosen without the targets; their multipliers are then the smallest that do, or as near as they come.
     """
-    rows, compiled = validation.examiner.rows, validation.compiled
-    tried = [Reranking(compiled, mu) for mu in MUS]
+    rows = validation.examiner.rows
+    tried = [Reranking(validation.compiled, mu) for mu in MUS]
     standings = [validation.standing(reranking.slates(items, scores, rows)) for reranking in tried]
     best = max(range(len(tried)), key=lambda i: standings[i].reward)
-    aims = {aim.name: (aim.op, aim.aim) for aim in standings[best].aims}
-    multipliers = solve(items, scores, rows, compiled, tried[best].mu, aims) if aims else {}
-    found = Reranking(compiled, tried[best].mu, multipliers)
+    return aimed(tried[best], items, scores, validation, standings[best].aims)
+
+
+def aimed(reranking: Reranking, items: Codes, scores: Floats, validation: Validation, aims: Sequence[Aim]) -> Reranking:
+    """The same with the smallest multipliers whose slates for the validation users reach these aims."""
+    rows = validation.examiner.rows
+    wanted = {aim.name: (aim.op, aim.aim) for aim in aims}
+    multipliers = solve(items, scores, rows, reranking.compiled, reranking.mu, wanted) if wanted else {}
+    found = Reranking(reranking.compiled, reranking.mu, multipliers)
     return replace(found, shown=found.slates(items, scores, rows))

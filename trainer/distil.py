@@ -79,12 +79,13 @@ def _standard(scores: Scores, legal: Bools) -> Scores:
     return np.asarray(apart / np.where(deviation > 0, deviation, np.float32(1.0)), np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Lessons:
     """Makes batches for the pupil: prompts at the end of users' training parts, and the teacher's slates for them."""
 
     teacher: Teacher
     reranking: Reranking
+    """May be exchanged while the pupil learns."""
     prompter: Prompter
     rows: Rows
     temperature: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -35,6 +35,10 @@ class Aim:
     def lacks(self) -> float:
         """What the value has to move by, in the direction of the demand; negative where it is beyond the aim."""
         return self.aim - self.value if self.op == ">=" else self.value - self.aim
+
+    def moved(self, by: float) -> Aim:
+        """The same target aiming further beyond its bound."""
+        return replace(self, aim=float(np.clip(self.aim + (by if self.op == ">=" else -by), 0.0, 1.0)))
 
 
 def aims(outcomes: Sequence[Outcome], users: int, judged_on: int) -> tuple[Aim, ...]:

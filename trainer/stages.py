@@ -23,7 +23,7 @@ from recpolicy.slate import unseen
 from recpolicy.table import Bools
 from recpolicy.trainer import distil, grpo, models, prefix, sft
 from recpolicy.trainer.config import Config
-from recpolicy.trainer.control import solved
+from recpolicy.trainer.control import Reranking, aimed, solved
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.objectives import Objectives
 from recpolicy.trainer.prompts import Prompter
@@ -187,28 +187,38 @@ def teach(
     if not settings.steps:
         return {}
     teacher = distil.Teacher(before, ease).tuned(examiner.rows, examiner.prompts, examiner.legal, material.k)
-    reranking = solved(*distil.likeliest(teacher.scores(examiner.rows, examiner.prompts, examiner.legal)), validation)
-    told = "".join(f", target {name} x {value:.3g}" for name, value in reranking.multipliers.items())
-    told = f"EASE {teacher.share:.0%} of the teacher, policy x {reranking.mu:g}{told}"
+    likely = distil.likeliest(teacher.scores(examiner.rows, examiner.prompts, examiner.legal))
+    reranking = solved(*likely, validation)
+    told = f"EASE {teacher.share:.0%} of the teacher, policy x {reranking.mu:g}{_pulls(reranking)}"
     progress.stage("distil", f"{settings.steps:,} steps; {told}, as validation has it")
     count = settings.steps * settings.batch
-    lessons = distil.lesson_rows(material.view, material.split, count, config.prompt.kept, config.seed)
+    rows = distil.lesson_rows(material.view, material.split, count, config.prompt.kept, config.seed)
+    lessons = distil.Lessons(teacher, reranking, material.prompter, rows, settings.temperature)
+    standing = validation.of(recommender)
+    further: dict[str, float] = {}
+
+    def score() -> Score:
+        nonlocal standing
+        standing = validation.of(recommender)
+        return standing.score
 
     def report(step: int, score: Score) -> None:
+        """A pupil falls short of its teacher's targets by a little: the teacher then aims further by half of that."""
         run.log("distil", step, {"validation_reward": score.value, "validation_lack": -score.keeps})
         progress.validated("distil", step, settings.steps, score)
+        if 0 < step < settings.steps and standing.aims:
+            for aim in standing.aims:
+                further[aim.name] = max(0.0, further.get(aim.name, 0.0) + aim.lacks / 2)
+            aims = [aim.moved(further[aim.name]) for aim in standing.aims]
+            lessons.reranking = aimed(reranking, *likely, validation, aims)
 
-    distil.train(
-        recommender,
-        distil.Lessons(teacher, reranking, material.prompter, lessons, settings.temperature),
-        settings,
-        config.seed,
-        run.folder / "model",
-        lambda: validation.of(recommender).score,
-        report,
-    )
+    distil.train(recommender, lessons, settings, config.seed, run.folder / "model", score, report)
     items, scores = distil.likeliest(teacher.scores(test.rows, test.prompts, test.legal))
     return {"teacher": reranking.slates(items, scores, test.rows), "distilled": test.greedy(recommender)}
+
+
+def _pulls(reranking: Reranking) -> str:
+    return "".join(f", target {name} x {value:.3g}" for name, value in reranking.multipliers.items())
 
 
 @dataclass
