@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset as TokenDataset
 from torch import Tensor
 from torch.nn import Module
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, Trainer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from recpolicy.data import rows_at
@@ -148,6 +148,18 @@ def token_rows(recommender: Recommender, prompts: list[str], completions: list[s
     )
 
 
+class OwnLossTrainer(SFTTrainer):
+    """SFTTrainer with the model's own loss.
+
+    TRL computes the same loss in tiles, with entropy and accuracy that nobody reads: on a CPU in three times the time
+    (10,000 items; twice with 1,700).
+    """
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """The mean cross-entropy of the labelled tokens of the batch."""
+        return Trainer.compute_loss(self, *args, **kwargs)
+
+
 def train(
     recommender: Recommender,
     examples: TokenDataset,
@@ -162,7 +174,7 @@ def train(
     `score` measures the model as it stands; `report` is told every step that was measured and its score.
     """
     best = BestOnValidation(score, settings.averaging, settings.evaluate_every, settings.patience, report)
-    trainer = SFTTrainer(
+    trainer = OwnLossTrainer(
         model=recommender.model,
         args=SFTConfig(
             output_dir=str(folder),
