@@ -52,7 +52,7 @@ class Tiny(_Settings):
 class Sft(_Settings):
     """Supervised training on what users really took."""
 
-    steps: Count = 500
+    steps: Count = 1000
     """At most; validation stops it earlier."""
     batch: Count = 32
     learning_rate: Rate = 2e-3
@@ -61,7 +61,7 @@ class Sft(_Settings):
     averaging: Share = 0.99
     """Decay of the running average of the weights, which is what is measured and kept."""
     evaluate_every: Count = 100
-    patience: Count = 3
+    patience: Count = 4
     """Evaluations without a better validation NDCG before it stops."""
 
 

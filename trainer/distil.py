@@ -35,7 +35,7 @@ BATCH = 256
 CANDIDATES = 100
 """Items of the teacher's that the policy chooses from."""
 
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Weights of EASE in the blend that are tried on validation."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -131,6 +132,8 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
     cached = data.cache() / "stages" / f"sft-{material.sft_key()[:16]}"
     if cached.is_dir():
         progress.stage("sft", "taken from the cache: it does not depend on the policy")
+        for step, ndcg in json.loads((cached / "stage.json").read_text(encoding="utf-8")).get("validation", []):
+            run.log("sft", step, {"validation_ndcg": ndcg})
     else:
         progress.stage("sft", f"{config.sft.steps:,} steps at most")
         rows = sft.training_rows(view, material.split, k, config.sft.steps * config.sft.batch, config.seed)
@@ -148,7 +151,10 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
             found = metrics.accuracy("ndcg", examiner.rows, examiner.greedy(recommender))
             return Score(0.0, float(np.nanmean(found)))
 
+        measured: list[tuple[int, float]] = []
+
         def report(step: int, score: Score) -> None:
+            measured.append((step, score.value))
             run.log("sft", step, {"validation_ndcg": score.value})
             progress.validated("sft", step, config.sft.steps, score)
 
@@ -163,7 +169,8 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
                 report,
             )
             recommender.save(folder)
-            write_json(folder / "stage.json", {"validation_ndcg": best.value, "of": material.sft_key()})
+            about = {"validation_ndcg": best.value, "validation": measured, "of": material.sft_key()}
+            write_json(folder / "stage.json", about)
     shutil.copytree(cached, run.folder / "sft", dirs_exist_ok=True)
     return run.folder / "sft"
 

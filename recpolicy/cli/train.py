@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recpolicy.cli import reading
 from recpolicy.errors import UsageError
+from recpolicy.schema import load as load_schema
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -15,6 +16,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     train = subparsers.add_parser("train", help="train a recommender by a policy")
     train.add_argument("policy", metavar="POLICY", help="a .policy file, or the name of a sample")
     train.add_argument("--data", metavar="SOURCE", help="ml-100k, simulator or a folder; default: the policy's own")
+    train.add_argument(
+        "--schema", type=Path, metavar="FILE", help="read the data by this schema.toml, not the data's own"
+    )
     train.add_argument("--model", default="tiny", metavar="NAME", help="default: tiny")
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder, new or to be completed")
     train.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML); docs/training.md lists them")
@@ -29,7 +33,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _train(args: argparse.Namespace) -> int:
-    schema = reading.data_columns(args.data) if args.data else None
+    schema = load_schema(args.schema) if args.schema else reading.data_columns(args.data) if args.data else None
     loaded = reading.policy(args.policy, args, schema)
     source = reading.data_of(loaded, args.data)
     # threads that wait must not spin: beside any other busy process that makes a step several times slower
