@@ -3,7 +3,7 @@
 PYTHON := $(shell python3.11 -c 'print("python3.11")' 2>/dev/null || echo python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check golden bench
+.PHONY: help demo test check golden bench learning
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -27,11 +27,15 @@ golden: .venv/.ready ## rewrite expected output, parse tables and what the READM
 	RECPOLICY_GOLDEN=1 .venv/bin/python -m pytest tests/language tests/words tests/trials tests/analysis tests/examples \
 	  tests/data/test_bad_data.py tests/house
 
-bench: .venv/.ready ## measure start-up, rewards and scoring, into BENCHMARKS.md
+bench: .venv/.ready ## measure start-up, rewards, scoring and a step of GRPO, into BENCHMARKS.md
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.startup
 	OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.rewards
 	OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.scoring
+	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.grpo
+
+learning: .venv/.ready ## measure what training delivers, three seeds a policy, into BENCHMARKS.md (hours)
+	.venv/bin/python -m benchmarks.learning --runs runs/learning
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "recpolicy needs Python 3.11, 3.12 or 3.13; $(PYTHON) is " + sys.version.split()[0])'

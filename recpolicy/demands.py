@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -47,6 +47,29 @@ class Outcome:
         """How much the unfavourable end of the interval misses the bound by; 0 where it does not."""
         missing = self.bound - self.low if self.op == ">=" else self.high - self.bound
         return max(0.0, missing)
+
+
+class Score(NamedTuple):
+    """How good slates are while a model is trained: first what they keep of the policy's targets, then their value."""
+
+    keeps: float
+    """0, or minus what the targets lack."""
+    value: float
+
+
+@dataclass(frozen=True)
+class Steered:
+    """One target while it is trained for."""
+
+    name: str
+    value: float
+    """Of greedy slates of validation users, by the model as it stands."""
+    op: Literal[">=", "<="]
+    bound: float
+    aim: float
+    multiplier: float
+    price: float | None
+    """Relevance that one more of the measure is worth now; None for a policy without relevance."""
 
 
 def outcomes(

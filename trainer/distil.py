@@ -21,6 +21,7 @@ from recpolicy import metrics
 from recpolicy.baselines import Baseline, Scores, top
 from recpolicy.data import rows_at
 from recpolicy.dataset import Dataset, Rows, Split
+from recpolicy.demands import Score
 from recpolicy.slate import unseen
 from recpolicy.table import Bools, Codes, Floats, Ragged
 from recpolicy.trainer.config import Distil
@@ -29,7 +30,7 @@ from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.prefix import evaluating, left_pad, positions
 from recpolicy.trainer.prompts import Prompter
 from recpolicy.trainer.rollout import next_items
-from recpolicy.trainer.sft import BestOnValidation, Score, thinned
+from recpolicy.trainer.sft import BestOnValidation, thinned
 
 BATCH = 256
 CANDIDATES = 100

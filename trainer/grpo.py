@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from recpolicy.demands import Score
 from recpolicy.profile import FLOOR, deviations
 from recpolicy.rewards import Judge, done, rewards
 from recpolicy.table import Bools, Floats
@@ -33,7 +34,7 @@ from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.multipliers import Controller
 from recpolicy.trainer.objectives import Objectives, Returns
 from recpolicy.trainer.rollout import decode
-from recpolicy.trainer.sft import BestOnValidation, Score
+from recpolicy.trainer.sft import BestOnValidation
 from recpolicy.trainer.shelf import Shelf
 from recpolicy.trainer.validation import Standing, Validation
 
@@ -58,6 +59,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
         **settings: Any,
     ) -> None:
         self._recommender, self._judge, self._legal, self._objectives = recommender, judge, legal, objectives
+        self._copies: int = settings["args"].num_generations
         self._rows: list[int] = []  # [B] of the batch in hand
         self._opened = torch.zeros(0)  # [B, K, items] bool, of the same
         functions: list[str | PreTrainedModel | Callable[..., list[float | None]]] = [*rewards(judge)]
@@ -112,8 +114,8 @@ class PolicyGRPOTrainer(GRPOTrainer):
         with self._timed("advantages"):
             verdict = self._judge.verdict(slates.cpu().numpy(), self._rows, done(self.state))
             found = self._everybodys(self._objectives.returns(self._judge.rows.take(verdict.row), verdict))
-            advantages = self._objectives.advantages(found, self.num_generations)
-            for name, value in self._objectives.report(found, self.num_generations).items():
+            advantages = self._objectives.advantages(found, self._copies)
+            for name, value in self._objectives.report(found, self._copies).items():
                 self._note(name, value)
         first = self.accelerator.process_index * len(inputs)
         own = torch.from_numpy(advantages[first : first + len(inputs)]).float().to(completion.device)

@@ -25,7 +25,7 @@ class Returns:
     @property
     def values(self) -> Floats:
         """Of whole slates, [B, objectives]."""
-        return self.marginals.sum(2).T
+        return np.asarray(self.marginals.sum(2).T)
 
 
 def returns(

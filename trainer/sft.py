@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from trl import SFTConfig, SFTTrainer
 
 from recpolicy.data import rows_at
 from recpolicy.dataset import Dataset, Rows, Split
+from recpolicy.demands import Score
 from recpolicy.table import Ragged
 from recpolicy.trainer.config import Sft
 from recpolicy.trainer.models import Recommender
@@ -63,14 +64,6 @@ def shuffled(rows: Rows, seed: int) -> Rows:
     return replace(rows, next_items=Ragged(following.offsets, following.values[order]))
 
 
-class Score(NamedTuple):
-    """How good a model is on validation: first what it keeps of the policy's targets, then the value."""
-
-    keeps: float
-    """0, or minus what the targets lack."""
-    value: float
-
-
 @dataclass
 class BestOnValidation(TrainerCallback):
     """Averages the weights, scores the average every few steps, keeps the best, and stops when it no longer improves.
@@ -97,7 +90,8 @@ class BestOnValidation(TrainerCallback):
             self.average.setdefault(name, weight.detach().clone()).lerp_(weight.detach(), 1 - decay)
         if step % self.every == 0 or step == state.max_steps:
             self.measure(model, step)
-            control.should_training_stop = self.since >= self.patience
+            if self.since >= self.patience:
+                control.should_training_stop = True
 
     def measure(self, model: Module, step: int) -> None:
         """Score the average, or the model as it stands before the first step, and keep it if it is the best so far."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from recpolicy.baselines import Baseline
 from recpolicy.checker import Loaded
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Dataset, Rows, Slates, Split
+from recpolicy.demands import Score, Steered
 from recpolicy.errors import PolicyError
 from recpolicy.rewards import Judge
 from recpolicy.runs import Run, fingerprint, finished, write_json
@@ -28,7 +29,6 @@ from recpolicy.trainer.control import Reranking, aimed, solved
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.objectives import Objectives
 from recpolicy.trainer.prompts import Prompter
-from recpolicy.trainer.sft import Score
 from recpolicy.trainer.validation import Standing, Validation
 
 PARTS = {
@@ -38,21 +38,6 @@ PARTS = {
     "time/loss": "loss",
 }
 """Parts of a GRPO step whose seconds are logged, and what they are."""
-
-
-@dataclass(frozen=True)
-class Steered:
-    """One target while it is trained for."""
-
-    name: str
-    value: float
-    """Of greedy slates of validation users, by the model as it stands."""
-    op: Literal[">=", "<="]
-    bound: float
-    aim: float
-    multiplier: float
-    price: float | None
-    """Relevance that one more of the measure is worth now; None for a policy without relevance."""
 
 
 class Progress(Protocol):

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Slates
-from recpolicy.demands import outcomes
+from recpolicy.demands import Score, outcomes
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.multipliers import Aim, aims, lacking
-from recpolicy.trainer.sft import Score
 
 DRAWS = 200
 """Bootstrap draws of an interval that is only aimed by."""

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from recpolicy.demands import Score, Steered
 from recpolicy.policy import Policy
 
 WINDOW = 10
@@ -45,30 +46,6 @@ TITLES = {
 }
 
 
-class Score(Protocol):
-    """A measurement on validation users."""
-
-    @property
-    def keeps(self) -> float:
-        """0, or minus what the targets lack."""
-
-    @property
-    def value(self) -> float:
-        """NDCG or the whole reward."""
-
-
-class Target(Protocol):
-    """A target while it is trained for, as in trainer.stages.Steered."""
-
-    name: str
-    value: float
-    op: str
-    bound: float
-    aim: float
-    multiplier: float
-    price: float | None
-
-
 class Screen:
     """The terminal of one run, as a `pipeline.Progress`."""
 
@@ -79,7 +56,7 @@ class Screen:
         self.recent: dict[str, deque[float]] = {}
         self.first: dict[str, float] = {}
         self.scores: list[tuple[int, str]] = []
-        self.targets: Sequence[Target] = ()
+        self.targets: Sequence[Steered] = ()
         self.began = time.monotonic()
 
     def __enter__(self) -> Screen:
@@ -107,7 +84,7 @@ class Screen:
             line = f"{'':<8}step {step:>4}/{steps}  validation {what} {told}"
             self.console.print(Text.assemble(line, (f"  {self._clock()}", "dim")), soft_wrap=True)
 
-    def steered(self, step: int, targets: Sequence[Target]) -> None:
+    def steered(self, step: int, targets: Sequence[Steered]) -> None:
         """Targets were measured: the live table shows them, or they are part of the next line."""
         self.targets = targets
 

@@ -61,7 +61,7 @@ def test_every_shown_command_and_option_exists(tmp_path: Path) -> None:
 
 def test_every_recipe_named_on_the_page_is_in_the_makefile() -> None:
     recipes = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    assert {"help", "demo", "test", "check", "golden", "bench"} == recipes
+    assert {"help", "demo", "test", "check", "golden", "bench", "learning"} == recipes
     named = set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE))
     assert {"demo", "test"} <= named <= recipes
 

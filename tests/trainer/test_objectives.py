@@ -57,7 +57,7 @@ def _naive(compiled: CompiledPolicy, verdict: Verdict, rows: Rows, sigma: Floats
     for b in range(len(out)):
         group = range(b // COPIES * COPIES, b // COPIES * COPIES + COPIES)
         total = sum(weights[b] for _, found, weights in objectives if not np.isnan(found[b]).any())
-        for place in range(out.shape[1]):
+        for place in range(3):
             first = place if by_rank else 0
             for (sign, found, weights), deviation in zip(objectives, sigma, strict=True):
                 if np.isnan(found[b]).any():

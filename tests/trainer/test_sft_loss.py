@@ -10,6 +10,7 @@ import pytest
 import torch
 from trl import SFTTrainer
 
+from recpolicy.demands import Score
 from recpolicy.slate import item_token
 from recpolicy.trainer import sft
 from recpolicy.trainer.config import Sft
@@ -24,7 +25,15 @@ def test_the_steps_are_those_of_trl(recommender: Recommender, tmp_path: Path, mo
     for trainer in (sft.OwnLossTrainer, SFTTrainer):
         monkeypatch.setattr(sft, "OwnLossTrainer", trainer)
         own = replace(recommender, model=deepcopy(recommender.model))
-        sft.train(own, sft.token_rows(own, told, said), settings, 0, tmp_path, lambda: 0.0, lambda step, score: None)
+        sft.train(
+            own,
+            sft.token_rows(own, told, said),
+            settings,
+            0,
+            tmp_path,
+            lambda: Score(0.0, 0.0),
+            lambda step, score: None,
+        )
         weights.append(torch.cat([p.flatten() for p in own.model.parameters()]))
     before = torch.cat([p.flatten() for p in recommender.model.parameters()])
     assert (weights[0] - before).abs().max() > 0.01
