@@ -39,6 +39,26 @@ def rerank(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPoli
     return Slates(out)
 
 
+def weighted(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPolicy) -> Slates:
+    """Greedy slates for the whole reward R at the policy's own weights, the scores standing in for rules with labels.
+
+    With s the labelled rules' share of a user's weights and scores scaled to [0, 1], a place is worth
+    s score / K + (1 - s) gain: `rerank` at mu = K (1 - s) / s, or by the gains alone where s is 0.
+    """
+    k = compiled.policy.slate
+    weights = compiled.weights(rows)
+    labelled = np.array([rule.needs_labels for rule in compiled.rules], np.bool_)
+    total = weights.sum(1)
+    share = np.where(total > 0, (weights * labelled).sum(1) / np.where(total > 0, total, 1.0), 1.0).round(9)
+    out = np.full((len(rows), k), -1, np.int32)
+    for s in np.unique(share):  # users of one segment have one share
+        at = np.flatnonzero(share == s)
+        own = scores[at] if s > 0 else np.where(np.isfinite(scores[at]), 0.0, -np.inf)
+        mu = k * (1.0 - s) / s if s > 0 else 1.0
+        out[at] = rerank(candidates[at], own, rows.take(at), compiled, float(mu)).items
+    return Slates(out)
+
+
 def choices(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPolicy, mu: float) -> Choices:
     """Like `rerank`, all rows at once, with what every candidate scored at every place."""
     b, c = candidates.shape

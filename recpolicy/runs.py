@@ -25,16 +25,17 @@ def fingerprint(*parts: object) -> str:
 def write_json(path: Path, value: object) -> None:
     """Write JSON whole or not at all; NaN, which JSON lacks, becomes null."""
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(_plain(value), indent=2) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(plain(value), indent=2) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """The value as JSON holds it: keys as text, tuples as lists, null for NaN and infinity."""
     match value:
         case Mapping():
-            return {str(k): _plain(v) for k, v in value.items()}
+            return {str(k): plain(v) for k, v in value.items()}
         case list() | tuple():
-            return [_plain(v) for v in value]
+            return [plain(v) for v in value]
         case float() if not math.isfinite(value):
             return None
         case _:
@@ -98,4 +99,4 @@ class Run:
         """Append one line to `metrics.jsonl`."""
         line = {"stage": stage, "step": step} | {k: v for k, v in sorted(values.items())}
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_plain(line)) + "\n")
+            file.write(json.dumps(plain(line)) + "\n")

@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from recpolicy.profile import FLOOR, deviations
 from recpolicy.rewards import Judge, done, rewards
 from recpolicy.table import Bools, Floats
 from recpolicy.trainer import prefix
@@ -30,7 +31,7 @@ from recpolicy.trainer.config import Config, Grpo
 from recpolicy.trainer.likelihood import log_probabilities
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.multipliers import Controller
-from recpolicy.trainer.objectives import LEAST, Objectives, Returns, deviations
+from recpolicy.trainer.objectives import Objectives, Returns
 from recpolicy.trainer.rollout import decode
 from recpolicy.trainer.sft import BestOnValidation, Score
 from recpolicy.trainer.shelf import Shelf
@@ -275,7 +276,7 @@ def train(
     objectives = Objectives(judge.compiled, np.ones(0), settings.credit == "rank")
     objectives.shown = validation.examiner.greedy(recommender)
     objectives.deviations, scale = calibrated(recommender, prompts, judge, legal, objectives, config)
-    names = dict(zip(objectives.names, np.maximum(objectives.deviations, LEAST).tolist(), strict=True))
+    names = dict(zip(objectives.names, np.maximum(objectives.deviations, FLOOR).tolist(), strict=True))
     controller = Controller(names, scale)
     steering = Steering(
         lambda: validation.of(recommender),
@@ -322,7 +323,7 @@ def calibrated(
         _, completion, _ = sample(recommender, judge, told, rows, legal, config.grpo.temperature, generator)
     verdict = judge.verdict(recommender.form.slates(completion).cpu().numpy(), rows)
     found = objectives.returns(judge.rows.take(verdict.row), verdict)
-    return deviations(found, copies), float(verdict.weights.sum(1).mean()) or 1.0
+    return deviations(found.values, copies), float(verdict.weights.sum(1).mean()) or 1.0
 
 
 def arguments(settings: Grpo, folder: Path, seed: int, longest: int) -> GRPOConfig:

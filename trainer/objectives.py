@@ -10,21 +10,22 @@ import numpy as np
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Rows, Slates
 from recpolicy.policy import Relevance, Reward, level
+from recpolicy.profile import FLOOR, centred, shares
 from recpolicy.rewards import Verdict
 from recpolicy.table import Floats
-
-LEAST = 0.05
-"""Deviation below which an objective is not scaled up further: one that hardly varies is not to be all noise."""
 
 
 @dataclass(frozen=True)
 class Returns:
-    """What each objective's places earned: rules in the policy's order, then targets, signs applied; 0 where it has no
-    value for the row.
-    """
+    """What each objective's places earned: rules in the policy's order, then targets, signs applied."""
 
-    marginals: Floats  # [objectives, B, K]
+    marginals: Floats  # [objectives, B, K]; NaN where it is not applicable to the row
     weights: Floats  # [objectives, B]; of targets the multipliers
+
+    @property
+    def values(self) -> Floats:
+        """Of whole slates, [B, objectives]."""
+        return self.marginals.sum(2).T
 
 
 def returns(
@@ -46,13 +47,7 @@ def returns(
     weights = [*verdict.weights.T, *(np.full(b, multipliers.get(name, 0.0)) for name in signs)]
     found = np.array(marginals).reshape(len(marginals), b, k)
     weighed = np.where(np.isnan(found).any(2), 0.0, np.array(weights).reshape(len(weights), b))
-    return Returns(np.nan_to_num(found), weighed)
-
-
-def deviations(found: Returns, copies: int) -> Floats:
-    """Within-group deviation of each objective's value, [objectives]; `copies` slates of a row are adjacent."""
-    values = found.marginals.sum(2).reshape(len(found.marginals), -1, copies)
-    return np.asarray(np.sqrt(values.var(2, ddof=1).mean(1)))
+    return Returns(found, weighed)
 
 
 @dataclass
@@ -75,16 +70,16 @@ class Objectives:
         """What the choice at each place was worth beside the other slates of its row, [B, K].
 
         For each objective: what the place and those after it earned, less the group's mean of the same, in the
-        objective's deviations (at least LEAST). Over objectives: the mean by weight. `copies` slates of a row are
+        objective's deviations (at least FLOOR). Over objectives: the mean by weight. `copies` slates of a row are
         adjacent. Dividing each group by its own deviation instead (GDPO) would let the objectives that are easy to
         move drown those whose groups rarely differ.
         """
-        to_go = found.marginals[:, :, ::-1].cumsum(2)[:, :, ::-1]  # [objectives, B, K]
+        to_go = np.nan_to_num(found.marginals)[:, :, ::-1].cumsum(2)[:, :, ::-1]  # [objectives, B, K]
         if not self.by_rank:
             to_go = np.broadcast_to(to_go[:, :, :1], to_go.shape)
         groups = to_go.reshape(len(to_go), -1, copies, to_go.shape[2])
         centred = (groups - groups.mean(2, keepdims=True)).reshape(to_go.shape)
-        scaled = centred / np.maximum(self.deviations, LEAST)[:, None, None]
+        scaled = centred / np.maximum(self.deviations, FLOOR)[:, None, None]
         total = found.weights.sum(0)
         shares = found.weights / np.where(total > 0, total, 1.0)
         return np.asarray((scaled * shares[:, :, None]).sum(0))
@@ -96,21 +91,18 @@ class Objectives:
         of its groups whose slates all have one value. `silent`: share of groups where that is so of every objective
         that has weight. An objective that nobody has weight for is left out.
         """
-        values = found.marginals.sum(2).reshape(len(found.marginals), -1, copies)  # [objectives, groups, G]
-        weights = found.weights.reshape(values.shape)
-        scaled = (values - values.mean(2, keepdims=True)) / np.maximum(self.deviations, LEAST)[:, None, None]
-        total = weights.sum(0)
-        part = scaled * weights / np.where(total > 0, total, 1.0)
-        advantage = part.sum(0)
-        variance = np.square(advantage).sum()
-        alike = (np.ptp(values, axis=2) < 1e-9) | (weights[:, :, 0] == 0)  # [objectives, groups]
-        out = {"silent": float(alike.all(0).mean())}
+        total = found.weights.sum(0)
+        weights = (found.weights / np.where(total > 0, total, 1.0)).T  # [B, objectives]
+        effective = shares(centred(found.values, copies) / np.maximum(self.deviations, FLOOR) * weights)
+        groups = np.nan_to_num(found.values).reshape(-1, copies, len(self.names))
+        alike = np.ptp(groups, axis=1) < 1e-9  # [groups, objectives]
+        weighs = weights[::copies] > 0
+        out = {"silent": float((alike | ~weighs).all(1).mean())}
         for i, name in enumerate(self.names):
-            held = weights[i, :, 0] > 0
-            if held.any():
-                out[f"silent/{name}"] = float(alike[i][held].mean())
-            if held.any() and variance > 0:
-                out[f"effective/{name}"] = float((part[i] * advantage).sum() / variance)
+            if weighs[:, i].any():
+                out[f"silent/{name}"] = float(alike[weighs[:, i], i].mean())
+                if not np.isnan(effective[i]):
+                    out[f"effective/{name}"] = float(effective[i])
         return out
 
     @property
@@ -126,7 +118,7 @@ class Objectives:
 
         Along the advantage's level lines, (w / s) d relevance = (lambda / s') d target.
         """
-        of = dict(zip(self.names, np.maximum(self.deviations, LEAST), strict=True))
+        of = dict(zip(self.names, np.maximum(self.deviations, FLOOR), strict=True))
         for rule in self.compiled.policy.rules:
             if isinstance(rule, Reward) and isinstance(rule.measure, Relevance):
                 own = level(rule.weight.base) / of[rule.name]

@@ -13,7 +13,7 @@ from recpolicy.data import split, training_view
 from recpolicy.dataset import Dataset, Rows, Slates
 from recpolicy.metrics import Interval
 from recpolicy.policy import Policy
-from recpolicy.rerank import rerank
+from recpolicy.rerank import weighted
 from recpolicy.table import Bools, Codes, Floats
 
 CANDIDATES = 100
@@ -120,23 +120,11 @@ def compare(old: Policy, new: Policy, dataset: Dataset, *, users: int, seed: int
 
 
 def _lists(compiled: CompiledPolicy, rows: Rows, scores: Floats) -> Slates:
-    """The policy's lists. With s the labelled rules' share of a user's weights, R is s score / K + (1 - s) gain a
-    place, so the re-rank's mu is K (1 - s) / s.
-    """
-    k = compiled.policy.slate
-    candidates = baselines.top(scores.astype(np.float32), rows, max(CANDIDATES, k), compiled.legal(rows)).items
+    """The policy's lists, made of each user's best candidates by `scores` [B, items]."""
+    most = max(CANDIDATES, compiled.policy.slate)
+    candidates = baselines.top(scores.astype(np.float32), rows, most, compiled.legal(rows)).items
     best = np.where(candidates >= 0, np.take_along_axis(scores, np.maximum(candidates, 0), 1), -np.inf)
-    weights = compiled.weights(rows)
-    labelled = np.array([rule.needs_labels for rule in compiled.rules], np.bool_)
-    total = weights.sum(1)
-    share = np.where(total > 0, (weights * labelled).sum(1) / np.where(total > 0, total, 1.0), 1.0).round(9)
-    out = np.full((len(rows), k), -1, np.int32)
-    for s in np.unique(share):  # users of one segment have one share
-        at = np.flatnonzero(share == s)
-        own = best[at] if s > 0 else np.where(np.isfinite(best[at]), 0.0, -np.inf)
-        mu = k * (1.0 - s) / s if s > 0 else 1.0
-        out[at] = rerank(candidates[at], own, rows.take(at), compiled, float(mu)).items
-    return Slates(out)
+    return weighted(candidates, best, rows, compiled)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,10 @@ import pytest
 from recpolicy import checker, compiler, data
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Rows
+from recpolicy.profile import FLOOR
 from recpolicy.rewards import Judge, Verdict
 from recpolicy.table import Floats
-from recpolicy.trainer.objectives import LEAST, Objectives, Returns, deviations, returns
+from recpolicy.trainer.objectives import Objectives, Returns, returns
 
 POLICY = """
 policy "aims" { language = 1  data = "simulator"  slate = 3 }
@@ -63,7 +64,7 @@ def _naive(compiled: CompiledPolicy, verdict: Verdict, rows: Rows, sigma: Floats
                     continue
                 to_go = [sign * found[other, first:].sum() for other in group]
                 centred = sign * found[b, first:].sum() - np.mean(to_go)
-                out[b, place] += weights[b] / total * centred / max(deviation, LEAST)
+                out[b, place] += weights[b] / total * centred / max(deviation, FLOOR)
     return out
 
 
@@ -87,12 +88,6 @@ def test_ramps_follow_training_and_a_target_without_multiplier_counts_nothing(
         verdict = _verdict(judge, progress)
         found = returns(compiled, rows.take(verdict.row), verdict, {}, None)
         assert np.allclose(found.weights[2], weight) and not found.weights[4].any()
-
-
-def test_deviations_are_those_within_groups() -> None:
-    values = np.array([[1.0, 3.0, 10.0, 10.0], [0.0, 0.0, 5.0, 5.0]])
-    found = Returns(values[:, :, None], np.ones((2, 4)))
-    assert np.allclose(deviations(found, 2), [1.0, 0.0])
 
 
 def test_the_report_names_who_moves_the_advantage_and_who_is_silent(

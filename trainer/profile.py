@@ -1,0 +1,95 @@
+"""A checked policy and a run's fine-tuned model in, what the policy would do in training from there out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from transformers.utils import logging as transformers_logging
+
+from recpolicy import baselines
+from recpolicy.checker import Loaded
+from recpolicy.dataset import Dataset, Slates
+from recpolicy.errors import UsageError
+from recpolicy.profile import Profile, Rollouts, profile
+from recpolicy.runs import Run
+from recpolicy.trainer import models, pipeline
+from recpolicy.trainer.config import Config
+from recpolicy.trainer.evaluate import Examiner
+from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.prefix import evaluating
+from recpolicy.trainer.rollout import decode
+from recpolicy.trainer.shelf import Shelf
+from recpolicy.trainer.stages import Material
+
+USERS = 200
+"""At most so many validation users are looked at."""
+BATCH = 64
+"""Users whose lists are sampled at once."""
+
+
+def of_run(loaded: Loaded, run: Run) -> tuple[Profile, Dataset]:
+    """Sample lists from the SFT model of a finished or begun run, for validation users, and measure them; the data.
+
+    Data, seed and settings are the run's; the policy may be another one with as many places. Raises UsageError for a
+    folder without a run or a fine-tuned model, for other data than the run's, and for a policy its model is not for.
+    """
+    transformers_logging.disable_progress_bar()
+    about = run.read()
+    identity = about["identity"]
+    try:
+        config = Config.model_validate(identity["config"])
+    except ValidationError as error:
+        raise UsageError(
+            "the settings of this run are those of another version of recpolicy",
+            where=str(run.about),
+            help=f"train again with this version; it does not know {error.errors()[0]['loc']}",
+        ) from error
+    material = pipeline.prepare(loaded, about["source"], identity["model"], config)
+    if material.view.digest != identity["data"]:
+        raise UsageError("the data have changed since this run", where=about["source"], help="train on them first")
+    folder = _fine_tuned(run, material)
+    recommender = models.load(folder, material.k, config.prompt.think, material.view.items.rows)
+    rows = material.split.validation
+    if len(rows) > USERS:
+        rows = rows.take(np.sort(np.random.default_rng(config.seed).permutation(len(rows))[:USERS]))
+    examiner = Examiner.of(recommender, material.prompter, material.compiled, rows)
+    copies, temperature = config.grpo.generations, config.grpo.temperature
+    popularity = baselines.Popularity(baselines.taken(material.view, material.split).sum(0))
+    slates = sampled(recommender, examiner, copies, temperature, config.seed)
+    popular = baselines.top(popularity.scores(rows), rows, material.k, examiner.legal)
+    rollouts = Rollouts(rows, slates, copies, temperature, *examiner.candidates(recommender), popular)
+    return profile(material.compiled, rollouts, seed=config.seed), material.view
+
+
+def sampled(recommender: Recommender, examiner: Examiner, copies: int, temperature: float, seed: int) -> Slates:
+    """Lists sampled as GRPO samples them, [B * copies, K], those of a row adjacent."""
+    model, form = recommender.model, recommender.form
+    generator = torch.Generator(model.device).manual_seed(seed)
+    slates = []
+    with evaluating(model):
+        for at in range(0, len(examiner.prompts), BATCH):
+            row = np.repeat(np.arange(at, min(at + BATCH, len(examiner.prompts))), copies)
+            shelf = Shelf.of(examiner.compiled, examiner.rows.take(row), examiner.legal[row], model.device)
+            prompts = [examiner.prompts[i] for i in row]
+            slates.append(
+                form.slates(decode(model, form, prompts, shelf, temperature=temperature, generator=generator))
+            )
+    return Slates(torch.cat(slates).cpu().numpy())
+
+
+def _fine_tuned(run: Run, material: Material) -> Path:
+    """The folder of the run's SFT model, if it is one for this policy."""
+    folder = run.folder / "sft"
+    if not (folder / "stage.json").is_file():
+        raise UsageError("this run has no fine-tuned model yet", where=str(folder), help="let `recpolicy train` go on")
+    if json.loads((folder / "stage.json").read_text(encoding="utf-8"))["of"] != material.sft_key():
+        raise UsageError(
+            f"the fine-tuned model of this run is not one for lists of {material.k} places by this version",
+            where=str(folder),
+            help="name a run whose policy has as many places (`slate`), trained by this version of recpolicy and TRL",
+        )
+    return folder
