@@ -15,9 +15,10 @@ from __future__ import annotations
 import copy
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,8 +28,8 @@ import numpy as np
 import torch
 import trl.trainer.utils
 from datasets import Dataset as PromptDataset
-from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback, TrainerCallback
+from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import logging
 from trl import GRPOConfig, GRPOTrainer
 
@@ -38,12 +39,15 @@ from recpolicy import checker
 from recpolicy.dataset import Rows
 from recpolicy.rewards import Judge, rewards
 from recpolicy.slate import unseen
-from recpolicy.trainer import models, sft
+from recpolicy.table import Bools
+from recpolicy.trainer import grpo, models, sft
 from recpolicy.trainer.answer import AnswerFormat
 from recpolicy.trainer.config import Config, Grpo
 from recpolicy.trainer.grpo import PolicyGRPOTrainer
 from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.pipeline import Material, prepare
+from recpolicy.trainer.objectives import Objectives
+from recpolicy.trainer.pipeline import prepare
+from recpolicy.trainer.stages import Material
 
 THREADS = 2
 POLICY, DATA = "balanced", "ml-100k"
@@ -145,47 +149,28 @@ def small(material: Material) -> Scene:
     return Scene("tiny", recommender, prompts, rows, material, config.grpo, SMALL, SMALL_ROUNDS)
 
 
-def arguments(scene: Scene, folder: str, **more: Any) -> GRPOConfig:
-    """The settings of both sides, those of `recpolicy.trainer.grpo.train`; one step at a time."""
-    settings = scene.settings
-    return GRPOConfig(
-        output_dir=folder,
-        max_steps=1,
-        per_device_train_batch_size=settings.prompts * settings.generations,
-        num_generations=settings.generations,
-        max_completion_length=scene.recommender.form.longest,
-        temperature=settings.temperature,
-        beta=settings.beta,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=10,
-        weight_decay=0.0,
-        loss_type="dr_grpo",
-        disable_dropout=True,
-        bf16=False,  # the weights themselves are, where they are
-        gradient_checkpointing=False,
-        use_cpu=True,
-        save_strategy="no",
-        logging_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        **more,
-    )
+def arguments(scene: Scene, folder: str) -> GRPOConfig:
+    """The settings of both sides, those that `recpolicy train` has; one step at a time."""
+    settings = scene.settings.model_copy(update={"steps": 1})
+    found = grpo.arguments(settings, Path(folder), 0, scene.recommender.form.longest)
+    found.logging_strategy = IntervalStrategy.NO
+    return found
 
 
 def ours(scene: Scene, folder: str) -> GRPOTrainer:
     """Our trainer on a copy of the scene's model."""
     compiled, view = scene.material.compiled, scene.material.view
 
-    def legal(at: Tensor) -> Tensor:
-        of = scene.rows.take(at.numpy())
-        return torch.from_numpy(compiled.legal(of) & unseen(of, view.items.rows))
+    def legal(at: Sequence[int]) -> Bools:
+        of = scene.rows.take(np.asarray(at))
+        return compiled.legal(of) & unseen(of, view.items.rows)
 
     recommender = scene.recommender
     return PolicyGRPOTrainer(
         Recommender(copy.deepcopy(recommender.model), recommender.tokenizer, recommender.form),
         Judge(compiled, scene.rows, view.items.rows),
         legal,
+        Objectives(compiled, np.ones(len(compiled.rules) + len(compiled.targets))),
         seed=0,
         args=arguments(scene, folder),
         train_dataset=examples(scene),
@@ -195,11 +180,13 @@ def ours(scene: Scene, folder: str) -> GRPOTrainer:
 def theirs(scene: Scene, folder: str) -> GRPOTrainer:
     """TRL's trainer as it is on a copy of the scene's model."""
     judge = Judge(scene.material.compiled, scene.rows, scene.material.view.items.rows)
+    settings = arguments(scene, folder)
+    settings.generation_kwargs = {"min_new_tokens": scene.recommender.form.longest}
     return GRPOTrainer(
         model=copy.deepcopy(scene.recommender.model),
         processing_class=scene.recommender.tokenizer,
         reward_funcs=[*rewards(judge)],
-        args=arguments(scene, folder, generation_kwargs={"min_new_tokens": scene.recommender.form.longest}),
+        args=settings,
         train_dataset=examples(scene),
     )
 
