@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import AttentionInterface, DynamicCache, PreTrainedModel
-from transformers.cache_utils import CacheLayerMixin, DynamicLayer
+from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 NAME = "recpolicy"
@@ -35,31 +35,32 @@ class RoomyLayer(DynamicLayer):
 
     def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
         """What is there already, [B, heads, tokens, width], to be followed by at most `room` further tokens."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lazy_initialization(keys, values)
+        self._end = 0
         self._roomy = [told.new_empty(*told.shape[:2], told.shape[2] + room, told.shape[3]) for told in (keys, values)]
-        self.keys, self.values = (told[:, :, :0] for told in self._roomy)
         self.update(keys, values)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Add keys and values [B, heads, tokens, width]; returns all there are."""
-        begin = self.keys.shape[-2]
-        end = begin + key_states.shape[-2]
+        begin, self._end = self._end, self._end + key_states.shape[2]
         for told, new in zip(self._roomy, (key_states, value_states), strict=True):
-            told[:, :, begin:end] = new
-        self.keys, self.values = (told[:, :, :end] for told in self._roomy)
-        return self.keys, self.values
+            told[:, :, begin : self._end] = new
+        keys, values = (told[:, :, : self._end] for told in self._roomy)
+        self.keys, self.values = keys, values
+        return keys, values
 
 
 class BranchedLayer(DynamicLayer):
-    """The keys and values of U prompts, each once, and those of the B tokens' rows that go on from them.
+    """The keys and values of U prompts, each once, and those of the tokens' in B rows that go on from them.
 
     The G = B / U rows of a prompt are adjacent. `update` returns the rows' own; `attend` finds the prompts' here.
     """
 
-    def __init__(self, prompt: DynamicLayer, own: DynamicLayer) -> None:
-        super().__init__()
-        self.prompt_keys, self.prompt_values, self._own = prompt.keys, prompt.values, own  # [U, heads, P, width]
+    def __init__(self, prompt_keys: Tensor, prompt_values: Tensor, own: DynamicLayer) -> None:
+        """Prompts' as [U, heads, P, width]; `own` has none yet."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.prompt_keys, self.prompt_values, self._own = prompt_keys, prompt_values, own
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -68,24 +69,27 @@ class BranchedLayer(DynamicLayer):
 
     def get_seq_length(self) -> int:
         """Tokens of prompt and row so far."""
-        return self.prompt_keys.shape[-2] + self._own.get_seq_length()
+        return self.prompt_keys.shape[2] + self._own.get_seq_length()
 
 
 def branch(cache: DynamicCache, which: Tensor, *, shared: bool, room: int = 0) -> None:
     """Go on from a cache of prompts in B rows, those of the prompts `which` [B].
 
     `room`: so many tokens will follow, and no gradients are wanted; 0: it is not known. `shared`: the model will run
-    `stacked`, and the keys of a prompt need not be expanded, which is only done where rows ask for it.
+    `stacked`, where the keys of a prompt need not be expanded if all have as many rows, and these are adjacent.
     """
-    prompts = len(cache.layers[0].keys)
-    adjacent = torch.arange(prompts, device=which.device).repeat_interleave(len(which) // prompts)
-    shared = shared and torch.equal(which, adjacent)
     for at, layer in enumerate(cache.layers):
-        if type(layer) is DynamicLayer and shared:
-            nothing = (told[:1, :, :0].expand(len(which), -1, -1, -1) for told in (layer.keys, layer.values))
-            cache.layers[at] = BranchedLayer(layer, RoomyLayer(*nothing, room) if room else DynamicLayer())
-        elif type(layer) is DynamicLayer and room:
-            cache.layers[at] = RoomyLayer(layer.keys[which], layer.values[which], room)
+        assert isinstance(layer, DynamicLayer)
+        keys, values = layer.keys, layer.values
+        assert keys is not None and values is not None
+        prompts, rows = torch.arange(len(keys), device=which.device), len(which)
+        if type(layer) is not DynamicLayer:
+            layer.batch_select_indices(which)
+        elif shared and torch.equal(which, prompts.repeat_interleave(rows // len(keys))):
+            nothing = keys[:1, :, :0].expand(rows, -1, -1, -1), values[:1, :, :0].expand(rows, -1, -1, -1)
+            cache.layers[at] = BranchedLayer(keys, values, RoomyLayer(*nothing, room) if room else DynamicLayer())
+        elif room:
+            cache.layers[at] = RoomyLayer(keys[which], values[which], room)
         else:
             layer.batch_select_indices(which)  # gradients flow through the expanded keys and values
 
@@ -111,13 +115,15 @@ def stacked(model: PreTrainedModel, cache: DynamicCache) -> Iterator[None]:
 
 def hidden(*args: Any, **kwargs: Any) -> Tensor | None:
     """What is to be added to scores, [B, 1, T, C] of the last C keys; all see those before. None: all see all."""
-    mask: Tensor = eager_mask(*args, **kwargs)
+    mask: Tensor | None = eager_mask(*args, **kwargs)
+    if mask is None:
+        return None
     somewhere = (mask != 0).flatten(0, 2).any(0)
     return mask[..., int(somewhere.int().argmax()) :] if somewhere.any() else None
 
 
 def attend(
-    layers: Sequence[CacheLayerMixin],
+    layers: Sequence[object],
     used: set[int],
     module: nn.Module,
     query: Tensor,
@@ -141,39 +147,39 @@ def attend(
     layer = layers[at]
     (rows, heads, length, width), own = query.shape, key.shape[2]
     queries = (query * (width**-0.5 if scaling is None else scaling)).reshape(rows, key.shape[1], -1, width)
-    scores = queries @ key.mT  # [B, KV, heads / KV x T, S]
-    past, mask = None, attention_mask
+    scores = _added(queries @ key.mT, attention_mask if attention_mask is None else attention_mask[..., -own:])
     if isinstance(layer, BranchedLayer):
-        prompts = len(layer.prompt_keys)
-        past = _stacked(queries, prompts) @ layer.prompt_keys.mT  # [U, KV, G x heads / KV x T, P]
-        if mask is not None and mask.shape[3] > own:
-            past = _added(past, pad(mask[..., :-own], (past.shape[3] + own - mask.shape[3], 0)))
-            mask = mask[..., -own:]
-    if mask is not None:
-        scores = _added(scores, pad(mask, (own - mask.shape[3], 0)))
-    if past is None:
-        out = _dropped(scores.softmax(-1), dropout) @ value
+        prompts, past = layer.prompt_keys.shape[0], layer.prompt_keys.shape[2]
+        told = _stacked(queries, prompts) @ layer.prompt_keys.mT  # [U, KV, G x heads / KV x T, P]
+        told = _added(told, attention_mask if attention_mask is None else attention_mask[..., :-own])
+        weights = _dropped(torch.cat([told, _stacked(scores, prompts)], 3).softmax(-1), dropout)
+        told, scores = weights.split([past, own], 3)
+        out = _apart(told @ layer.prompt_values, rows) + _apart(scores, rows) @ value
     else:
-        weights = torch.cat([past, _stacked(scores, prompts)], 3).softmax(-1)
-        told, rest = _dropped(weights, dropout).split([past.shape[3], own], 3)
-        out = _apart(told @ layer.prompt_values, rows) + _apart(rest, rows) @ value
+        out = _dropped(scores.softmax(-1), dropout) @ value  # [B, KV, heads / KV x T, D]
     return out.reshape(rows, heads, length, -1).transpose(1, 2).contiguous(), None
 
 
-def _added(scores: Tensor, mask: Tensor) -> Tensor:
-    """Scores [U, KV, G x N x T, C] and what to add to them, [U x G, 1, T, C]."""
-    apart = mask.unflatten(0, (len(scores), -1)).transpose(1, 2)[:, :, :, None]  # [U, 1, G, 1, T, C]
-    return (scores.unflatten(2, (apart.shape[2], -1, apart.shape[4])) + apart).flatten(2, 4)
+def _added(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Scores [U, KV, G x N x T, C], and what to add to the last of the C, [U x G, 1, T, at most C]."""
+    if mask is None or not mask.shape[3]:
+        return scores
+    whole = pad(mask, (scores.shape[3] - mask.shape[3], 0))
+    apart = whole.unflatten(0, (len(scores), -1)).transpose(1, 2)[:, :, :, None]  # [U, 1, G, 1, T, C]
+    added: Tensor = scores.unflatten(2, (apart.shape[2], -1, apart.shape[4])) + apart
+    return added.flatten(2, 4)
 
 
 def _stacked(rows: Tensor, prompts: int) -> Tensor:
     """What B rows have, [B, KV, N, C], by the U prompts they go on from: [U, KV, G x N, C]."""
-    return rows.unflatten(0, (prompts, -1)).transpose(1, 2).flatten(2, 3)
+    by_prompt: Tensor = rows.unflatten(0, (prompts, -1))
+    return by_prompt.transpose(1, 2).flatten(2, 3)
 
 
 def _apart(stacked: Tensor, rows: int) -> Tensor:
     """The inverse of `_stacked`."""
-    return stacked.unflatten(2, (rows // len(stacked), -1)).transpose(1, 2).flatten(0, 1)
+    by_prompt: Tensor = stacked.unflatten(2, (rows // len(stacked), -1))
+    return by_prompt.transpose(1, 2).flatten(0, 1)
 
 
 def _dropped(weights: Tensor, share: float) -> Tensor:
