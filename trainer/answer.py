@@ -96,6 +96,14 @@ class AnswerFormat:
         allowed[[*self.word_ids, self.think_close]] = True
         return allowed
 
+    def chosen(self, completion: Tensor) -> slice:
+        """The columns of finished completions [B, T] in which all choices lie, at least one.
+
+        The first token is forced, as is all that follows the items.
+        """
+        after = torch.tensor([self.answer_close, self.end, self.pad], device=completion.device)
+        return slice(1, max(2, int((~torch.isin(completion, after)).any(0).sum())))
+
     def chosen_items(self, completion: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Row, token and rank (from 0) of every item of finished completions [B, T]; three vectors of one length."""
         item = self.is_item(completion)

@@ -155,10 +155,12 @@ class PolicyGRPOTrainer(GRPOTrainer):
         told = torch.where(attention_mask.bool(), input_ids, form.pad)[:, -logits_to_keep:]
 
         def score(bare: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-            states = prefix.completion_states(bare, ids, mask, logits_to_keep)
+            chosen = form.chosen(told)  # the token before goes with the prompt, and those behind change nothing
+            end = ids.shape[1] - logits_to_keep + chosen.stop
+            states = prefix.completion_states(bare, ids[:, :end], mask[:, :end], chosen.stop - chosen.start)
 
             def read(row: Tensor, at: Tensor, among: slice) -> Tensor:
-                return prefix.logits(bare, states[row, at][None], among)[0]
+                return prefix.logits(bare, states[row, at - chosen.start, None], among).squeeze(1)
 
             return log_probabilities(read, form, told, self._opened, self.temperature)
 

@@ -7,7 +7,7 @@ other places the form allows one token, which is certain.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from recpolicy.trainer.answer import AnswerFormat
 
 Read: TypeAlias = Callable[[Tensor, Tensor, slice], Tensor]
 """Rows [N], tokens [N] of a batch of completions and a range of the vocabulary to the logits there, [N, range]."""
+
+LEAST = torch.finfo(torch.float32).min
+"""In the place of the logit of what is not allowed; unlike an infinite one, times probability 0 it is 0."""
 
 
 def log_probabilities(
@@ -26,26 +29,43 @@ def log_probabilities(
     `opened` [B, K, items] bool: what a `Shelf` held open at each place.
     """
     row, at, rank = form.chosen_items(completion)
-    items = read(row, at, slice(form.item_base, form.item_base + form.items))
+    items = slice(form.item_base, form.item_base + form.items)
+    item = _choice(read(row, at, items), opened[row, rank], completion[row, at] - form.item_base, temperature)
     word_row, word_at = form.chosen_words(completion)
     words = read(word_row, word_at, slice(0, form.item_base))
-    row, at = torch.cat([row, word_row]), torch.cat([at, word_at])
-    chosen, entropy = zip(
-        _chosen(items, opened[row[: len(rank)], rank], completion[row, at][: len(rank)] - form.item_base, temperature),
-        _chosen(words, form.reasoning.to(words.device), completion[word_row, word_at], temperature),
-        strict=True,
-    )
+    word = _choice(words, form.reasoning.to(words.device), completion[word_row, word_at], temperature)
+    places = torch.cat([row, word_row]), torch.cat([at, word_at])
     certain = torch.zeros(completion.shape, device=completion.device)
-    return (
-        certain.index_put((row, at), torch.cat(chosen)),
-        certain.index_put((row, at), torch.cat(entropy)),
-    )
+    chosen, entropy = (certain.index_put(places, torch.cat(both)) for both in zip(item, word, strict=True))
+    return chosen, entropy
 
 
-def _chosen(logits: Tensor, allowed: Tensor, token: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Log-probability of `token` [N] among those `allowed`, and the entropy of the choice, both [N]."""
-    logp = (logits.float() / temperature).masked_fill(~allowed, -torch.inf).log_softmax(-1)
-    with torch.no_grad():
-        surprise = logp.detach().masked_fill(~allowed, 0.0)
-        entropy = -(surprise.exp() * surprise).masked_fill(~allowed, 0.0).sum(-1)
-    return logp.gather(-1, token[:, None])[:, 0], entropy
+def _choice(logits: Tensor, allowed: Tensor, token: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Log-probability of `token` [N] among those `allowed` [N, C] or [C], and the entropy of the choice, both [N].
+
+    The logits are [N, C]; the entropy has no gradient.
+    """
+    found: tuple[Tensor, Tensor] = _Choice.apply(logits, allowed, token, temperature)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Choice(torch.autograd.Function):
+    """`_choice` with few passes over its logits, which are most of what scoring a batch has to touch."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, allowed: Tensor, token: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        scaled = logits.to(torch.float32, copy=True).div_(temperature)
+        logp = scaled.masked_fill_(~allowed, LEAST).log_softmax(-1)
+        probability = torch.exp(logp, out=scaled)
+        entropy = -torch.linalg.vecdot(probability, logp)
+        ctx.save_for_backward(probability, token)
+        ctx.temperature, ctx.dtype = temperature, logits.dtype
+        ctx.mark_non_differentiable(entropy)
+        return logp.gather(1, token[:, None])[:, 0], entropy
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """d log p(token) / d logit = ([it is the token] - p) / temperature."""
+        probability, token = ctx.saved_tensors
+        by = (gradients[0] / ctx.temperature)[:, None]
+        return (probability * -by).scatter_add_(1, token[:, None], by).to(ctx.dtype), None, None, None

@@ -6,7 +6,7 @@ Everything here takes the bare model of transformers; `inside` reaches it in wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -22,6 +22,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.utils.generic import ModelOutput
 
 from recpolicy.errors import UsageError
+from recpolicy.trainer import attention
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ LARGE = 1000.0  # a logit on which a cap or a scale would show
 # what was found out about each model
 _REASONS: WeakKeyDictionary[nn.Module, str | None] = WeakKeyDictionary()
 _PLAIN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+_STACKS: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -61,10 +63,21 @@ def positions(mask: Tensor) -> Tensor:
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 
-def run_prompts(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple[Tensor, DynamicCache]:
-    """Logits after each prompt, [B, V], and the key/value cache of the prompts."""
-    out = model(input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=True, logits_to_keep=1)
-    return out.logits[:, -1], out.past_key_values
+def read(
+    causal: PreTrainedModel, ids: Tensor, mask: Tensor, cache: DynamicCache | None = None, *, use_cache: bool = True
+) -> tuple[Tensor, DynamicCache]:
+    """States before the head at tokens [B, T] that follow those in the cache, [B, T, H], and the cache with them.
+
+    `mask` [B, past + T] says which tokens are real. A cache that rows branched is gone on from `going_on`.
+    """
+    out = _body(causal)(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions(mask)[:, -ids.shape[1] :],
+        past_key_values=cache,
+        use_cache=use_cache,
+    )
+    return out.last_hidden_state, out.get("past_key_values")
 
 
 def unwrapped(model: nn.Module) -> PreTrainedModel:
@@ -159,28 +172,62 @@ def completion_states(model: PreTrainedModel, input_ids: Tensor, attention_mask:
 
 
 def _whole(model: PreTrainedModel, ids: Tensor, mask: Tensor, keep: int) -> Tensor:
-    out = _body(model)(input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False)
-    states: Tensor = out.last_hidden_state[:, -keep - 1 : -1]
-    return states
+    states, _ = read(model, ids, mask, use_cache=False)
+    return states[:, -keep - 1 : -1]
 
 
 def _shared(model: PreTrainedModel, ids: Tensor, mask: Tensor, keep: int) -> Tensor:
     prompts = torch.stack([ids[:, :-keep], mask[:, :-keep]])  # [2, B, P]
     (prompt, told), row = torch.unique(prompts, dim=1, return_inverse=True)  # [2, U, P], [B]
-    out = _body(model)(input_ids=prompt, attention_mask=told, position_ids=positions(told), use_cache=True)
-    last: Tensor = out.last_hidden_state[row, -1:]  # [B, 1, H]
+    states, cache = read(model, prompt, told)
+    last = states[:, -1:][row]  # [B, 1, H]
     if keep == 1:
         return last
-    cache = out.past_key_values
-    cache.batch_select_indices(row)  # gradients flow through the expanded keys and values
-    rest = _body(model)(
-        input_ids=ids[:, -keep:-1],
-        attention_mask=mask[:, :-1],
-        position_ids=positions(mask)[:, -keep:-1],
-        past_key_values=cache,
-        use_cache=True,
-    )
-    return torch.cat([last, rest.last_hidden_state], 1)
+    order = row.argsort(stable=True)  # the rows of a prompt become neighbours
+    branch(model, cache, row[order])
+    with going_on(model, cache):
+        rest, _ = read(model, ids[order, -keep:-1], mask[order, :-1], cache)
+    return torch.cat([last, rest[order.argsort()]], 1)
+
+
+def branch(causal: PreTrainedModel, cache: DynamicCache, which: Tensor, room: int = 0) -> None:
+    """Go on from a cache of prompts in B rows, those of the prompts `which` [B]; see `attention.branch`."""
+    attention.branch(cache, which, shared=_stacks(causal), room=room)
+
+
+def going_on(causal: PreTrainedModel, cache: DynamicCache) -> AbstractContextManager[None]:
+    """Where a model reads on from a cache that was branched."""
+    return attention.stacked(causal, cache) if _stacks(causal) else nullcontext()
+
+
+def _stacks(causal: PreTrainedModel) -> bool:
+    """Whether `attention.attend` takes the place of the model's own attention: on a CPU, where both say the same."""
+    if causal.device.type != "cpu":
+        return False
+    if causal not in _STACKS:
+        config = causal.config.get_text_config(decoder=True)
+        known = causal._supports_attention_backend and config._attn_implementation in attention.PLAIN
+        with evaluating(causal), torch.no_grad():
+            _STACKS[causal] = known and _stacks_alike(causal)
+    return _STACKS[causal]
+
+
+def _stacks_alike(causal: PreTrainedModel) -> bool:
+    """Whether it says what the model's own attention does on eight made-up tokens, in two rows with one prompt."""
+    ids = torch.arange(1, 9).expand(2, -1) % causal.config.get_text_config(decoder=True).vocab_size
+
+    def states(stacked: bool) -> Tensor:
+        cache = _body(causal)(input_ids=ids[:1, :4], use_cache=True).past_key_values
+        attention.branch(cache, torch.zeros(2, dtype=torch.long), shared=stacked)
+        with attention.stacked(causal, cache) if stacked else nullcontext():
+            found: Tensor = _body(causal)(input_ids=ids[:, 4:], past_key_values=cache, use_cache=True).last_hidden_state
+        return found
+
+    try:
+        own, ours = states(False), states(True)
+    except attention.UnknownAttention:
+        return False
+    return bool((ours - own).norm() <= _tolerance(causal) * own.norm())
 
 
 def logits(model: PreTrainedModel, states: Tensor, columns: slice = EVERY) -> Tensor:

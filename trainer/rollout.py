@@ -3,53 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
 
+from recpolicy.trainer import prefix
 from recpolicy.trainer.answer import AnswerFormat, Place
-from recpolicy.trainer.prefix import left_pad, positions, run_prompts, why_not
+from recpolicy.trainer.prefix import branch, going_on, left_pad, why_not
 from recpolicy.trainer.shelf import Shelf
-
-
-class RoomyLayer(DynamicLayer):
-    """Keys and values with room for those to come: a further token is written, where a DynamicLayer copies all."""
-
-    def __init__(self, layer: DynamicLayer, which: Tensor, room: int) -> None:
-        """The rows `which` [B] of a layer, in this order, to hold at most `room` further tokens."""
-        super().__init__()
-        self.lazy_initialization(layer.keys, layer.values)
-        self._roomy = [self._with_room(told, which, room) for told in (layer.keys, layer.values)]
-        length = layer.keys.shape[-2]
-        self.keys, self.values = (told[:, :, :length] for told in self._roomy)
-
-    @staticmethod
-    def _with_room(told: Tensor, which: Tensor, room: int) -> Tensor:
-        _, heads, length, width = told.shape
-        roomy = told.new_empty(len(which), heads, length + room, width)
-        roomy[:, :, :length] = told[which]
-        return roomy
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Add keys and values [B, heads, tokens, width]; returns all there are."""
-        begin = self.keys.shape[-2]
-        end = begin + key_states.shape[-2]
-        for told, new in zip(self._roomy, (key_states, value_states), strict=True):
-            told[:, :, begin:end] = new
-        self.keys, self.values = (told[:, :, :end] for told in self._roomy)
-        return self.keys, self.values
-
-
-def make_room(cache: DynamicCache, which: Tensor, room: int) -> None:
-    """Keep the rows `which` [B] of a cache, in this order, with room for so many further tokens."""
-    for at, layer in enumerate(cache.layers):
-        if type(layer) is DynamicLayer:
-            cache.layers[at] = RoomyLayer(layer, which, room)
-        else:
-            layer.batch_select_indices(which)
 
 
 def drawn(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -63,9 +25,9 @@ def drawn(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 class Reader:
-    """A model that has read rows of text and reads on, a token a row at a time. Prompts that are alike are read once.
+    """A model that has read rows of text and reads on, tokens a row at a time. Prompts that are alike are read once.
 
-    A model whose prompts cannot be shared (`prefix.why_not`) reads every row anew with every token.
+    A model whose prompts cannot be shared (`prefix.why_not`) reads every row anew each time.
     """
 
     def __init__(self, model: PreTrainedModel, prompts: list[list[int]], pad: int, room: int) -> None:
@@ -77,37 +39,30 @@ class Reader:
         self._ids, self._mask = ids[which], mask[which]
         self._cache: DynamicCache | None = None
         if why_not(model) is None:
-            logits, self._cache = run_prompts(model, ids, mask)
-            make_room(self._cache, which, room)
-            self.logits = logits[which]
+            states, self._cache = prefix.read(model, ids, mask)
+            branch(model, self._cache, which, room)
+            self._states = states[which, -1:]
         else:
             self._read_anew()
 
-    def read(self, token: Tensor) -> None:
-        """Read a further token [B] in every row; `logits` [B, V] are then those behind it."""
-        self._mask = torch.cat([self._mask, torch.ones_like(token)[:, None]], 1)
+    def read(self, tokens: Tensor) -> None:
+        """Read further tokens [B, T] in every row."""
+        self._mask = torch.cat([self._mask, torch.ones_like(tokens)], 1)
         if self._cache is None:
-            self._ids = torch.cat([self._ids, token[:, None]], 1)
+            self._ids = torch.cat([self._ids, tokens], 1)
             self._read_anew()
             return
-        out = self._model(
-            input_ids=token[:, None],
-            attention_mask=self._mask,
-            position_ids=positions(self._mask)[:, -1:],
-            past_key_values=self._cache,
-            use_cache=True,
-        )
-        self.logits = out.logits[:, -1]
+        with going_on(self._model, self._cache):
+            states, _ = prefix.read(self._model, tokens, self._mask, self._cache)
+        self._states = states[:, -1:]
+
+    def logits(self, rows: Tensor, columns: slice) -> Tensor:
+        """Those of the tokens `columns` behind all that the rows [N] have read, [N, columns]."""
+        return prefix.logits(self._model, self._states[rows], columns)[:, 0]
 
     def _read_anew(self) -> None:
-        out = self._model(
-            input_ids=self._ids,
-            attention_mask=self._mask,
-            position_ids=positions(self._mask),
-            use_cache=False,
-            logits_to_keep=1,
-        )
-        self.logits: Tensor = out.logits[:, -1]
+        states, _ = prefix.read(self._model, self._ids, self._mask, use_cache=False)
+        self._states = states[:, -1:]  # [B, 1, H]
 
 
 @torch.no_grad()
@@ -122,15 +77,16 @@ def decode(
 ) -> Tensor:
     """A completion for each prompt under the mask of `form` and `shelf`, [B, T] ids padded on the right.
 
-    Prompts that are alike are run once. `temperature` None is greedy decoding.
+    Prompts that are alike are run once, with the token that every completion begins with. `temperature` None is greedy
+    decoding.
     """
     device = shelf.open.device
-    reader = Reader(model, prompts, form.pad, form.longest)
-    items = slice(form.item_base, form.item_base + form.items)
     forced, reasoning = form.forced.to(device), form.reasoning.to(device)
-    words = torch.zeros(len(prompts), dtype=torch.long, device=device)
-    taken = torch.zeros_like(words)
-    place = torch.full_like(words, int(form.first()))
+    begin = int(form.forced[form.first()])
+    reader = Reader(model, [[*prompt, begin] for prompt in prompts], form.pad, form.longest)
+    items = slice(form.item_base, form.item_base + form.items)
+    token = torch.full((len(prompts),), begin, device=device)
+    words, taken = torch.zeros_like(token), torch.zeros_like(token)
 
     def choose(scores: Tensor, allowed: Tensor) -> Tensor:
         scores = scores.float().masked_fill(~allowed, -torch.inf)
@@ -138,27 +94,27 @@ def decode(
             return scores.argmax(-1)
         return drawn((scores / temperature).softmax(-1), generator)
 
-    completion = []
+    completion, unread = [token], list[Tensor]()
     while True:
-        token = forced[place]
-        word = (place == Place.WORD).nonzero()[:, 0]
-        if len(word):
-            token[word] = choose(reader.logits[word, : form.item_base], reasoning)
-        item = (place == Place.ITEM).nonzero()[:, 0]
-        if len(item):
-            chosen = choose(reader.logits[item, items], shelf.open[item])
-            shelf.take(item, taken[item], chosen)
-            token[item] = chosen + form.item_base
-        completion.append(token)
-        words += form.is_word(token)
-        taken[item] += 1
         place = form.places(token, words, taken, shelf.open.any(-1))
         if bool((place == Place.NOTHING).all()):
             return torch.stack(completion, 1)
-        if bool((place >= Place.END).all()):  # the end is forced: no need to ask the model
-            completion.append(forced[place])
-            return torch.stack(completion, 1)
-        reader.read(token)
+        token = forced[place]
+        if unread and bool((token < 0).any()):  # as long as all is forced, nobody needs to be asked
+            reader.read(torch.stack(unread, 1))
+            unread = []
+        word = (place == Place.WORD).nonzero()[:, 0]
+        if len(word):
+            token[word] = choose(reader.logits(word, slice(0, form.item_base)), reasoning)
+        item = (place == Place.ITEM).nonzero()[:, 0]
+        if len(item):
+            chosen = choose(reader.logits(item, items), shelf.open[item])
+            shelf.take(item, taken[item], chosen)
+            token[item] = chosen + form.item_base
+        words += form.is_word(token)
+        taken[item] += 1
+        completion.append(token)
+        unread.append(token)
 
 
 @torch.no_grad()
@@ -167,10 +123,7 @@ def first_items(model: PreTrainedModel, form: AnswerFormat, prompts: list[list[i
     reasoned = decode(model, replace(form, slate=1), prompts, Shelf(legal))
     opened = (reasoned == form.answer_open).int().argmax(1).tolist()
     whole = [prompt + row[: at + 1].tolist() for prompt, row, at in zip(prompts, reasoned, opened, strict=True)]
-    ids, mask = (t.to(legal.device) for t in left_pad(whole, form.pad))
-    logits, _ = run_prompts(model, ids, mask)
-    items = logits[:, form.item_base : form.item_base + form.items].float()
-    return items.masked_fill(~legal, -torch.inf).log_softmax(-1)
+    return _items_behind(model, form, whole).masked_fill(~legal, -torch.inf).log_softmax(-1)
 
 
 @torch.no_grad()
@@ -179,6 +132,11 @@ def next_items(model: PreTrainedModel, form: AnswerFormat, prompts: list[list[in
     items = range(form.item_base, form.item_base + form.items)
     last = (max((at for at, token in enumerate(p) if token in items), default=len(p) - 1) for p in prompts)
     told = [prompt[: at + 1] for prompt, at in zip(prompts, last, strict=True)]
-    ids, mask = (t.to(model.device) for t in left_pad(told, form.pad))
-    logits, _ = run_prompts(model, ids, mask)
-    return logits[:, form.item_base : form.item_base + form.items].float()
+    return _items_behind(model, form, told)
+
+
+def _items_behind(model: PreTrainedModel, form: AnswerFormat, texts: list[list[int]]) -> Tensor:
+    ids, mask = (t.to(model.device) for t in left_pad(texts, form.pad))
+    states, _ = prefix.read(model, ids, mask, use_cache=False)
+    items = slice(form.item_base, form.item_base + form.items)
+    return prefix.logits(model, states[:, -1:], items)[:, 0].float()

@@ -63,10 +63,12 @@ def test_scoring_gives_every_token_the_probability_it_was_sampled_with(
     shelf, generator = Shelf(legal, record=form.slate), torch.Generator().manual_seed(2)
     told = decode(model, form, prompts, shelf, temperature=2.0, generator=generator)
     both = zip(prompts, told.tolist(), strict=True)
-    logits = [model(input_ids=torch.tensor([p + c])).logits[0, len(p) - 1 : -1] for p, c in both]
+    said = [model(input_ids=torch.tensor([p + c])).logits[0, len(p) - 1 : -1] for p, c in both]
+    logits, weights = torch.stack(said).detach().requires_grad_(), torch.randn(told.shape)
     found, entropy = log_probabilities(
-        lambda row, at, among: torch.stack(logits)[row, at, among], form, told, shelf.opened, temperature
+        lambda row, at, among: logits[row, at, among], form, told, shelf.opened, temperature
     )
+    wanted = torch.zeros(())
     for row, completion in enumerate(told.tolist()):
         allowed = legal[row].nonzero()[:, 0].tolist()
         for at, token in enumerate(completion):
@@ -74,6 +76,19 @@ def test_scoring_gives_every_token_the_probability_it_was_sampled_with(
             logp = (logits[row][at, choices] / temperature).log_softmax(0)
             assert abs(found[row, at] - logp[choices.index(token)]) < 1e-5
             assert abs(entropy[row, at] + (logp.exp() * logp).sum()) < 1e-5
+            wanted = wanted + weights[row, at] * logp[choices.index(token)]
+    ours, theirs = (torch.autograd.grad(total, logits)[0] for total in ((weights * found).sum(), wanted))
+    assert torch.allclose(ours, theirs, atol=1e-5) and theirs.norm() > 1
+
+
+def test_all_choices_lie_in_the_columns_that_are_run(recommender: Recommender, prompts: list[list[int]]) -> None:
+    form, generator = recommender.form, torch.Generator().manual_seed(3)
+    for legal in (_legal(len(prompts), form)[1:], _legal(len(prompts), form)[:2]):
+        shelf = Shelf(legal)
+        told = decode(recommender.model, form, prompts[: len(legal)], shelf, temperature=2.0, generator=generator)
+        columns = torch.cat([form.chosen_items(told)[1], form.chosen_words(told)[1]])
+        chosen = form.chosen(told)
+        assert chosen.start <= columns.min() and columns.max() < chosen.stop < told.shape[1]
 
 
 def test_a_draw_has_the_probabilities_asked_for_and_never_takes_the_impossible() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset as PromptDataset
 from trl import GRPOTrainer
 
 from recpolicy import checker, data
@@ -120,7 +121,7 @@ def test_hard_quotas_and_blocks_are_kept_in_every_sample(tmp_path: Path) -> None
     seen: list[Slates] = []
     verdict = made.judge.verdict
 
-    def watched(slates: np.ndarray, row: Sequence[int], progress: float = 1.0):  # type: ignore[no-untyped-def, type-arg]
+    def watched(slates: np.ndarray, row: Sequence[int], progress: float = 1.0):  # type: ignore[no-untyped-def]
         seen.append(Slates(slates))
         rows = made.judge.rows.take(np.asarray(row))
         assert not made.judge.compiled.blocked(rows, seen[-1]).any()
@@ -160,9 +161,9 @@ def test_credit_is_by_rank_or_by_slate(credit: str, tmp_path: Path) -> None:
         objectives,
         seed=0,
         args=grpo.arguments(settings, tmp_path, 0, form.longest),
-        train_dataset=grpo.PromptDataset.from_dict({"prompt": made.prompts, "row": list(range(len(made.prompts)))}),
+        train_dataset=PromptDataset.from_dict({"prompt": made.prompts, "row": list(range(len(made.prompts)))}),
     )
-    batch = next(iter(trainer.get_train_dataloader()))
+    batch = next(iter(trainer.get_train_dataloader()))  # type: ignore[no-untyped-call]
     found = trainer._generate_and_score_completions(batch)
     for said, credit_of in zip(found["completion_ids"], found["advantages"], strict=True):
         items = credit_of[form.is_item(said)]
