@@ -21,8 +21,8 @@ CAP = 20.0
 class Aim:
     """Where one target's value stands and where it is to go, both on validation users.
 
-    The aim lies beyond the bound by the half-widths of two intervals: validation's, which may mislead by as much, and
-    the test's, whose unfavourable end is what the verdict asks for.
+    The aim lies beyond the bound by what the test's value may fall behind validation's, sqrt(h_v^2 + h_t^2), and by
+    h_t, since the verdict asks for the unfavourable end of the test's interval; h are half-widths of 95 % intervals.
     """
 
     name: str
@@ -52,7 +52,8 @@ def aims(outcomes: Sequence[Outcome], users: int, judged_on: int) -> tuple[Aim, 
             continue
         sign = 1.0 if outcome.op == ">=" else -1.0
         half = outcome.value - outcome.low if sign > 0 else outcome.high - outcome.value
-        margin = half * (1 + np.sqrt(users / max(judged_on, 1)))
+        judged = half * np.sqrt(users / max(judged_on, 1))
+        margin = judged + np.hypot(half, judged)
         aim = float(np.clip(outcome.bound + sign * margin, 0.0, 1.0))
         found.append(Aim(outcome.name, outcome.op, outcome.value, outcome.bound, aim))
     return tuple(found)

@@ -211,12 +211,11 @@ _VERDICTS = {"met": "bold green", "not met": "bold red", "undecided": "yellow"}
 
 def _targets(found: Mapping[str, Any]) -> Table:
     """Each target: what the systems have, what it asks for, and whether GRPO keeps it."""
-    systems = ("sft", "rerank")
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title="targets on the held-out events", title_justify="left")
-    for title in ("", *(TITLES[name] for name in systems), "GRPO", "95 % interval", "asked", "verdict"):
+    for title in ("", "SFT", "control", "GRPO", "95 % interval", "asked", "verdict"):
         table.add_column(title, justify="left" if title in ("", "verdict") else "right", no_wrap=True)
     for target in found["targets"]:
-        others = [found["systems"][name]["targets"][target["name"]]["mean"] for name in systems]
+        others = [found["systems"][name]["targets"][target["name"]]["mean"] for name in ("sft", "rerank")]
         known = target["value"] is not None
         table.add_row(
             target["name"],
