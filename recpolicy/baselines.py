@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -201,13 +202,22 @@ class Ease:
         penalty = {"penalty": self.penalty}
         return penalty if self.half_life is None else penalty | {"half_life": self.half_life}
 
+    @cached_property
+    def _shrunk(self) -> Scores:
+        """R diag(s / (s + penalty)), [items, rank]."""
+        spectrum = self.factors.spectrum
+        return np.asarray(self.factors.basis * (spectrum / (spectrum + np.float32(self.penalty))))
+
+    @cached_property
+    def _diagonal(self) -> Scores:
+        """penalty diag(P), [items]."""
+        return np.asarray(1.0 - (self._shrunk * self.factors.basis).sum(1))
+
     def scores(self, rows: Rows) -> Scores:
-        basis, spectrum = self.factors.basis, self.factors.spectrum
-        shrunk = basis * (spectrum / (spectrum + np.float32(self.penalty)))  # [items, rank]
+        basis = self.factors.basis
         x = _profiles(rows, len(basis), self.half_life)
-        inverse = x - (x @ shrunk) @ basis.T  # penalty x P, [B, items]
-        diagonal = 1.0 - (shrunk * basis).sum(1)  # penalty diag(P), [items]
-        return np.asarray(x - inverse / diagonal, np.float32)
+        inverse = x - (x @ self._shrunk) @ basis.T  # penalty x P, [B, items]
+        return np.asarray(x - inverse / self._diagonal, np.float32)
 
 
 def _factorised(seen: Scores) -> Factors:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
 from recpolicy import metrics
 from recpolicy.baselines import Baseline, Scores, top
@@ -24,13 +24,14 @@ from recpolicy.dataset import Dataset, Rows, Split
 from recpolicy.demands import Score
 from recpolicy.slate import unseen
 from recpolicy.table import Bools, Codes, Floats, Ragged
+from recpolicy.trainer import prefix
 from recpolicy.trainer.config import Distil
 from recpolicy.trainer.control import Reranking
 from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.prefix import evaluating, left_pad, positions
+from recpolicy.trainer.prefix import evaluating, left_pad
 from recpolicy.trainer.prompts import Prompter
 from recpolicy.trainer.rollout import next_items
-from recpolicy.trainer.sft import BestOnValidation, thinned
+from recpolicy.trainer.sft import IGNORED, BestOnValidation, thinned
 
 BATCH = 256
 CANDIDATES = 100
@@ -95,7 +96,7 @@ class Lessons:
         """One batch as tensors.
 
         `input_ids`, `attention_mask` [B, T], padded on the left; `words` [B, C] labels of the reasoning and the form,
-        -100 elsewhere; `places` [B, C] the place of each item token (0 to K - 1), -1 elsewhere; `legal` [B, items];
+        IGNORED elsewhere; `places` [B, C] the place of each item token (0 to K - 1), -1 elsewhere; `legal` [B, items];
         `candidates` [B, N] item rows; `wanted` [B, K, N] the teacher's probabilities. C is the longest completion.
         """
         recommender = self.teacher.recommender
@@ -116,7 +117,7 @@ class Lessons:
         return {
             "input_ids": ids,
             "attention_mask": mask,
-            "words": torch.where(begun & ~item, completion, -100),
+            "words": torch.where(begun & ~item, completion, IGNORED),
             "places": torch.where(item, item.cumsum(1) - 1, -1),
             "legal": torch.from_numpy(legal),
             "candidates": torch.from_numpy(np.maximum(found.candidates, 0)).long(),
@@ -145,27 +146,26 @@ class DistilTrainer(Trainer):
 
         Items that may not stand at a place, or stand before it, have no part in either.
         """
-        form = self._form
-        length = inputs["words"].shape[1]
-        logits = model(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            position_ids=positions(inputs["attention_mask"]),
-            logits_to_keep=length + 1,
-        ).logits[:, :-1]  # [B, C, V]: before each token of the completion
-        words = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), inputs["words"].flatten())
-        row, at = (inputs["places"] >= 0).nonzero(as_tuple=True)
-        place = inputs["places"][row, at]
-        wanted = inputs["wanted"][row, place]  # [items in the batch, N]
-        items = inputs["input_ids"][:, -length:] - form.item_base  # [B, C], meaningful where an item stands
-        taken = torch.zeros(*inputs["wanted"].shape[:2], form.items, dtype=torch.bool, device=logits.device)
-        later = place < taken.shape[1] - 1
-        taken[row[later], place[later] + 1, items[row[later], at[later]]] = True  # [B, K, items]
-        open_ = inputs["legal"][row] & (taken.cumsum(1) == 0)[row, place]
-        said = logits[row, at, form.item_base : form.item_base + form.items].float()
-        logp = said.masked_fill(~open_, -torch.inf).log_softmax(-1).gather(1, inputs["candidates"][row])
-        loss: Tensor = words - (wanted * logp.masked_fill(wanted == 0, 0.0)).sum(-1).mean()
-        return loss
+        words, places, legal, wanted = (inputs[name] for name in ("words", "places", "legal", "wanted"))
+        length = words.shape[1]
+        item = inputs["input_ids"][:, -length:] - self._form.item_base  # [B, C], meaningful where an item stands
+        items = slice(self._form.item_base, self._form.item_base + self._form.items)
+        row, at = (places >= 0).nonzero(as_tuple=True)
+        said_row, said_at = (words != IGNORED).nonzero(as_tuple=True)
+        open_ = legal[row]  # [items in the batch, items]
+        later, before = ((places[row] >= 0) & (places[row] < places[row, at, None])).nonzero(as_tuple=True)
+        open_[later, item[row[later], before]] = False
+
+        def loss(bare: PreTrainedModel, ids: Tensor, mask: Tensor) -> Tensor:
+            states, _ = prefix.read(bare, ids, mask, use_cache=False)
+            states = states[:, -length - 1 : -1]  # [B, C, H]: before each token of the completion
+            said = prefix.mean_cross_entropy(bare, states[said_row, said_at], words[said_row, said_at])
+            logits = prefix.logits(bare, states[row, at, None], items).squeeze(1).float()
+            logp = logits.masked_fill(~open_, -torch.inf).log_softmax(-1).gather(1, inputs["candidates"][row])
+            taught = wanted[row, places[row, at]]  # [items in the batch, N]
+            return said - (taught * logp.masked_fill(taught == 0, 0.0)).sum(-1).mean()
+
+        return prefix.inside(model, inputs["input_ids"], inputs["attention_mask"], loss)
 
 
 def lesson_rows(dataset: Dataset, split: Split, count: int, kept: float, seed: int) -> Rows:

@@ -16,7 +16,8 @@ from peft import PeftModel
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointWrapper
-from torch.nn.functional import linear
+from torch.nn import LinearCrossEntropyOptions
+from torch.nn.functional import cross_entropy, linear, linear_cross_entropy
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.utils.generic import ModelOutput
@@ -29,6 +30,9 @@ T = TypeVar("T")
 EVERY = slice(None)
 
 LARGE = 1000.0  # a logit on which a cap or a scale would show
+
+CHUNKS = LinearCrossEntropyOptions(batch_chunk_size=256)
+"""Rows whose logits are held at once: those of a batch would be read from memory many times over."""
 
 # what was found out about each model
 _REASONS: WeakKeyDictionary[nn.Module, str | None] = WeakKeyDictionary()
@@ -241,6 +245,15 @@ def logits(model: PreTrainedModel, states: Tensor, columns: slice = EVERY) -> Te
         return _own_logits(model, states)[..., columns]
     weight, bias = weights
     return linear(states, weight[columns], None if bias is None else bias[columns])
+
+
+def mean_cross_entropy(model: PreTrainedModel, states: Tensor, tokens: Tensor) -> Tensor:
+    """Mean of -log p(token), all of the vocabulary open, of `tokens` [N] behind `states` [N, H]."""
+    weights = _product(model)
+    if weights is None:
+        return cross_entropy(_own_logits(model, states[:, None])[:, 0].float(), tokens)
+    weight, bias = weights
+    return linear_cross_entropy(states, weight, tokens, linear_bias=bias, options=CHUNKS)
 
 
 def _product(causal: PreTrainedModel) -> tuple[Tensor, Tensor | None] | None:

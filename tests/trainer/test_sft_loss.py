@@ -22,8 +22,8 @@ def test_the_steps_are_those_of_trl(recommender: Recommender, tmp_path: Path, mo
     said = [f"<answer> {item_token(n)} {item_token(11 - n)} </answer>" for n in (8, 9, 5, 7)]
     settings = Sft(steps=3, batch=2, learning_rate=0.01, warmup=0, evaluate_every=3)
     weights = []
-    for trainer in (sft.OwnLossTrainer, SFTTrainer):
-        monkeypatch.setattr(sft, "OwnLossTrainer", trainer)
+    for trainer in (sft.LabelledTokensTrainer, SFTTrainer):
+        monkeypatch.setattr(sft, "LabelledTokensTrainer", trainer)
         own = replace(recommender, model=deepcopy(recommender.model))
         sft.train(
             own,
