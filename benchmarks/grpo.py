@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -38,8 +38,6 @@ from benchmarks.roofline import Machine, Step, Work
 from recpolicy import checker
 from recpolicy.dataset import Rows
 from recpolicy.rewards import Judge, rewards
-from recpolicy.slate import unseen
-from recpolicy.table import Bools
 from recpolicy.trainer import grpo, models, sft
 from recpolicy.trainer.answer import AnswerFormat
 from recpolicy.trainer.config import Config, Grpo
@@ -160,16 +158,10 @@ def arguments(scene: Scene, folder: str) -> GRPOConfig:
 def ours(scene: Scene, folder: str) -> GRPOTrainer:
     """Our trainer on a copy of the scene's model."""
     compiled, view = scene.material.compiled, scene.material.view
-
-    def legal(at: Sequence[int]) -> Bools:
-        of = scene.rows.take(np.asarray(at))
-        return compiled.legal(of) & unseen(of, view.items.rows)
-
     recommender = scene.recommender
     return PolicyGRPOTrainer(
         Recommender(copy.deepcopy(recommender.model), recommender.tokenizer, recommender.form),
         Judge(compiled, scene.rows, view.items.rows),
-        legal,
         Objectives(compiled, np.ones(len(compiled.rules) + len(compiled.targets))),
         seed=0,
         args=arguments(scene, folder),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recpolicy.dataset import Dataset, Rows, Slates, Split
-from recpolicy.metrics import accuracy
+from recpolicy.metrics import accuracy, mean
 from recpolicy.slate import unseen
 from recpolicy.table import Bools, Codes, Ragged
 
@@ -68,12 +68,10 @@ def fit(dataset: Dataset, split: Split, k: int) -> dict[str, Baseline]:
     is tuned at EASE's penalty, then the penalty at that half-life.
     """
     seen = taken(dataset, split)
-    rows = split.validation
-    if len(rows) > TUNED_ON:
-        rows = rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[:TUNED_ON]))
+    rows = split.validation.sample(TUNED_ON, seed=0)
 
     def best(models: Iterable[B]) -> B:
-        return max(models, key=lambda m: float(np.nanmean(accuracy("ndcg", rows, top(m.scores(rows), rows, k)))))
+        return max(models, key=lambda m: mean(accuracy("ndcg", rows, top(m.scores(rows), rows, k))))
 
     factors = _factorised(seen)
     ease = best(Ease(factors, penalty, None) for penalty in PENALTIES)

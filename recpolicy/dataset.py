@@ -49,6 +49,12 @@ class Rows:
         """The named rows, in that order (a row may be named again)."""
         return Rows(self.user[at], self.now[at], self.history.take(at), self.next_items.take(at))
 
+    def sample(self, most: int, seed: int) -> Rows:
+        """At most so many of the rows, drawn without replacement; they stay in order."""
+        if len(self) <= most:
+            return self
+        return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:most]))
+
 
 @dataclass(frozen=True)
 class Split:

@@ -10,7 +10,6 @@ import numpy as np
 from recpolicy import metrics
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Rows, Slates
-from recpolicy.metrics import Interval
 from recpolicy.policy import Target
 from recpolicy.table import Floats
 
@@ -41,12 +40,6 @@ class Outcome:
         worst, best = (self.low, self.high) if self.op == ">=" else (-self.high, -self.low)
         bound = self.bound if self.op == ">=" else -self.bound
         return "met" if worst >= bound else "not met" if best < bound else "undecided"
-
-    @property
-    def lacks(self) -> float:
-        """How much the unfavourable end of the interval misses the bound by; 0 where it does not."""
-        missing = self.bound - self.low if self.op == ">=" else self.high - self.bound
-        return max(0.0, missing)
 
 
 class Score(NamedTuple):
@@ -95,14 +88,9 @@ def _mean(target: Target, values: Floats, baseline: Floats, seed: int, draws: in
     if not target.of_baseline:
         plain = metrics.interval(values, seed=seed, draws=draws)
         return Outcome(target.name, target.op, target.bound, plain.mean, plain.low, plain.high)
-    bound = target.bound * _known_mean(baseline)
-    apart: Interval = metrics.paired(values, target.bound * baseline, seed=seed, draws=draws)
-    return Outcome(target.name, target.op, bound, _known_mean(values), bound + apart.low, bound + apart.high)
-
-
-def _known_mean(values: Floats) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    bound = target.bound * metrics.mean(baseline)
+    apart = metrics.paired(values, target.bound * baseline, seed=seed, draws=draws)
+    return Outcome(target.name, target.op, bound, metrics.mean(values), bound + apart.low, bound + apart.high)
 
 
 def _jackknife(

@@ -13,7 +13,6 @@ import numpy as np
 from recpolicy.compiler import CompiledPolicy, Growth
 from recpolicy.dataset import Rows, Slates
 from recpolicy.rerank import rerank
-from recpolicy.slate import unseen
 from recpolicy.table import Bools, Codes, Floats
 
 ITEMS = 2000
@@ -45,7 +44,7 @@ class Search:
         first = shown[np.argsort(-counts, kind="stable")]
         others = rng.permutation(np.setdiff1d(np.arange(every), first))
         items = np.sort(np.concatenate([first, others])[:ITEMS]).astype(np.int32)
-        return Search(rows, items, (compiled.legal(rows) & unseen(rows, every))[:, items])
+        return Search(rows, items, compiled.servable(rows)[:, items])
 
     def fixed(self, compiled: CompiledPolicy) -> Codes:
         """The list [K] with the largest mean reward for the rules of `compiled` that need no label, as far as found.
@@ -144,5 +143,5 @@ def label_free(compiled: CompiledPolicy) -> CompiledPolicy:
 
 def served(compiled: CompiledPolicy, rows: Rows, items: Codes) -> Slates:
     """A list [K] as each row's user is shown it, [B, K]: holes for what is blocked or was taken before."""
-    allowed = compiled.legal(rows) & unseen(rows, compiled.catalog.items)
+    allowed = compiled.servable(rows)
     return Slates(np.where(allowed[:, items] & (items >= 0), items, -1).astype(np.int32))

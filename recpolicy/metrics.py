@@ -99,6 +99,15 @@ def _exposure(slates: Slates, items: int) -> Ints:
     return np.bincount(slates.items[slates.items >= 0], minlength=items)
 
 
+# ---- over users -----------------------------------------------------------------------------------------------------
+
+
+def mean(values: Floats) -> float:
+    """The mean of the values that are known, NaN (not applicable) left out; NaN where none is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
 # ---- intervals ------------------------------------------------------------------------------------------------------
 
 

@@ -169,12 +169,12 @@ def profile(compiled: CompiledPolicy, rollouts: Rollouts, *, seed: int) -> Profi
             effective=float(effective[i]),
             plain=float(plain[i]),
             deviation=float(deviation[i]),
-            value=_mean(values[:, i]),
+            value=metrics.mean(values[:, i]),
             lively=float(liveliness[i]),
             silence=silent.get(rule.name),
             price=price.get(rule.name),
             fixed=_fixed_for(compiled, search, rule) if rule.name in price else None,
-            popular=_mean(familiar[:, i]) if rule.needs_labels else None,
+            popular=metrics.mean(familiar[:, i]) if rule.needs_labels else None,
         )
         for i, rule in enumerate(compiled.rules)
     )
@@ -275,7 +275,7 @@ def prices(compiled: CompiledPolicy, rows: Rows, candidates: Codes, scores: Floa
             others = weighted(candidates, scores, rows, rest)
             cost = metrics.paired(metrics.accuracy("ndcg", rows, others), ndcg, seed=seed)
             without = compiled.values(rows, others)[rule.name]
-            found[rule.name] = Price(_mean(without), _mean(values[rule.name]), cost)
+            found[rule.name] = Price(metrics.mean(without), metrics.mean(values[rule.name]), cost)
     return found
 
 
@@ -298,8 +298,8 @@ def _fixed(
         reward=float(reward.mean()),
         own=float(free.total(rollouts.each, rollouts.slates).mean()),
         best=float(np.maximum(reward, free.total(rows, search.own(compiled))).mean()),
-        ndcg=_mean(metrics.accuracy("ndcg", rows, slates)),
-        own_ndcg=_mean(metrics.accuracy("ndcg", rollouts.each, rollouts.slates)),
+        ndcg=metrics.mean(metrics.accuracy("ndcg", rows, slates)),
+        own_ndcg=metrics.mean(metrics.accuracy("ndcg", rollouts.each, rollouts.slates)),
         advantage=float((np.nan_to_num(got - usual) * weights).sum(1).mean()),
         full=tuple(
             rule.name
@@ -317,15 +317,10 @@ def _fixed_for(compiled: CompiledPolicy, search: Search, rule: CompiledRule) -> 
 
 def _kept(rule: CompiledRule, values: Floats) -> float:
     """The mean value, of a bury what is missing from its whole."""
-    return 1.0 - _mean(values) if rule.kind == "bury" else _mean(values)
+    return 1.0 - metrics.mean(values) if rule.kind == "bury" else metrics.mean(values)
 
 
 def _values(compiled: CompiledPolicy, rows: Rows, slates: Slates) -> Floats:
     """[B, rules]; NaN where not applicable."""
     found = [*compiled.values(rows, slates).values()]
     return np.array(found, np.float64).reshape(len(found), len(rows)).T
-
-
-def _mean(values: Floats) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")

@@ -12,7 +12,7 @@ from itertools import combinations
 
 import numpy as np
 
-from recpolicy import greedy
+from recpolicy import greedy, metrics
 from recpolicy.compiler import CompiledPolicy, CompiledRule, CompiledTarget
 from recpolicy.compiler.places import Averaged, Matching, Surprising
 from recpolicy.compiler.pool import Pool
@@ -24,7 +24,6 @@ from recpolicy.errors import Diagnostic
 from recpolicy.errors import catalog as errors
 from recpolicy.policy import Missing, Population, Target
 from recpolicy.span import Source, Span
-from recpolicy.table import Ints
 from recpolicy.words import values
 
 USERS = 200
@@ -108,7 +107,7 @@ def of_target(
     about = np.flatnonzero(metric.applicable(Pool(compiled.catalog, rows, np.zeros((len(rows), 0), np.int32))))
     if not len(about) or np.isnan(bound):
         return Reach(target.target, bound, np.nan, 0, 0.0, False)
-    some = rows.take(_drawn(about, USERS, seed))
+    some = rows.take(about).sample(USERS, seed)
     certain = _each_place_by_itself(metric) and not _hard(compiled)
     lists = greedy.lists(compiled, some, [(target, 1.0)])
 
@@ -185,7 +184,7 @@ def pairs(compiled: CompiledPolicy, rows: Rows, reached: Sequence[Reach], *, see
     get the lists of one side and the others those of the other. On at most USERS of the rows; two targets of which one
     is not met on these by its own lists are left out. Better lists may exist: a reason to warn, not to refuse.
     """
-    some = rows.take(_drawn(np.arange(len(rows)), USERS, seed))
+    some = rows.sample(USERS, seed)
     bounds = {r.target.name: r.bound for r in reached if r.met}
     free = [t for t in compiled.targets if not t.needs_labels and t.target.name in bounds]
     alone = {t.target.name: greedy.lists(compiled, some, [(t, 1.0)]) for t in free} if len(free) > 1 else {}
@@ -237,8 +236,8 @@ def _short(
     name = target.target.name
     if isinstance(target.metric, Crowd):
         return target.sign * (bounds[name] - target.metric.value(lists))
-    values = compiled.target_values(rows, lists)[name]
-    return target.sign * (bounds[name] - float(np.nanmean(values))) if not np.isnan(values).all() else np.inf
+    value = metrics.mean(compiled.target_values(rows, lists)[name])
+    return np.inf if np.isnan(value) else target.sign * (bounds[name] - value)
 
 
 # ---- inside ---------------------------------------------------------------------------------------------------------
@@ -257,11 +256,6 @@ def _of_everybody(compiled: CompiledPolicy, target: CompiledTarget, crowd: Crowd
 
 def _users(count: int) -> str:
     return f"{count:,} users" if count != 1 else "the only user"
-
-
-def _drawn(at: Ints, most: int, seed: int) -> Ints:
-    """At most so many of them, the same each time."""
-    return at if len(at) <= most else np.sort(np.random.default_rng(seed).permutation(at)[:most])
 
 
 def _each_place_by_itself(metric: CompiledRule) -> bool:

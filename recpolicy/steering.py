@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from recpolicy import metrics
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Rows, Slates
 from recpolicy.rerank import rerank
@@ -50,10 +51,8 @@ def solve(
         if (key := tuple(multipliers.values())) not in found:
             slates = rerank(candidates, scores, rows, compiled, mu, multipliers, shown)
             values = compiled.target_values(rows, slates)
-            means = {n: float(np.nanmean(v)) for n, v in values.items() if n in targets and not np.isnan(v).all()}
-            found[key] = {
-                n: aims[n][1] - v for n, v in (means | compiled.population(rows, slates)).items() if n in aims
-            }
+            means = {n: metrics.mean(v) for n, v in values.items() if n in targets} | compiled.population(rows, slates)
+            found[key] = {n: aims[n][1] - v for n, v in means.items() if n in aims and not np.isnan(v)}
         return targets[name].sign * found[key].get(name, 0.0)
 
     out = dict.fromkeys(targets, 0.0)

@@ -22,7 +22,6 @@ from recpolicy.baselines import Baseline, Scores, top
 from recpolicy.data import rows_at
 from recpolicy.dataset import Dataset, Rows, Split
 from recpolicy.demands import Score
-from recpolicy.slate import unseen
 from recpolicy.table import Bools, Codes, Floats, Ragged
 from recpolicy.trainer import prefix
 from recpolicy.trainer.config import Distil
@@ -67,7 +66,7 @@ class Teacher:
         """The teacher with the share of EASE that ranks the rows' next items best (NDCG@K)."""
 
         def ndcg(teacher: Teacher) -> float:
-            return float(np.nanmean(metrics.accuracy("ndcg", rows, top(teacher.scores(rows, prompts, legal), rows, k))))
+            return metrics.mean(metrics.accuracy("ndcg", rows, top(teacher.scores(rows, prompts, legal), rows, k)))
 
         return max((replace(self, share=share) for share in SHARES), key=ndcg)
 
@@ -103,7 +102,7 @@ class Lessons:
         form = recommender.form
         rows = self.rows.take(np.array([example["row"] for example in examples]))
         prompts = recommender.encode(self.prompter.prompts(rows))
-        legal = unseen(rows, form.items) & self.reranking.compiled.legal(rows)
+        legal = self.reranking.compiled.servable(rows)
         items, likely = likeliest(self.teacher.scores(rows, prompts, legal))
         found = self.reranking.choices(items, likely, rows)
         answers = replace(rows, next_items=Ragged.of([[i for i in slate if i >= 0] for slate in found.slates.tolist()]))
@@ -189,13 +188,15 @@ def train(
     folder: Path,
     score: Callable[[], Score],
     report: Callable[[int, Score], None],
+    start: Score,
 ) -> Score:
     """Teach in place, ending with the weights that scored best on validation; returns that score.
 
-    The pupil may start as the teacher's own model, of which `lessons` needs a copy.
+    `start` is the score of the model as it comes, `score` measures it as it stands, `report` is told each. The pupil
+    may start as the teacher's own model, of which `lessons` needs a copy.
     """
     best = BestOnValidation(score, settings.averaging, settings.evaluate_every, settings.steps, report)
-    best.measure(recommender.model, 0)
+    best.begin(recommender.model, start)
     trainer = DistilTrainer(
         recommender,
         args=TrainingArguments(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -48,9 +48,7 @@ class Examiner:
     @staticmethod
     def of(recommender: Recommender, prompter: Prompter, compiled: CompiledPolicy | None, rows: Rows) -> Examiner:
         """Prompts and legal items of each row: unseen, and where a policy is given not blocked by it."""
-        legal = unseen(rows, prompter.dataset.items.rows)
-        if compiled is not None:
-            legal &= compiled.legal(rows)
+        legal = compiled.servable(rows) if compiled else unseen(rows, prompter.dataset.items.rows)
         return Examiner(compiled, rows, recommender.encode(prompter.prompts(rows)), legal)
 
     def few(self, count: int) -> Examiner:
@@ -58,20 +56,34 @@ class Examiner:
         some = self.rows.take(np.arange(min(count, len(self.rows))))
         return Examiner(self.compiled, some, self.prompts[:count], self.legal[:count])
 
-    def completions(self, recommender: Recommender) -> list[Tensor]:
-        """Greedy completions, in batches of [<= BATCH, T] token ids."""
+    def completions(
+        self,
+        recommender: Recommender,
+        copies: int = 1,
+        temperature: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> list[Tensor]:
+        """Completions, `copies` of a row adjacent, in batches of [<= BATCH, T] ids; greedy without temperature."""
         model, said = recommender.model, []
+        every = np.repeat(np.arange(len(self.prompts)), copies)
         with evaluating(model):
-            for at in range(0, len(self.prompts), BATCH):
-                part = np.arange(at, min(at + BATCH, len(self.prompts)))
+            for at in range(0, len(every), BATCH):
+                part = every[at : at + BATCH]
                 shelf = Shelf.of(self.compiled, self.rows.take(part), self.legal[part], model.device)
-                said.append(decode(model, recommender.form, self.prompts[at : at + BATCH], shelf))
+                prompts = [self.prompts[i] for i in part]
+                said.append(
+                    decode(model, recommender.form, prompts, shelf, temperature=temperature, generator=generator)
+                )
         return said
 
     def greedy(self, recommender: Recommender) -> Slates:
         """The model's greedy slate for every row."""
-        slates = [recommender.form.slates(c) for c in self.completions(recommender)]
-        return Slates(torch.cat(slates).cpu().numpy())
+        return _slates(recommender, self.completions(recommender))
+
+    def sampled(self, recommender: Recommender, copies: int, temperature: float, seed: int) -> Slates:
+        """Slates sampled as GRPO samples them, [B * copies, K], those of a row adjacent."""
+        generator = torch.Generator(recommender.model.device).manual_seed(seed)
+        return _slates(recommender, self.completions(recommender, copies, temperature, generator))
 
     def candidates(self, recommender: Recommender) -> tuple[Codes, Floats]:
         """The likeliest items of the slate's first position and their log-probabilities, both [B, CANDIDATES].
@@ -90,12 +102,16 @@ class Examiner:
         return np.concatenate(items), np.concatenate(scores)
 
 
+def _slates(recommender: Recommender, completions: Sequence[Tensor]) -> Slates:
+    return Slates(torch.cat([recommender.form.slates(c) for c in completions]).cpu().numpy())
+
+
 def measure(
     compiled: CompiledPolicy, measures: CompiledPolicy, rows: Rows, slates: Slates
 ) -> dict[str, dict[str, Floats]]:
     """Per user [B], metrics being those of `measures` and a few more; NaN where not applicable.
 
-    `{"metrics": ..., "rules": ..., "satisfied": ..., "targets": ...}`; measures over all users are not among them.
+    `{"metrics": ..., "targets": ...}`; measures over all users are not among them.
     """
     return {
         "metrics": {
@@ -103,9 +119,16 @@ def measure(
             "reward": compiled.total(rows, slates),
             "holes": (slates.items < 0).mean(1),
         },
-        "rules": compiled.values(rows, slates),
-        "satisfied": {name: met.astype(np.float64) for name, met in compiled.satisfied(rows, slates).items()},
         "targets": compiled.target_values(rows, slates),
+    }
+
+
+def rules(compiled: CompiledPolicy, rows: Rows, slates: Slates) -> dict[str, dict[str, Floats]]:
+    """What each rule finds per user [B], and whether it is satisfied: `{"rules": ..., "satisfied": ...}`."""
+    satisfied = compiled.satisfied(rows, slates)
+    return {
+        "rules": compiled.values(rows, slates),
+        "satisfied": {name: met.astype(np.float64) for name, met in satisfied.items()},
     }
 
 
@@ -130,7 +153,7 @@ def judge(
     for name, slates in systems.items():
         summary = {
             part: {key: asdict(metrics.interval(values, seed=seed, draws=DRAWS)) for key, values in per_user.items()}
-            for part, per_user in measured[name].items()
+            for part, per_user in (measured[name] | rules(compiled, rows, slates)).items()
         }
         summary["metrics"]["coverage"] = {"mean": metrics.coverage(slates, view.items.rows)}
         summary["metrics"]["gini"] = {"mean": metrics.gini(slates, view.items.rows)}
@@ -169,13 +192,8 @@ def judge(
 def _point(mu: float, slates: Slates, compiled: CompiledPolicy, measures: CompiledPolicy, rows: Rows) -> dict[str, Any]:
     """Means over users of one of the control's slates."""
     found = measure(compiled, measures, rows, slates)
-    means = {part: {key: _mean(values) for key, values in found[part].items()} for part in ("metrics", "targets")}
+    means = {part: {key: metrics.mean(values) for key, values in per_user.items()} for part, per_user in found.items()}
     return {"mu": mu, **means, "targets": means["targets"] | compiled.population(rows, slates)}
-
-
-def _mean(values: Floats) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
 
 
 def baseline_slates(

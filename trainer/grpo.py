@@ -25,7 +25,7 @@ from trl import GRPOConfig, GRPOTrainer
 from recpolicy.demands import Score
 from recpolicy.profile import FLOOR, deviations
 from recpolicy.rewards import Judge, done, rewards
-from recpolicy.table import Bools, Floats
+from recpolicy.table import Floats
 from recpolicy.trainer import prefix
 from recpolicy.trainer.alarms import Alarms
 from recpolicy.trainer.config import Config, Grpo
@@ -43,22 +43,18 @@ CALIBRATION = 32
 
 
 class PolicyGRPOTrainer(GRPOTrainer):
-    """GRPO over slates. The training data has the columns `prompt` and `row`; rewards are those of `judge`.
-
-    `legal` maps training-row numbers [B] to the items each may be shown, [B, items] bool.
-    """
+    """GRPO over slates. The training data has the columns `prompt` and `row`; rewards are those of `judge`."""
 
     def __init__(
         self,
         recommender: Recommender,
         judge: Judge,
-        legal: Callable[[Sequence[int]], Bools],
         objectives: Objectives,
         *,
         seed: int,
         **settings: Any,
     ) -> None:
-        self._recommender, self._judge, self._legal, self._objectives = recommender, judge, legal, objectives
+        self._recommender, self._judge, self._objectives = recommender, judge, objectives
         self._copies: int = settings["args"].num_generations
         self._rows: list[int] = []  # [B] of the batch in hand
         self._opened = torch.zeros(0)  # [B, K, items] bool, of the same
@@ -82,7 +78,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
         model = self.accelerator.unwrap_model(self.model)
         with self._timed("sampling"), prefix.evaluating(model):
             ids, completion, self._opened = sample(
-                self._recommender, self._judge, prompts, self._rows, self._legal, self.temperature, self._sampler
+                self._recommender, self._judge, prompts, self._rows, self.temperature, self._sampler
             )
         pad = self._recommender.form.pad
         return {
@@ -174,18 +170,14 @@ def sample(
     judge: Judge,
     prompts: Sequence[str],
     rows: Sequence[int],
-    legal: Callable[[Sequence[int]], Bools],
     temperature: float,
     generator: torch.Generator,
 ) -> tuple[list[list[int]], Tensor, Tensor]:
     """A completion for each prompt and training row: prompt ids, completions [B, T], what was open [B, K, items]."""
     ids = recommender.encode(list(prompts))
+    of = judge.rows.take(np.asarray(rows))
     shelf = Shelf.of(
-        judge.compiled,
-        judge.rows.take(np.asarray(rows)),
-        legal(rows),
-        recommender.model.device,
-        record=recommender.form.slate,
+        judge.compiled, of, judge.compiled.servable(of), recommender.model.device, record=recommender.form.slate
     )
     found = decode(recommender.model, recommender.form, ids, shelf, temperature=temperature, generator=generator)
     return ids, found, shelf.opened
@@ -220,11 +212,10 @@ class Steering(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Measure when it is time."""
         if self.objectives.compiled.targets and state.global_step % self.every == 0:
-            self.move(state.global_step)
+            self.move(state.global_step, self.measure())
 
-    def move(self, step: int) -> None:
-        """Measure now, and move every multiplier."""
-        standing = self.measure()
+    def move(self, step: int, standing: Standing) -> None:
+        """Move every multiplier by how the model stands."""
         self.objectives.multipliers = self.controller.update(standing.aims)
         self.objectives.shown = standing.slates
         self.report(step, standing)
@@ -256,7 +247,6 @@ def train(
     recommender: Recommender,
     prompts: Sequence[str],
     judge: Judge,
-    legal: Callable[[Sequence[int]], Bools],
     validation: Validation,
     config: Config,
     folder: Path,
@@ -264,8 +254,8 @@ def train(
 ) -> Trained:
     """Move the recommender in place by the judge's policy, ending with the weights that were best on validation.
 
-    `prompts` are those of the training rows, `legal` as in PolicyGRPOTrainer. Best is what lacks least of the
-    targets, and among those that lack nothing the largest whole reward. The model it starts from takes part, as step 0.
+    `prompts` are those of the training rows. Best is what lacks least of the targets, and among those that lack
+    nothing the largest whole reward. The model it starts from takes part, as step 0.
     Raises UsageError where no list of the first steps was worth more than another.
     """
     settings = config.grpo
@@ -276,10 +266,11 @@ def train(
         settings.steps,
         watcher.validated,
     )
-    best.measure(recommender.model, 0)
+    start = validation.of(recommender)
+    best.begin(recommender.model, start.score)
     objectives = Objectives(judge.compiled, np.ones(0), settings.credit == "rank")
-    objectives.shown = validation.examiner.greedy(recommender)
-    objectives.deviations, scale = calibrated(recommender, prompts, judge, legal, objectives, config)
+    objectives.shown = start.slates
+    objectives.deviations, scale = calibrated(recommender, prompts, judge, objectives, config)
     names = dict(zip(objectives.names, np.maximum(objectives.deviations, FLOOR).tolist(), strict=True))
     controller = Controller(names, scale)
     steering = Steering(
@@ -290,12 +281,11 @@ def train(
         lambda step, standing: watcher.steered(step, standing, objectives),
     )
     if judge.compiled.targets:
-        steering.move(0)
+        steering.move(0, start)
     alarms = Alarms(controller)
     trainer = PolicyGRPOTrainer(
         recommender,
         judge,
-        legal,
         objectives,
         seed=config.seed,
         args=arguments(settings, folder, config.seed, recommender.form.longest),
@@ -311,7 +301,6 @@ def calibrated(
     recommender: Recommender,
     prompts: Sequence[str],
     judge: Judge,
-    legal: Callable[[Sequence[int]], Bools],
     objectives: Objectives,
     config: Config,
 ) -> tuple[Floats, float]:
@@ -324,7 +313,7 @@ def calibrated(
     generator = torch.Generator(recommender.model.device).manual_seed(config.seed)
     with prefix.evaluating(recommender.model):
         told = [prompts[row] for row in rows]
-        _, completion, _ = sample(recommender, judge, told, rows, legal, config.grpo.temperature, generator)
+        _, completion, _ = sample(recommender, judge, told, rows, config.grpo.temperature, generator)
     verdict = judge.verdict(recommender.form.slates(completion).cpu().numpy(), rows)
     found = objectives.returns(judge.rows.take(verdict.row), verdict)
     return deviations(found.values, copies), float(verdict.weights.sum(1).mean()) or 1.0

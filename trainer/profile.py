@@ -5,30 +5,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
-import torch
 from pydantic import ValidationError
 from transformers.utils import logging as transformers_logging
 
 from recpolicy import baselines
 from recpolicy.checker import Loaded
-from recpolicy.dataset import Dataset, Slates
+from recpolicy.dataset import Dataset
 from recpolicy.errors import UsageError
 from recpolicy.profile import Profile, Rollouts, profile
 from recpolicy.runs import Run
 from recpolicy.trainer import models, pipeline
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.evaluate import Examiner
-from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.prefix import evaluating
-from recpolicy.trainer.rollout import decode
-from recpolicy.trainer.shelf import Shelf
 from recpolicy.trainer.stages import Material
 
 USERS = 200
 """At most so many validation users are looked at."""
-BATCH = 64
-"""Users whose lists are sampled at once."""
 
 
 def of_run(loaded: Loaded, run: Run) -> tuple[Profile, Dataset]:
@@ -53,32 +45,14 @@ def of_run(loaded: Loaded, run: Run) -> tuple[Profile, Dataset]:
         raise UsageError("the data have changed since this run", where=about["source"], help="train on them first")
     folder = _fine_tuned(run, material)
     recommender = models.load(folder, material.k, config.prompt.think, material.view.items.rows)
-    rows = material.split.validation
-    if len(rows) > USERS:
-        rows = rows.take(np.sort(np.random.default_rng(config.seed).permutation(len(rows))[:USERS]))
+    rows = material.split.validation.sample(USERS, config.seed)
     examiner = Examiner.of(recommender, material.prompter, material.compiled, rows)
     copies, temperature = config.grpo.generations, config.grpo.temperature
     popularity = baselines.Popularity(baselines.taken(material.view, material.split).sum(0))
-    slates = sampled(recommender, examiner, copies, temperature, config.seed)
+    slates = examiner.sampled(recommender, copies, temperature, config.seed)
     popular = baselines.top(popularity.scores(rows), rows, material.k, examiner.legal)
     rollouts = Rollouts(rows, slates, copies, temperature, *examiner.candidates(recommender), popular)
     return profile(material.compiled, rollouts, seed=config.seed), material.view
-
-
-def sampled(recommender: Recommender, examiner: Examiner, copies: int, temperature: float, seed: int) -> Slates:
-    """Lists sampled as GRPO samples them, [B * copies, K], those of a row adjacent."""
-    model, form = recommender.model, recommender.form
-    generator = torch.Generator(model.device).manual_seed(seed)
-    slates = []
-    with evaluating(model):
-        for at in range(0, len(examiner.prompts), BATCH):
-            row = np.repeat(np.arange(at, min(at + BATCH, len(examiner.prompts))), copies)
-            shelf = Shelf.of(examiner.compiled, examiner.rows.take(row), examiner.legal[row], model.device)
-            prompts = [examiner.prompts[i] for i in row]
-            slates.append(
-                form.slates(decode(model, form, prompts, shelf, temperature=temperature, generator=generator))
-            )
-    return Slates(torch.cat(slates).cpu().numpy())
 
 
 def _fine_tuned(run: Run, material: Material) -> Path:

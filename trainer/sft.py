@@ -98,13 +98,19 @@ class BestOnValidation(TrainerCallback):
                 control.should_training_stop = True
 
     def measure(self, model: Module, step: int) -> None:
-        """Score the average, or the model as it stands before the first step, and keep it if it is the best so far."""
-        if not self.average:
-            self.average = _weights(model)
+        """Score the average, and keep it if it is the best so far."""
         current = _weights(model)
         _set(model, self.average)
         value = self.score()
         _set(model, current)
+        self._keep(step, value)
+
+    def begin(self, model: Module, score: Score) -> None:
+        """Let the model as it comes, whose score is known, take part as step 0."""
+        self.average = _weights(model)
+        self._keep(0, score)
+
+    def _keep(self, step: int, value: Score) -> None:
         self.report(step, value)
         self.since += 1
         if self.best is None or value > self.best:

@@ -21,8 +21,6 @@ from recpolicy.demands import Score, Steered
 from recpolicy.errors import PolicyError
 from recpolicy.rewards import Judge
 from recpolicy.runs import Run, fingerprint, finished, write_json
-from recpolicy.slate import unseen
-from recpolicy.table import Bools
 from recpolicy.trainer import distil, grpo, models, prefix, sft
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.control import Reranking, aimed, solved
@@ -80,10 +78,7 @@ class Material:
 
     def held_out(self) -> Rows:
         """At most `validation_users` of the validation rows, drawn with the run's seed."""
-        rows, most = self.split.validation, self.config.validation_users
-        if len(rows) <= most:
-            return rows
-        return rows.take(np.sort(np.random.default_rng(self.config.seed).permutation(len(rows))[:most]))
+        return self.split.validation.sample(self.config.validation_users, self.config.seed)
 
 
 def refuse_out_of_reach(material: Material, progress: Progress, baseline: Slates | None = None) -> None:
@@ -96,8 +91,7 @@ def refuse_out_of_reach(material: Material, progress: Progress, baseline: Slates
     means: dict[str, float] = {}
     if baseline is not None:
         values = compiled.target_values(rows, baseline)
-        means = {name: float(np.nanmean(value)) for name, value in values.items() if not np.isnan(value).all()}
-        means |= compiled.population(rows, baseline)
+        means = {name: metrics.mean(value) for name, value in values.items()} | compiled.population(rows, baseline)
     found = [
         reach.of_target(compiled, target, rows, means, seed=material.config.seed)
         for target in compiled.targets
@@ -133,8 +127,7 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
         examiner = Examiner.of(recommender, material.prompter, None, material.held_out())
 
         def score() -> Score:
-            found = metrics.accuracy("ndcg", examiner.rows, examiner.greedy(recommender))
-            return Score(0.0, float(np.nanmean(found)))
+            return Score(0.0, metrics.mean(metrics.accuracy("ndcg", examiner.rows, examiner.greedy(recommender))))
 
         measured: list[tuple[int, float]] = []
 
@@ -186,7 +179,7 @@ def teach(
     count = settings.steps * settings.batch
     rows = distil.lesson_rows(material.view, material.split, count, config.prompt.kept, config.seed)
     lessons = distil.Lessons(teacher, reranking, material.prompter, rows, settings.temperature)
-    standing = validation.of(recommender)
+    standing = start = validation.of(recommender)
     further: dict[str, float] = {}
 
     def score() -> Score:
@@ -204,7 +197,7 @@ def teach(
             aims = [aim.moved(further[aim.name]) for aim in standing.aims]
             lessons.reranking = aimed(reranking, *likely, validation, aims)
 
-    distil.train(recommender, lessons, settings, config.seed, run.folder / "model", score, report)
+    distil.train(recommender, lessons, settings, config.seed, run.folder / "model", score, report, start.score)
     items, scores = distil.likeliest(teacher.scores(test.rows, test.prompts, test.legal))
     return {"teacher": reranking.slates(items, scores, test.rows), "distilled": test.greedy(recommender)}
 
@@ -259,17 +252,11 @@ def reinforce(
     if reason := prefix.why_not(recommender.model):
         progress.stage("grpo", f"every completion runs its prompt anew, which takes several times longer: {reason}")
     rows = sft.training_rows(view, material.split, material.k, settings.steps * settings.prompts, config.seed + 1)
-
-    def legal(at: Sequence[int]) -> Bools:
-        of = rows.take(np.asarray(at))
-        return compiled.legal(of) & unseen(of, view.items.rows)
-
     watcher = _Watcher(run, progress, settings.steps)
     trained = grpo.train(
         recommender,
         material.prompter.prompts(sft.thinned(rows, config.prompt.kept, config.seed)),
         Judge(compiled, rows, view.items.rows),
-        legal,
         validation,
         config,
         run.folder / "model",

@@ -96,7 +96,7 @@ class Scene:
     @staticmethod
     def of(compiled: CompiledPolicy, dataset: Dataset, rows: Rows, sources: Mapping[str, Source]) -> Scene:
         """With as many of the rows as are looked at."""
-        return Scene(compiled, dataset, _drawn(rows, USERS), len(rows), sources)
+        return Scene(compiled, dataset, rows.sample(USERS, seed=0), len(rows), sources)
 
     @property
     def policy(self) -> Policy:
@@ -109,7 +109,7 @@ class Scene:
 
     def some(self, most: int) -> Scene:
         """The same with fewer users."""
-        return replace(self, rows=_drawn(self.rows, most))
+        return replace(self, rows=self.rows.sample(most, seed=0))
 
     def parts(self) -> Iterator[tuple[slice, Pool]]:
         """The rows a few at a time, each with the whole catalog as candidates."""
@@ -148,13 +148,6 @@ class Scene:
                 return node.span, None if source is main else source, True
         span = node.span if own is None else self.rule(name).span
         return span, self.sources.get(name), False
-
-
-def _drawn(rows: Rows, most: int) -> Rows:
-    """At most so many of the rows, the same each time."""
-    if len(rows) <= most:
-        return rows
-    return rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[:most]))
 
 
 def true_for(pool: Pool, predicate: Expr | None) -> Bools:

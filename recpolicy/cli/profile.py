@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from recpolicy.cli import reading
-from recpolicy.errors import UsageError
 from recpolicy.policy import Policy
 from recpolicy.render.text import visible
 from recpolicy.runs import Run, plain
@@ -77,14 +75,8 @@ def run(args: argparse.Namespace) -> int:
     """Profile the policy; 1 where something is to be mended."""
     held = Run(args.folder)
     loaded = reading.policy(args.policy, args, reading.data_columns(held.read()["source"]))
-    # threads that wait must not spin: beside any other busy process that makes everything several times slower
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
+    with reading.trainer("profiling"):
         from recpolicy.trainer.profile import of_run
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"profiling needs the package `{error.name}`", help="install it with: pip install 'recpolicy[train]'"
-        ) from error
     from rich.console import Console
 
     with Console(stderr=True).status("sampling lists, searching for loopholes"):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -19,6 +22,19 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="give a `param` of the policy another value"
     )
     parser.add_argument("--as-of", metavar="DATE", help="the day that `from` and `until` are compared with (today)")
+
+
+@contextmanager
+def trainer(doing: str) -> Iterator[None]:
+    """Within it the trainer is imported. Raises UsageError where a package is missing that `doing` needs."""
+    # threads that wait must not spin: beside any other busy process that makes a step several times slower
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{doing} needs the package `{error.name}`", help="install it with: pip install 'recpolicy[train]'"
+        ) from error
 
 
 def add_columns(parser: argparse.ArgumentParser, data: str) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from recpolicy.cli import reading
-from recpolicy.errors import UsageError
 from recpolicy.schema import load as load_schema
 
 
@@ -36,14 +34,8 @@ def _train(args: argparse.Namespace) -> int:
     schema = load_schema(args.schema) if args.schema else reading.data_columns(args.data) if args.data else None
     loaded = reading.policy(args.policy, args, schema)
     source = reading.data_of(loaded, args.data)
-    # threads that wait must not spin: beside any other busy process that makes a step several times slower
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
+    with reading.trainer("training"):
         from recpolicy.trainer import config, pipeline
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"training needs the package `{error.name}`", help="install it with: pip install 'recpolicy[train]'"
-        ) from error
     from recpolicy.cli.progress import Screen, show
 
     given = {"seed": args.seed, "grpo.credit": args.credit}

@@ -43,6 +43,7 @@ from recpolicy.policy import (
     Weight,
     Where,
 )
+from recpolicy.slate import unseen
 from recpolicy.table import Bools, Codes, Floats, Ints
 
 BATCH = 2048
@@ -169,6 +170,10 @@ class CompiledPolicy:
             part = slice(first, min(first + step, len(rows)))
             out[part] = self._legal(Pool(self.catalog, rows.take(np.arange(part.start, part.stop)), EVERY_ITEM))
         return out
+
+    def servable(self, rows: Rows) -> Bools:
+        """[B, items], what each user may be shown: neither blocked for them nor in their history."""
+        return self.legal(rows) & unseen(rows, self.catalog.items)
 
     def growth(
         self,

@@ -87,8 +87,7 @@ def compare(old: Policy, new: Policy, dataset: Dataset, *, users: int, seed: int
     """
     parts = split(dataset)
     view = training_view(dataset, parts)
-    count = min(users, len(parts.test))
-    rows = parts.test.take(np.sort(np.random.default_rng(seed).permutation(len(parts.test))[:count]))
+    rows = parts.test.sample(users, seed)
     _, singular, right = np.linalg.svd(baselines.taken(dataset, parts), full_matrices=False)
     ease = Ease(Factors(right.T, singular**2), PENALTY, None)
     scores = np.asarray(ease.scores(rows), np.float64)
@@ -101,7 +100,7 @@ def compare(old: Policy, new: Policy, dataset: Dataset, *, users: int, seed: int
     ]
     ndcg, novelty = ([m[name] for m in measured] for name in ("ndcg", "novelty"))
     return Comparison(
-        users=count,
+        users=len(rows),
         of=len(parts.test),
         changed=int(change.changed.sum()),
         reordered=int((change.changed & (change.exchanged == 0)).sum()),

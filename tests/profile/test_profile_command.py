@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.command import recpolicy
 
 SETTINGS = """
 holdout = 3
@@ -40,12 +40,6 @@ quota  few_ads   weight 0.1  = at most 9 where item.is_ad
 SOUND = "reward relevance weight 1 = ndcg(next_items)\n"
 
 
-def _recpolicy(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "RECPOLICY_CACHE": str(home / "cache"), "COLUMNS": "100"}
-    command = [sys.executable, "-m", "recpolicy", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=home)
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
@@ -53,14 +47,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, rules in (("gamed", GAMED), ("sound", SOUND)):
         (home / f"{name}.policy").write_text(HEADER + rules)
     (home / "short.policy").write_text(HEADER.replace("10", "5") + SOUND)
-    trained = _recpolicy(home, "train", "sound.policy", "--config", "settings.toml", "--out", "run")
+    trained = recpolicy(home, "train", "sound.policy", "--config", "settings.toml", "--out", "run")
     assert trained.returncode == 0, trained.stderr
     return home
 
 
 @pytest.mark.slow
 def test_what_is_to_be_mended_is_shown_and_told_by_the_exit_code(home: Path) -> None:
-    found = _recpolicy(home, "profile", "gamed.policy", "--run", "run")
+    found = recpolicy(home, "profile", "gamed.policy", "--run", "run")
     assert found.returncode == 1, found.stderr
     assert "200 validation users of simulator with 4 lists each" in found.stdout.replace("\n", " ")
     assert "few_ads" in found.stdout and "no signal" in found.stdout
@@ -69,7 +63,7 @@ def test_what_is_to_be_mended_is_shown_and_told_by_the_exit_code(home: Path) -> 
 
 @pytest.mark.slow
 def test_the_document_has_every_rule_and_the_list_found(home: Path) -> None:
-    found = _recpolicy(home, "profile", "gamed.policy", "--run", "run", "--format", "json")
+    found = recpolicy(home, "profile", "gamed.policy", "--run", "run", "--format", "json")
     assert found.returncode == 1, found.stderr
     document = json.loads(found.stdout)
     assert document["schema_version"] == 1 and document["ok"] is False
@@ -82,13 +76,13 @@ def test_the_document_has_every_rule_and_the_list_found(home: Path) -> None:
     fixed = document["fixed"]
     assert fixed["verdict"] == "open" and fixed["reward"] >= fixed["own"] and "v" in fixed["full"]
     assert len(fixed["titles"]) == len(set(fixed["items"])) == 10
-    again = _recpolicy(home, "profile", "gamed.policy", "--run", "run", "--format", "json")
+    again = recpolicy(home, "profile", "gamed.policy", "--run", "run", "--format", "json")
     assert again.stdout == found.stdout
 
 
 @pytest.mark.slow
 def test_a_sound_policy_is_told_in_sentences(home: Path) -> None:
-    found = _recpolicy(home, "profile", "sound.policy", "--run", "run", "--format", "plain")
+    found = recpolicy(home, "profile", "sound.policy", "--run", "run", "--format", "plain")
     assert found.returncode == 0, found.stdout + found.stderr
     lines = found.stdout.splitlines()
     assert lines[0].startswith('"draft" version 1, on 200 validation users')
@@ -106,7 +100,7 @@ def test_a_sound_policy_is_told_in_sentences(home: Path) -> None:
     ],
 )
 def test_wrong_use_is_told_without_a_traceback(home: Path, policy: str, run: str, seen: str) -> None:
-    found = _recpolicy(home, "profile", policy, "--run", run)
+    found = recpolicy(home, "profile", policy, "--run", run)
     assert found.returncode == 2
     assert seen in found.stderr and "Traceback" not in found.stderr and not found.stdout
 
@@ -114,7 +108,7 @@ def test_wrong_use_is_told_without_a_traceback(home: Path, policy: str, run: str
 @pytest.mark.slow
 def test_the_columns_are_those_of_the_data_of_the_run(home: Path) -> None:
     (home / "films.policy").write_text(HEADER + SOUND + 'boost horror weight 1 = item.director is "x"\n')
-    found = _recpolicy(home, "profile", "films.policy", "--run", "run")
+    found = recpolicy(home, "profile", "films.policy", "--run", "run")
     assert found.returncode == 1 and "item.director" in found.stdout and "simulator" in found.stdout
 
 
@@ -123,9 +117,9 @@ def test_a_run_without_a_fine_tuned_model_or_on_other_data_is_refused(home: Path
     about = json.loads((home / "run" / "run.json").read_text())
     (home / "begun").mkdir(exist_ok=True)
     (home / "begun" / "run.json").write_text(json.dumps(about))
-    begun = _recpolicy(home, "profile", "sound.policy", "--run", "begun")
+    begun = recpolicy(home, "profile", "sound.policy", "--run", "begun")
     assert begun.returncode == 2 and "no fine-tuned model yet" in begun.stderr
     about["identity"]["data"] = "0" * 64
     (home / "begun" / "run.json").write_text(json.dumps(about))
-    changed = _recpolicy(home, "profile", "sound.policy", "--run", "begun")
+    changed = recpolicy(home, "profile", "sound.policy", "--run", "begun")
     assert changed.returncode == 2 and "data" in changed.stderr.splitlines()[0]

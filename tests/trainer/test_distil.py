@@ -78,7 +78,7 @@ def test_a_lesson_holds_the_slate_that_the_teacher_would_ship(school: School) ->
         told = batch(lessons)
         form, rows = school.recommender.form, lessons.rows.take(np.arange(8))
         prompts = school.recommender.encode(school.prompter.prompts(rows))
-        legal = unseen(rows, form.items) & school.compiled.legal(rows)
+        legal = school.compiled.servable(rows)
         found = distil.likeliest(lessons.teacher.scores(rows, prompts, legal))
         expected = rerank(*found, rows, school.compiled, mu).items
         length = told["words"].shape[1]

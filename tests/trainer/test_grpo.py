@@ -20,8 +20,6 @@ from recpolicy.dataset import Slates
 from recpolicy.demands import Score
 from recpolicy.errors import UsageError
 from recpolicy.rewards import Judge
-from recpolicy.slate import unseen
-from recpolicy.table import Bools
 from recpolicy.trainer import grpo, models, sft
 from recpolicy.trainer.config import Config, Grpo, Prompt, Tiny
 from recpolicy.trainer.evaluate import Examiner
@@ -62,14 +60,10 @@ class Course:
     prompts: list[str]
     validation: Validation
 
-    def legal(self, at: Sequence[int]) -> Bools:
-        rows = self.judge.rows.take(np.asarray(at))
-        return self.judge.compiled.legal(rows) & unseen(rows, self.judge.items)
-
     def run(self, settings: Grpo, folder: Path) -> tuple[Told, grpo.Trained]:
         told, own = Told(), replace(self.recommender, model=deepcopy(self.recommender.model))
         config = Config(grpo=settings)
-        trained = grpo.train(own, self.prompts, self.judge, self.legal, self.validation, config, folder, told)
+        trained = grpo.train(own, self.prompts, self.judge, self.validation, config, folder, told)
         return told, trained
 
 
@@ -157,7 +151,6 @@ def test_credit_is_by_rank_or_by_slate(credit: str, tmp_path: Path) -> None:
     trainer = PolicyGRPOTrainer(
         made.recommender,
         made.judge,
-        made.legal,
         objectives,
         seed=0,
         args=grpo.arguments(settings, tmp_path, 0, form.longest),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from transformers import (
     BertConfig,
     Lfm2Config,
@@ -194,6 +195,9 @@ def test_logits_of_some_tokens_are_those_columns_of_all(kind: str) -> None:
     wanted = slice(3, 30)
     every = run_shared(model, given.ids, given.mask)
     assert torch.allclose(prefix.logits(model, states, wanted), every[..., wanted], atol=1e-5)
+    tokens = given.ids[:, -1]
+    loss = prefix.mean_cross_entropy(model, states[:, 0], tokens)
+    assert loss.item() == pytest.approx(cross_entropy(every[:, 0], tokens).item(), rel=1e-5)
 
 
 def test_every_different_prompt_is_read_once() -> None:

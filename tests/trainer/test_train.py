@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from tests.command import recpolicy
 
 SETTINGS = """
 holdout = 3
@@ -54,11 +55,8 @@ HOUSE = "block reported = item.report_rate > 20%\n"
 def _train(policy: str, out: Path, home: Path, *more: str) -> subprocess.CompletedProcess[str]:
     settings = home / "settings.toml"
     settings.write_text(SETTINGS)
-    command = [sys.executable, "-m", "recpolicy", "train", policy, "--data", "simulator", "--out", str(out)]
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "RECPOLICY_CACHE": str(home / "cache"), "COLUMNS": "100"}
-    return subprocess.run(
-        [*command, "--config", str(settings), *more], env=environment, capture_output=True, text=True, cwd=home
-    )
+    data = ("--data", "simulator", "--config", str(settings))
+    return recpolicy(home, "train", policy, *data, "--out", str(out), *more)
 
 
 def _write_second(folder: Path) -> None:

@@ -1,0 +1,14 @@
+"""The program as its user runs it: in a process of its own, with an empty home."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def recpolicy(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`recpolicy ARGUMENTS` in the folder `home`, which also takes its cache."""
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "RECPOLICY_CACHE": str(home / "cache"), "COLUMNS": "100"}
+    command = [sys.executable, "-m", "recpolicy", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=home)
