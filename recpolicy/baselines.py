@@ -25,7 +25,7 @@ BLOCK = 512
 """Items whose similarities to all items are held at once."""
 EVENTS = 20_000
 """History events whose votes ItemKNN counts at once."""
-TUNED_ON = 2000
+TUNED_ON = 1000
 """At most so many validation users judge the settings."""
 
 
@@ -65,7 +65,7 @@ def fit(dataset: Dataset, split: Split, k: int) -> dict[str, Baseline]:
     """`popularity`, `itemknn`, `ease` and `ease_recency`.
 
     Fitted on the training part and tuned for NDCG@K on the validation part; nothing else is read. Recency's half-life
-    is tuned at EASE's penalty, then the penalty at that half-life.
+    is tuned at EASE's penalty, then the penalty at that half-life; neighbours are tuned before their shrinkage.
     """
     seen = taken(dataset, split)
     rows = split.validation.sample(TUNED_ON, seed=0)
@@ -77,7 +77,9 @@ def fit(dataset: Dataset, split: Split, k: int) -> dict[str, Baseline]:
     ease = best(Ease(factors, penalty, None) for penalty in PENALTIES)
     recency = best(Ease(factors, ease.penalty, half_life) for half_life in HALF_LIVES)
     recency = best(Ease(factors, penalty, recency.half_life) for penalty in PENALTIES)
-    knn = best(ItemKNN(nearest, n) for nearest in _nearest(seen, SHRINKS, NEIGHBOURS[-1]) for n in NEIGHBOURS)
+    nearest = _nearest(seen, SHRINKS, NEIGHBOURS[-1])
+    knn = best(ItemKNN(nearest[0], neighbours) for neighbours in NEIGHBOURS)
+    knn = best(ItemKNN(near, knn.neighbours) for near in nearest)
     found: tuple[Baseline, ...] = (Popularity(seen.sum(0)), knn, ease, recency)
     return {model.name: model for model in found}
 
