@@ -38,8 +38,8 @@ from benchmarks.roofline import Machine, Step, Work
 from recpolicy import checker
 from recpolicy.dataset import Rows
 from recpolicy.rewards import Judge, rewards
-from recpolicy.trainer import grpo, models, sft
-from recpolicy.trainer.answer import AnswerFormat
+from recpolicy.trainer import grpo, models, sft, tiny
+from recpolicy.trainer.answer import TAGS, AnswerFormat
 from recpolicy.trainer.config import Config, Grpo
 from recpolicy.trainer.grpo import PolicyGRPOTrainer
 from recpolicy.trainer.models import Recommender
@@ -104,8 +104,8 @@ def columns(form: AnswerFormat) -> tuple[int, ...]:
 def large(material: Material, prompt: int, copies: int, bars: Bars) -> Scene:
     """The architecture of SmolLM2-135M with random weights in bfloat16, one prompt of random words a step."""
     k, items = material.k, material.view.items.rows
-    words = [f"w{i}" for i in range(VOCABULARY - 3 - len(models.FORM))]
-    tokenizer = models.word_tokenizer([" ".join(words)], items)
+    words = [f"w{i}" for i in range(VOCABULARY - 3 - len(TAGS))]
+    tokenizer = tiny.tokenizer([" ".join(words)], items)
     assert len(tokenizer) == VOCABULARY + items
     form = models.answer_format(tokenizer, items, k, NEW - k - 5)
     assert form.longest == NEW
@@ -139,11 +139,11 @@ def small(material: Material) -> Scene:
     config, k, items = material.config, material.k, material.view.items.rows
     rows = sft.training_rows(material.view, material.split, k, 4 * config.grpo.prompts, 0)
     prompts = material.prompter.prompts(sft.thinned(rows, config.prompt.kept, 0))
-    tokenizer = models.word_tokenizer(prompts + material.prompter.completions(rows), items)
+    tokenizer = tiny.tokenizer(prompts + material.prompter.completions(rows), items)
     form = models.answer_format(tokenizer, items, k, config.prompt.think)
     longest = max(len(p.split()) for p in prompts) + form.longest
     settings = config.tiny.model_copy(update={"dropout": 0.0})  # a model that was fine-tuned and loaded has none
-    recommender = Recommender(models.tiny(settings, tokenizer, longest, 0), tokenizer, form)
+    recommender = Recommender(tiny.decoder(settings, tokenizer, longest, 0), tokenizer, form)
     return Scene("tiny", recommender, prompts, rows, material, config.grpo, SMALL, SMALL_ROUNDS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,12 @@ from pathlib import Path
 
 def recpolicy(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`recpolicy ARGUMENTS` in the folder `home`, which also takes its cache."""
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "RECPOLICY_CACHE": str(home / "cache"), "COLUMNS": "100"}
+    paths = {name: os.environ[name] for name in ("PYTHONPATH", "PYTHONSAFEPATH") if name in os.environ}
+    environment = paths | {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(home),
+        "RECPOLICY_CACHE": str(home / "cache"),
+        "COLUMNS": "100",
+    }
     command = [sys.executable, "-m", "recpolicy", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=home)

@@ -14,6 +14,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+"""What marks the parts of a completion, each one token."""
+
 
 class Place(IntEnum):
     """What the next token of a completion is."""

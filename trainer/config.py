@@ -49,6 +49,19 @@ class Tiny(_Settings):
     dropout: Share = 0.2
 
 
+class Llm(_Settings):
+    """How a pretrained language model is trained."""
+
+    rank: Annotated[int, Field(ge=0)] = 16
+    """Of the LoRA adapters; 0 trains all weights."""
+    alpha: Count = 32
+    """The adapters' scale times their rank."""
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Of the weights that are not trained; auto is bfloat16 where the processor computes in it."""
+    gradient_checkpointing: bool = False
+    """Computes activations twice to hold fewer of them; prompts are then read anew for every completion."""
+
+
 class Sft(_Settings):
     """Supervised training on what users really took."""
 
@@ -108,6 +121,7 @@ class Config(_Settings):
     """H, held-out events a user."""
     prompt: Prompt = Prompt()
     tiny: Tiny = Tiny()
+    llm: Llm = Llm()
     validation_users: Count = 1000
     """At most so many users measure a model in training."""
     sft: Sft = Sft()

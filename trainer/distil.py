@@ -138,7 +138,7 @@ class DistilTrainer(Trainer):
 
     def __init__(self, recommender: Recommender, **settings: Any) -> None:
         self._form = recommender.form
-        super().__init__(model=recommender.model, **settings)
+        super().__init__(model=recommender.trained, **settings)
 
     def compute_loss(self, model: Any, inputs: dict[str, Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Mean cross-entropy of the words plus that of the items: each place against the teacher's probabilities.
@@ -196,7 +196,7 @@ def train(
     may start as the teacher's own model, of which `lessons` needs a copy.
     """
     best = BestOnValidation(score, settings.averaging, settings.evaluate_every, settings.steps, report)
-    best.begin(recommender.model, start)
+    best.begin(recommender.trained, start)
     trainer = DistilTrainer(
         recommender,
         args=TrainingArguments(
@@ -224,4 +224,4 @@ def train(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-    return best.restore(recommender.model)
+    return best.restore(recommender.trained)

@@ -61,7 +61,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
         functions: list[str | PreTrainedModel | Callable[..., list[float | None]]] = [*rewards(judge)]
         beta, settings["args"].beta = settings["args"].beta, 0.0  # else TRL reads a reference from where the model lay
         super().__init__(
-            model=recommender.model,
+            model=recommender.trained,
             processing_class=recommender.tokenizer,
             reward_funcs=functions,
             rollout_func=self._sample,
@@ -267,7 +267,7 @@ def train(
         watcher.validated,
     )
     start = validation.of(recommender)
-    best.begin(recommender.model, start.score)
+    best.begin(recommender.trained, start.score)
     objectives = Objectives(judge.compiled, np.ones(0), settings.credit == "rank")
     objectives.shown = start.slates
     objectives.deviations, scale = calibrated(recommender, prompts, judge, objectives, config)
@@ -294,7 +294,7 @@ def train(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-    return Trained(best.restore(recommender.model), alarms.stopped)
+    return Trained(best.restore(recommender.trained), alarms.stopped)
 
 
 def calibrated(

@@ -1,28 +1,27 @@
-"""A model's name and the words of its prompts in, a causal LM with its tokenizer and answer format out."""
+"""A model's name and what a run knows in, a causal LM with its tokenizer and answer format out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
-from torch.nn.functional import dropout
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
-from transformers.models.llama.modeling_llama import LlamaAttention, LlamaMLP
+from accelerate import PartialState  # type: ignore[import-untyped]
+from peft import PeftModel
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from recpolicy.baselines import taken
 from recpolicy.dataset import Dataset, Split
-from recpolicy.slate import item_token
-from recpolicy.trainer.answer import AnswerFormat
-from recpolicy.trainer.config import Tiny
+from recpolicy.trainer import pretrained, tiny
+from recpolicy.trainer.answer import TAGS, AnswerFormat
+from recpolicy.trainer.config import Config, Llm
+from recpolicy.trainer.prefix import unwrapped
 
-PAD, END, UNKNOWN = "<pad>", "<end>", "<unk>"
-FORM = ("<think>", "</think>", "<answer>", "</answer>")
+TINY = "tiny"
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,16 @@ class Recommender:
     """A language model that recommends: weights, tokenizer, and the form of its completions."""
 
     model: PreTrainedModel
+    """The bare model of transformers; adapters stand in its layers."""
     tokenizer: PreTrainedTokenizerFast
     form: AnswerFormat
+    adapters: PeftModel | None = None
+    """The same model as peft wraps it, where it has adapters."""
+
+    @property
+    def trained(self) -> PreTrainedModel | PeftModel:
+        """What a trainer is given."""
+        return self.model if self.adapters is None else self.adapters
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text."""
@@ -39,40 +46,81 @@ class Recommender:
         return ids
 
     def save(self, folder: Path) -> None:
-        """Write weights (safetensors), config and tokenizer."""
-        self.model.save_pretrained(folder)
+        """Write weights (safetensors; of a model with adapters these alone), config and tokenizer."""
+        if self.adapters is not None:
+            self.adapters.save_pretrained(str(folder), save_embedding_layers=False)  # the added tokens are adapted, too
+        else:
+            self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 
-def word_tokenizer(texts: Iterable[str], items: int) -> PreTrainedTokenizerFast:
-    """A word-level tokenizer over the words of `texts`, with one token per item at the end of the vocabulary.
+def begun(
+    name: str,
+    config: Config,
+    dataset: Dataset,
+    split: Split,
+    k: int,
+    *,
+    texts: Sequence[str],
+    about: Sequence[str],
+) -> Recommender:
+    """The recommender that SFT starts from.
 
-    Items and the form's tags are ordinary tokens: TRL strips special ones when it decodes.
+    `texts` are the prompts and completions it is going to read, `about` says what each item is. Raises UsageError for a
+    pretrained model that cannot be used.
     """
-    words = sorted({word for text in texts for word in text.split()} - set(FORM))
-    words = [w for w in words if not w.startswith("<item_")]
-    vocabulary = [PAD, END, UNKNOWN, *FORM, *words, *map(item_token, range(items))]
-    core = Tokenizer(WordLevel({w: i for i, w in enumerate(vocabulary)}, unk_token=UNKNOWN))
-    core.pre_tokenizer = WhitespaceSplit()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token=PAD, eos_token=END, unk_token=UNKNOWN, padding_side="left"
+    items = dataset.items.rows
+    tokenizer = tiny.tokenizer(texts, items) if name == TINY else pretrained.tokenizer(name, items)
+    form = answer_format(tokenizer, items, k, config.prompt.think)
+    # held-out prompts may show more of a history than any of the texts does
+    longest = (
+        max(map(len, tokenizer(list(texts), add_special_tokens=False)["input_ids"]))
+        + config.prompt.history
+        + form.longest
     )
+    model: PreTrainedModel | PeftModel
+    if name == TINY:
+        model = tiny.decoder(config.tiny, tokenizer, longest, config.seed)
+        tiny.start_items(model, form, tastes(dataset, split, config.tiny.width))
+    else:
+        model = pretrained.decoder(
+            name, tokenizer, about, partial(tastes, dataset, split), longest, config.llm, config.seed
+        )
+    return _recommender(model, tokenizer, form)
+
+
+def load(folder: Path, name: str, items: int, slate: int, max_think: int, settings: Llm) -> Recommender:
+    """A recommender that `Recommender.save` wrote; `name` is that of the model it began as."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, padding_side="left")
+    form = answer_format(tokenizer, items, slate, max_think)
+    if (folder / "adapter_config.json").is_file():
+        return _recommender(pretrained.adapted(folder, name, tokenizer, settings), tokenizer, form)
+    return _recommender(AutoModelForCausalLM.from_pretrained(folder), tokenizer, form)
+
+
+def _recommender(
+    model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerFast, form: AnswerFormat
+) -> Recommender:
+    model.to(PartialState().device)
+    adapters = model if isinstance(model, PeftModel) else None
+    return Recommender(unwrapped(model), tokenizer, form, adapters)
 
 
 def answer_format(tokenizer: PreTrainedTokenizerFast, items: int, slate: int, max_think: int) -> AnswerFormat:
     """The form of completions in the tokens of `tokenizer`, whose last `items` tokens are the items."""
     base = len(tokenizer) - items
-    think_open, think_close, answer_open, answer_close = form = [tokenizer.vocab[tag] for tag in FORM]
-    pad, end, unknown = (tokenizer.vocab[token] for token in (PAD, END, UNKNOWN))
-    others = {pad, end, unknown, *form}
+    vocabulary = tokenizer.get_vocab()
+    think_open, think_close, answer_open, answer_close = form = [vocabulary[tag] for tag in TAGS]
+    others = {*tokenizer.all_special_ids, *form}
+    assert tokenizer.eos_token_id is not None
     return AnswerFormat(
         think_open=think_open,
         think_close=think_close,
         answer_open=answer_open,
         answer_close=answer_close,
-        end=end,
-        pad=pad,
-        word_ids=tuple(i for i in range(base) if i not in others),
+        end=tokenizer.eos_token_id,
+        pad=tokenizer.pad_token_id,
+        word_ids=tuple(sorted(i for i in vocabulary.values() if i < base and i not in others)),
         item_base=base,
         items=items,
         slate=slate,
@@ -80,61 +128,18 @@ def answer_format(tokenizer: PreTrainedTokenizerFast, items: int, slate: int, ma
     )
 
 
-def tiny(settings: Tiny, tokenizer: PreTrainedTokenizerFast, longest: int, seed: int) -> PreTrainedModel:
-    """A small Llama-type decoder with fresh weights; `longest` is the most tokens of prompt and completion.
-
-    `settings.dropout` acts on the embeddings and on what every block adds, while the object that is returned trains;
-    a saved and loaded model has none.
-    """
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=settings.width,
-        intermediate_size=4 * settings.width,
-        num_hidden_layers=settings.layers,
-        num_attention_heads=settings.heads,
-        num_key_value_heads=settings.heads,
-        max_position_embeddings=longest,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    model = LlamaForCausalLM(config)
-    if settings.dropout:
-        for module in model.modules():
-            if isinstance(module, torch.nn.Embedding | LlamaMLP):
-                module.register_forward_hook(lambda m, _, out: dropout(out, settings.dropout, m.training))
-            elif isinstance(module, LlamaAttention):  # returns its output and its weights
-                module.register_forward_hook(
-                    lambda m, _, out: (dropout(out[0], settings.dropout, m.training), *out[1:])
-                )
-    return model
-
-
-def start_from_tastes(model: PreTrainedModel, form: AnswerFormat, dataset: Dataset, split: Split) -> None:
-    """Set the item embeddings to the leading directions of which items the training users took together.
+def tastes(dataset: Dataset, split: Split, width: int) -> Tensor:
+    """The leading directions of which items the training users took together, [items, width], deviation 1.
 
     These are the item factors of PureSVD (Cremonesi et al., RecSys 2010) with users scaled to unit length, turned by a
-    random rotation and scaled like the other embeddings. Training goes on from there instead of from noise.
+    random rotation, with a little noise: items nobody took are not all alike.
     """
-    embeddings = model.get_input_embeddings()
-    assert isinstance(embeddings, torch.nn.Embedding)
-    width = embeddings.embedding_dim
     matrix = taken(dataset, split)
     matrix /= np.sqrt(np.maximum(matrix.sum(1, keepdims=True), 1.0))
     matrix /= np.maximum(matrix.sum(0), 1.0) ** 0.25  # the best-known items would take every direction
-    _, strength, directions = torch.svd_lowrank(torch.from_numpy(matrix), q=width, niter=4)
+    rank = min(width, *matrix.shape)
+    _, strength, directions = torch.svd_lowrank(torch.from_numpy(matrix), q=rank, niter=4)
     rotation, _ = torch.linalg.qr(torch.randn(width, width))
-    factors = directions * strength @ rotation
-    scale = model.config.initializer_range
-    with torch.no_grad():
-        rest = torch.randn_like(factors) * scale / 10  # items nobody took are not all alike
-        embeddings.weight[form.item_base : form.item_base + form.items] = factors / factors.std() * scale + rest
-
-
-def load(folder: Path, slate: int, max_think: int, items: int) -> Recommender:
-    """A recommender that was saved by `Recommender.save`."""
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    return Recommender(model, tokenizer, answer_format(tokenizer, items, slate, max_think))
+    factors = directions * strength @ rotation[:rank]
+    found: Tensor = factors / factors.std() + torch.randn_like(factors) / 10
+    return found

@@ -27,13 +27,11 @@ from recpolicy.trainer.prompts import Prompter
 from recpolicy.trainer.stages import Material, Progress
 from recpolicy.trainer.validation import Validation
 
-MODELS = ("tiny",)
+
 
 
 def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material:
     """Read and split the data and compile the policy for it. Raises UsageError for data or a model of no use."""
-    if model not in MODELS:
-        raise UsageError(f"no model `{model}`", help=f"known: {', '.join(MODELS)}")
     dataset = data.open(source, loaded.schema, seed=config.seed)
     split = data.split(dataset, holdout=config.holdout)
     view = data.training_view(dataset, split)
@@ -78,7 +76,7 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
     transformers_logging.disable_progress_bar()
 
     fine_tuned = stages.fine_tune(material, run, progress)
-    before = models.load(fine_tuned, material.k, config.prompt.think, material.view.items.rows)
+    before = material.load(fine_tuned)
     held_out = Examiner.of(before, material.prompter, material.compiled, material.held_out())
     test = Examiner.of(before, material.prompter, material.compiled, material.split.test)
     validation = Validation(material.compiled, held_out, held_out.greedy(before), len(test.rows), config.seed)
@@ -91,7 +89,7 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
     candidates, likely = test.candidates(before)
     control, standings = best_swept(*held_out.candidates(before), validation)
     classics = baselines.fit(material.view, material.split, material.k)
-    after = models.load(fine_tuned, material.k, config.prompt.think, material.view.items.rows)
+    after = material.load(fine_tuned)
     taught = stages.teach(material, before, after, classics["ease_recency"], validation, test, run, progress)
     stopped = stages.reinforce(material, after, validation, run, progress)
     after.save(out / "model")

@@ -14,7 +14,7 @@ from recpolicy.dataset import Dataset
 from recpolicy.errors import UsageError
 from recpolicy.profile import Profile, Rollouts, profile
 from recpolicy.runs import Run
-from recpolicy.trainer import models, pipeline
+from recpolicy.trainer import pipeline
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.stages import Material
@@ -44,7 +44,7 @@ def of_run(loaded: Loaded, run: Run) -> tuple[Profile, Dataset]:
     if material.view.digest != identity["data"]:
         raise UsageError("the data have changed since this run", where=about["source"], help="train on them first")
     folder = _fine_tuned(run, material)
-    recommender = models.load(folder, material.k, config.prompt.think, material.view.items.rows)
+    recommender = material.load(folder)
     rows = material.split.validation.sample(USERS, config.seed)
     examiner = Examiner.of(recommender, material.prompter, material.compiled, rows)
     copies, temperature = config.grpo.generations, config.grpo.temperature

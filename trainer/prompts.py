@@ -64,6 +64,11 @@ class Prompter:
             texts.append(f"{think}<answer> {answer} </answer>")
         return texts
 
+    def about(self) -> list[str]:
+        """What each item is, in words, [items]."""
+        every = Ragged.of([[row] for row in range(self.dataset.items.rows)])
+        return [self._words(counts, 5) for counts in self._topics(every)]
+
     @cached_property
     def _topic_column(self) -> ListColumn | WordColumn | None:
         """The item column that says what an item is about: the first list of categories, else the first category."""

@@ -188,7 +188,7 @@ def train(
     """
     best = BestOnValidation(score, settings.averaging, settings.evaluate_every, settings.patience, report)
     trainer = LabelledTokensTrainer(
-        model=recommender.model,
+        model=recommender.trained,
         args=SFTConfig(
             output_dir=str(folder),
             max_steps=settings.steps,
@@ -216,4 +216,4 @@ def train(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-    return best.restore(recommender.model)
+    return best.restore(recommender.trained)

@@ -73,8 +73,13 @@ class Material:
 
     def sft_key(self) -> str:
         """What the SFT model depends on; the policy is not part of it, but for the number of places."""
-        settings = self.config.model_dump(include={"seed", "holdout", "prompt", "tiny", "sft"})
+        settings = self.config.model_dump(include={"seed", "holdout", "prompt", "tiny", "llm", "sft"})
         return fingerprint(__version__, version("trl"), self.model, self.view.digest, self.k, settings)
+
+    def load(self, folder: Path) -> models.Recommender:
+        """The recommender that a stage of this run saved."""
+        think, settings = self.config.prompt.think, self.config.llm
+        return models.load(folder, self.model, self.view.items.rows, self.k, think, settings)
 
     def held_out(self) -> Rows:
         """At most `validation_users` of the validation rows, drawn with the run's seed."""
@@ -118,12 +123,15 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
         rows = sft.training_rows(view, material.split, k, config.sft.steps * config.sft.batch, config.seed)
         rows = sft.shuffled(sft.thinned(rows, config.prompt.kept, config.seed), config.seed)
         prompts, completions = material.prompter.prompts(rows), material.prompter.completions(rows)
-        tokenizer = models.word_tokenizer(prompts + completions, view.items.rows)
-        form = models.answer_format(tokenizer, view.items.rows, k, config.prompt.think)
-        longest = max(len(p.split()) for p in prompts) + config.prompt.history + form.longest  # words are tokens
-        model = models.tiny(config.tiny, tokenizer, longest, config.seed)
-        models.start_from_tastes(model, form, view, material.split)
-        recommender = models.Recommender(model, tokenizer, form)
+        recommender = models.begun(
+            material.model,
+            config,
+            view,
+            material.split,
+            k,
+            texts=prompts + completions,
+            about=material.prompter.about(),
+        )
         examiner = Examiner.of(recommender, material.prompter, None, material.held_out())
 
         def score() -> Score:

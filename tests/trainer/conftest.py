@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recpolicy.slate import item_token
-from recpolicy.trainer import models
+from recpolicy.trainer import models, tiny
 from recpolicy.trainer.config import Tiny
 from recpolicy.trainer.models import Recommender
 
@@ -15,9 +15,9 @@ ITEMS, SLATE, THINK = 12, 4, 3
 
 @pytest.fixture(scope="session")
 def recommender() -> Recommender:
-    tokenizer = models.word_tokenizer(["history recommend likes drama comedy war"], ITEMS)
+    tokenizer = tiny.tokenizer(["history recommend likes drama comedy war"], ITEMS)
     form = models.answer_format(tokenizer, ITEMS, SLATE, THINK)
-    model = models.tiny(Tiny(width=16, layers=2, heads=2), tokenizer, 64, seed=3)
+    model = tiny.decoder(Tiny(width=16, layers=2, heads=2), tokenizer, 64, seed=3)
     with torch.no_grad():
         for parameter in model.parameters():  # wider than a fresh start: choices are then far from ties
             parameter.mul_(8 if parameter.ndim > 1 else 1)

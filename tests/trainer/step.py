@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from trl import GRPOConfig, GRPOTrainer
 
-from recpolicy.trainer import models, prefix
+from recpolicy.trainer import prefix, tiny
 from tests.trainer.small import SHARING, VOCABULARY, Model, lora, make
 
 LONGEST = 5  # tokens of a completion
@@ -41,7 +41,7 @@ def rewards(completion_ids: list[list[int]], **_: Any) -> list[float | None]:
 
 def trainer(kind: type[GRPOTrainer], model: Model, folder: Path, **settings: Any) -> GRPOTrainer:
     """A trainer as the recommender's is set up, dropout off, temperature 1; three prompts of unequal length."""
-    tokenizer = models.word_tokenizer([" ".join(f"w{i}" for i in range(VOCABULARY - 7))], 0)
+    tokenizer = tiny.tokenizer([" ".join(f"w{i}" for i in range(VOCABULARY - 7))], 0)
     told = [" ".join(f"w{i}" for i in range(k)) for k in (6, 2, 9)]
     options: dict[str, Any] = {
         "per_device_train_batch_size": 12,

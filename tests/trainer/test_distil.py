@@ -17,7 +17,7 @@ from recpolicy.dataset import Dataset, Split
 from recpolicy.rerank import choices, rerank
 from recpolicy.slate import unseen
 from recpolicy.table import WordColumn
-from recpolicy.trainer import distil, models
+from recpolicy.trainer import distil, models, tiny
 from recpolicy.trainer.config import Prompt, Tiny
 from recpolicy.trainer.control import Reranking
 from recpolicy.trainer.distil import DistilTrainer, Lessons, Teacher
@@ -60,9 +60,9 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> School:
     prompter = Prompter(view, Prompt(think=6), 4)
     items = view.items.rows
     texts = prompter.prompts(split.test) + prompter.completions(split.test)
-    tokenizer = models.word_tokenizer(texts, items)
+    tokenizer = tiny.tokenizer(texts, items)
     form = models.answer_format(tokenizer, items, 4, 6)
-    model = models.tiny(Tiny(width=16, layers=1, heads=2, dropout=0.0), tokenizer, 160, seed=1)
+    model = tiny.decoder(Tiny(width=16, layers=1, heads=2, dropout=0.0), tokenizer, 160, seed=1)
     recommender = Recommender(model, tokenizer, form)
     ease = baselines.fit(view, split, 4)["ease_recency"]
     return School(view, split, compile(loaded.policy, view), prompter, recommender, ease)

@@ -20,7 +20,7 @@ from recpolicy.dataset import Slates
 from recpolicy.demands import Score
 from recpolicy.errors import UsageError
 from recpolicy.rewards import Judge
-from recpolicy.trainer import grpo, models, sft
+from recpolicy.trainer import grpo, models, sft, tiny
 from recpolicy.trainer.config import Config, Grpo, Prompt, Tiny
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.grpo import PolicyGRPOTrainer
@@ -79,9 +79,9 @@ def course(rules: str, folder: Path) -> Course:
     items = view.items.rows
     rows = sft.training_rows(view, split, 4, 480, 0)
     prompts = prompter.prompts(rows)
-    tokenizer = models.word_tokenizer(prompts + prompter.completions(rows), items)
+    tokenizer = tiny.tokenizer(prompts + prompter.completions(rows), items)
     form = models.answer_format(tokenizer, items, 4, 3)
-    model = models.tiny(Tiny(width=16, layers=1, heads=2, dropout=0.0), tokenizer, 80, seed=1)
+    model = tiny.decoder(Tiny(width=16, layers=1, heads=2, dropout=0.0), tokenizer, 80, seed=1)
     recommender = Recommender(model, tokenizer, form)
     few = split.validation.take(np.arange(30))
     examiner = Examiner.of(recommender, prompter, compiled, few)

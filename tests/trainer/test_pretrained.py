@@ -1,0 +1,170 @@
+"""Any causal language model from a folder: its tokenizer with item tokens, adapters, and a whole run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers.decoders import ByteLevel
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
+
+from recpolicy import data
+from recpolicy.errors import UsageError
+from recpolicy.slate import item_token
+from recpolicy.trainer import pretrained
+from recpolicy.trainer.answer import TAGS
+from recpolicy.trainer.config import Config, Llm
+from recpolicy.trainer.models import Recommender, begun, load
+from tests.command import recpolicy
+
+TEXT = ["The user likes comedy and drama.", "recommend 10 items", "think answer assistant", "history: war, romance"]
+CHAT = "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}"
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 512}
+
+CONFIGS: dict[str, Callable[[int], PreTrainedConfig]] = {
+    "tied head": lambda v: LlamaConfig(**SIZES, vocab_size=v, intermediate_size=64, tie_word_embeddings=True),
+    "own head, spare rows": lambda v: Qwen2Config(
+        **SIZES, vocab_size=v + 40, intermediate_size=64, num_key_value_heads=1, tie_word_embeddings=False
+    ),
+    "learned positions": lambda v: GPT2Config(vocab_size=v, n_embd=32, n_layer=2, n_head=2, n_positions=512),
+}
+
+
+def write_model(folder: Path, config: Callable[[int], PreTrainedConfig], chat: str | None = CHAT) -> Path:
+    """A byte-level model with random weights, and generation defaults that would forbid most items."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    special = ["<s>", "</s>"]
+    core.train_from_iterator(TEXT, trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, special_tokens=special))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", chat_template=chat)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config(len(tokenizer)))
+    model.generation_config.top_k, model.generation_config.repetition_penalty = 1, 5.0
+    model.generation_config.do_sample = True
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(params=CONFIGS)
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return write_model(tmp_path / "lm", CONFIGS[request.param])
+
+
+def start(folder: Path, rank: int = 4) -> Recommender:
+    dataset = data.open("simulator")
+    about = [f"comedy drama {row}" for row in range(dataset.items.rows)]
+    config = Config(llm=Llm(rank=rank, precision="float32"))
+    parts = data.split(dataset, holdout=3)
+    return begun(str(folder), config, dataset, parts, 5, texts=["a short text"], about=about)
+
+
+def test_items_and_tags_are_one_token_each_and_take_the_space_before_them(folder: Path) -> None:
+    tokenizer = pretrained.tokenizer(str(folder), 30)
+    text = f"<think> likes drama </think> <answer> {item_token(3)} {item_token(12)} </answer>"
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    said = tokenizer.convert_ids_to_tokens(ids)
+    assert [t for t in said if t.startswith("<")] == [*TAGS[:3], "<item_3>", "<item_12>", TAGS[3]]
+    assert said[said.index("</think>") + 1 :] == ["<answer>", "<item_3>", "<item_12>", "</answer>"]
+    assert len(tokenizer) - 30 == tokenizer.get_vocab()[item_token(0)]
+    assert tokenizer.pad_token_id not in (None, tokenizer.eos_token_id)
+    assert not set(tokenizer.all_special_tokens) & {*TAGS, *map(item_token, range(30))}
+
+
+def test_a_prompt_stands_in_the_chat_template(folder: Path, tmp_path: Path) -> None:
+    assert pretrained.frame(pretrained.tokenizer(str(folder), 0)) == ("<s>user\n", "</s>\n<s>assistant\n")
+    plain = write_model(tmp_path / "plain", CONFIGS["tied head"], chat=None)
+    assert pretrained.frame(pretrained.tokenizer(str(plain), 0)) == ("<s>", "\n")
+
+
+def test_only_adapters_and_added_tokens_are_trained(folder: Path) -> None:
+    found = start(folder)
+    assert found.adapters is not None
+    trained = [name for name, p in found.adapters.named_parameters() if p.requires_grad]
+    assert all("lora_" in name or "trainable_tokens" in name for name in trained)
+    assert any("lora_" in name for name in trained) and any("trainable_tokens" in name for name in trained)
+    whole = start(folder, rank=0)
+    assert whole.adapters is None and all(p.requires_grad for p in whole.model.parameters())
+
+
+def test_a_saved_model_says_the_same(folder: Path, tmp_path: Path) -> None:
+    for rank in (4, 0):
+        before = start(folder, rank)
+        with torch.no_grad():
+            for parameter in before.trained.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn_like(parameter) / 10)
+        before.save(tmp_path / f"saved-{rank}")
+        form = before.form
+        after = load(tmp_path / f"saved-{rank}", str(folder), form.items, form.slate, form.max_think, Llm(rank=rank, precision="float32"))
+        ids = torch.tensor([[5, 80, form.item_base, form.item_base + form.items - 1, form.think_open]])
+        assert after.form == form
+        torch.testing.assert_close(after.model.eval()(ids).logits, before.model.eval()(ids).logits)
+
+
+def test_prompts_beyond_what_the_model_reads_are_refused(folder: Path) -> None:
+    dataset = data.open("simulator")
+    texts, parts = ["word " * 600], data.split(dataset, holdout=3)
+    with pytest.raises(UsageError, match="reads 512") as error:
+        begun(str(folder), Config(), dataset, parts, 5, texts=texts, about=[""] * dataset.items.rows)
+    assert "prompt.history" in error.value.help
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing-here cannot be read") as error:
+        pretrained.tokenizer(str(tmp_path / "nothing-here"), 3)
+    assert "smollm2" in error.value.help
+
+
+SETTINGS = """
+holdout = 3
+validation_users = 20
+[prompt]
+history = 8
+think = 6
+[llm]
+rank = 2
+[sft]
+steps = 4
+batch = 4
+evaluate_every = 2
+[distil]
+steps = 2
+batch = 4
+evaluate_every = 2
+[grpo]
+steps = 2
+prompts = 2
+generations = 4
+beta = 0.1
+evaluate_every = 2
+"""
+
+
+@pytest.mark.slow
+def test_a_run_with_a_model_of_ones_own(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "lm", CONFIGS["own head, spare rows"])
+    (tmp_path / "settings.toml").write_text(SETTINGS)
+    run = tmp_path / "run"
+    given = ("--data", "simulator", "--model", str(folder), "--config", "settings.toml", "--out", str(run))
+    done = recpolicy(tmp_path, "train", "relevance", *given)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((run / "eval.json").read_text())
+    assert found["systems"]["grpo"]["metrics"]["holes"]["mean"] == 0.0
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    first = next(line for line in lines if line["stage"] == "grpo" and line["step"] == 1 and "kl" in line)
+    assert first["kl"] == pytest.approx(0.0, abs=1e-6)
+    assert (run / "model" / "adapter_config.json").is_file()

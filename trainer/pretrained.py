@@ -1,0 +1,193 @@
+"""The name of a pretrained language model in, the model and its tokenizer with a token for every item out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from tokenizers import AddedToken
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from recpolicy.errors import UsageError
+from recpolicy.slate import item_token
+from recpolicy.trainer import smollm2
+from recpolicy.trainer.answer import TAGS
+from recpolicy.trainer.config import Llm
+
+SMOLLM2 = "smollm2"
+PAD = "<|pad|>"
+QUESTION = "\x02"
+"""Stands for the user's words while a chat template is filled in."""
+
+
+def tokenizer(name: str, items: int) -> PreTrainedTokenizerFast:
+    """The model's own tokenizer, with the tags of an answer and at the end of the vocabulary one token per item.
+
+    Tags and items are ordinary tokens, since TRL strips special ones when it decodes, and take the space before them.
+    Padding has a token that nothing else uses. Raises UsageError for a model that is not there.
+    """
+    try:
+        found = AutoTokenizer.from_pretrained(_source(name), padding_side="left")
+    except (OSError, ValueError) as error:
+        raise _absent(name, error) from error
+    if not isinstance(found, PreTrainedTokenizerFast):
+        raise UsageError(f"the tokenizer of {name} is not a fast one", help="choose a model with a tokenizer.json")
+    if found.eos_token_id is None:
+        raise UsageError(f"the tokenizer of {name} has no token that ends a text", help="choose another model")
+    known = found.get_vocab()
+    found.add_tokens([_own(tag) for tag in TAGS if tag not in known])
+    if found.pad_token_id is None or found.pad_token_id == found.eos_token_id:
+        found.add_special_tokens({"pad_token": PAD})
+    found.add_tokens([_own(item_token(row)) for row in range(items)])
+    return found
+
+
+def _own(text: str) -> AddedToken:
+    return AddedToken(text, special=False, normalized=False, lstrip=True)
+
+
+def frame(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
+    """What stands before and behind the user's words in a prompt: the chat template's text, where there is one."""
+    if tokenizer.chat_template is None:
+        return tokenizer.bos_token or "", "\n"
+    chat = [{"role": "user", "content": QUESTION}]
+    before, _, behind = str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)).partition(
+        QUESTION
+    )
+    return before, behind
+
+
+def decoder(
+    name: str,
+    tokenizer: PreTrainedTokenizerFast,
+    items: Sequence[str],
+    tastes: Callable[[int], Tensor],
+    longest: int,
+    settings: Llm,
+    seed: int,
+) -> PreTrainedModel | PeftModel:
+    """The model with room for the tokenizer's vocabulary, ready to be trained.
+
+    The vector of an item starts half as what the model knows of its words `items`, half as what the users who took it
+    have in common (`tastes` of the model's width, [items, width]). With adapters (LoRA, Hu et al., ICLR 2022) only the
+    vectors of the added tokens are trained beside them, and the weights stay in the settings' precision; else all
+    weights are, in float32. Raises UsageError for a model that does not read `longest` tokens.
+    """
+    torch.manual_seed(seed)
+    model = _read(name, tokenizer, settings)
+    most = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    if most is not None and longest > most:
+        raise UsageError(
+            f"prompt and answer have up to {longest:,} tokens, and {name} reads {most:,}",
+            help="show less: lower `prompt.history`, `prompt.pool` or `prompt.think` in the settings",
+        )
+    vocabulary = tokenizer.get_vocab()
+    tags = [vocabulary[tag] for tag in TAGS]
+    first = len(tokenizer) - len(items)
+    words = tokenizer([*(tag.strip("</>") for tag in TAGS), *items], add_special_tokens=False)["input_ids"]
+    rows = torch.tensor([*tags, *range(first, len(tokenizer))])
+    for table in _tables(model):
+        with torch.no_grad():
+            known = table.weight.float()
+            told = torch.stack([known[ids].mean(0) if ids else torch.zeros(known.shape[1]) for ids in words])
+            apart = _standard(_standard(told[len(TAGS) :]) + tastes(known.shape[1]))
+            told[len(TAGS) :] = apart * known[:first].std()
+            table.weight[rows] = told.to(table.weight)
+    if not settings.rank:
+        return model
+    return _full_precision(
+        get_peft_model(model, _adapters(model, rows.tolist(), settings))
+    )
+
+
+def _tables(model: PreTrainedModel) -> list[nn.Embedding | nn.Linear]:
+    """What holds a vector for each token: the embeddings, and the head where it is not the same."""
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if not isinstance(embeddings, nn.Embedding) or not isinstance(head, nn.Linear):
+        raise UsageError(
+            f"{type(model).__name__} keeps its token vectors in no plain table, so items cannot be added to it",
+            help="choose another model",
+        )
+    return [embeddings] if head.weight is embeddings.weight else [embeddings, head]
+
+
+def _standard(vectors: Tensor) -> Tensor:
+    """The vectors [items, width] less their mean, in their deviation; zeros where all are alike."""
+    apart = vectors - vectors.mean(0)
+    deviation = apart.std()
+    return apart / deviation if deviation > 0 else apart
+
+
+def _adapters(model: PreTrainedModel, added: list[int], settings: Llm) -> LoraConfig:
+    """LoRA in every matrix but the head, and the vectors of the added tokens."""
+    names = {module: name.rpartition(".")[2] for name, module in model.named_modules()}
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        target_modules="all-linear",
+        trainable_token_indices={names[table]: added for table in _tables(model)},
+        task_type="CAUSAL_LM",
+    )
+
+
+def _full_precision(model: PeftModel) -> PeftModel:
+    """What is trained in float32: in bfloat16 small steps would be rounded away."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return model
+
+
+def precision(settings: Llm) -> torch.dtype:
+    """The number type of weights that are not trained."""
+    if settings.precision != "auto":
+        return torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    native = any(has for name, has in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
+    return torch.bfloat16 if native else torch.float32
+
+
+def adapted(folder: Path, name: str, tokenizer: PreTrainedTokenizerFast, settings: Llm) -> PeftModel:
+    """The model with the adapters saved in `folder`, ready to be trained on."""
+    model = _read(name, tokenizer, settings)
+    return _full_precision(PeftModel.from_pretrained(model, folder, is_trainable=True))
+
+
+def _source(name: str) -> str | Path:
+    return smollm2.folder() if name == SMOLLM2 else name
+
+
+def _read(name: str, tokenizer: PreTrainedTokenizerFast, settings: Llm) -> PreTrainedModel:
+    dtype = precision(settings) if settings.rank else torch.float32
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(_source(name), dtype=dtype)
+    except (OSError, ValueError) as error:
+        raise _absent(name, error) from error
+    held = len(_tables(model)[0].weight)
+    if held < len(tokenizer):
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        for table in _tables(model):
+            nn.init.zeros_(table.weight[held:])  # what is random would not be saved with the adapters
+    model.config.pad_token_id = tokenizer.pad_token_id
+    # a model's own (top_k, repetition penalty) would filter items that the policy allows
+    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    return model
+
+
+def _absent(name: str, error: Exception) -> UsageError:
+    reason = str(error).strip().splitlines()[0]
+    return UsageError(
+        f"the model {name} cannot be read: {reason}",
+        help="known: tiny, smollm2; else the folder of a causal language model, or its id on the Hugging Face hub "
+        "(which needs a network)",
+    )
