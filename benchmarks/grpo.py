@@ -45,6 +45,7 @@ from recpolicy.trainer.grpo import PolicyGRPOTrainer
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.objectives import Objectives
 from recpolicy.trainer.pipeline import prepare
+from recpolicy.trainer.prompts import TAGS
 from recpolicy.trainer.stages import Material
 
 THREADS = 2
@@ -104,7 +105,7 @@ def columns(form: AnswerFormat) -> tuple[int, ...]:
 def large(material: Material, prompt: int, copies: int, bars: Bars) -> Scene:
     """The architecture of SmolLM2-135M with random weights in bfloat16, one prompt of random words a step."""
     k, items = material.k, material.view.items.rows
-    words = [f"w{i}" for i in range(VOCABULARY - 3 - len(models.FORM))]
+    words = [f"w{i}" for i in range(VOCABULARY - 3 - len(TAGS))]
     tokenizer = models.word_tokenizer([" ".join(words)], items)
     assert len(tokenizer) == VOCABULARY + items
     form = models.answer_format(tokenizer, items, k, NEW - k - 5)

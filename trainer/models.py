@@ -20,9 +20,10 @@ from recpolicy.dataset import Dataset, Split
 from recpolicy.slate import item_token
 from recpolicy.trainer.answer import AnswerFormat
 from recpolicy.trainer.config import Tiny
+from recpolicy.trainer.prompts import TAGS, Speech
 
 PAD, END, UNKNOWN = "<pad>", "<end>", "<unk>"
-FORM = ("<think>", "</think>", "<answer>", "</answer>")
+TINY = Speech(reserved=(PAD, END, UNKNOWN))
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ def word_tokenizer(texts: Iterable[str], items: int) -> PreTrainedTokenizerFast:
 
     Items and the form's tags are ordinary tokens: TRL strips special ones when it decodes.
     """
-    words = sorted({word for text in texts for word in text.split()} - set(FORM))
+    words = sorted({word for text in texts for word in text.split()} - set(TAGS))
     words = [w for w in words if not w.startswith("<item_")]
-    vocabulary = [PAD, END, UNKNOWN, *FORM, *words, *map(item_token, range(items))]
+    vocabulary = [PAD, END, UNKNOWN, *TAGS, *words, *map(item_token, range(items))]
     core = Tokenizer(WordLevel({w: i for i, w in enumerate(vocabulary)}, unk_token=UNKNOWN))
     core.pre_tokenizer = WhitespaceSplit()
     return PreTrainedTokenizerFast(
@@ -62,7 +63,7 @@ def word_tokenizer(texts: Iterable[str], items: int) -> PreTrainedTokenizerFast:
 def answer_format(tokenizer: PreTrainedTokenizerFast, items: int, slate: int, max_think: int) -> AnswerFormat:
     """The form of completions in the tokens of `tokenizer`, whose last `items` tokens are the items."""
     base = len(tokenizer) - items
-    think_open, think_close, answer_open, answer_close = form = [tokenizer.vocab[tag] for tag in FORM]
+    think_open, think_close, answer_open, answer_close = form = [tokenizer.vocab[tag] for tag in TAGS]
     pad, end, unknown = (tokenizer.vocab[token] for token in (PAD, END, UNKNOWN))
     others = {pad, end, unknown, *form}
     return AnswerFormat(
