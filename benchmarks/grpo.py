@@ -39,12 +39,13 @@ from recpolicy import checker
 from recpolicy.dataset import Rows
 from recpolicy.rewards import Judge, rewards
 from recpolicy.trainer import grpo, models, sft, tiny
-from recpolicy.trainer.answer import TAGS, AnswerFormat
+from recpolicy.trainer.answer import AnswerFormat
 from recpolicy.trainer.config import Config, Grpo
 from recpolicy.trainer.grpo import PolicyGRPOTrainer
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.objectives import Objectives
 from recpolicy.trainer.pipeline import prepare
+from recpolicy.trainer.prompts import TAGS
 from recpolicy.trainer.stages import Material
 
 THREADS = 2

@@ -41,13 +41,16 @@ class Rows:
     now: Floats  # [B], time of the last history event; the schema's `now` for data without time stamps
     history: Ragged  # [B] item rows, oldest first
     next_items: Ragged  # [B] item rows, in the order taken
+    pool: Codes | None = None  # [B, N] item rows, -1 none
+    """What each row's slate may be chosen from, no item twice; None is the whole catalog."""
 
     def __len__(self) -> int:
         return len(self.user)
 
     def take(self, at: Ints) -> Rows:
         """The named rows, in that order (a row may be named again)."""
-        return Rows(self.user[at], self.now[at], self.history.take(at), self.next_items.take(at))
+        pool = None if self.pool is None else self.pool[at]
+        return Rows(self.user[at], self.now[at], self.history.take(at), self.next_items.take(at), pool)
 
     def sample(self, most: int, seed: int) -> Rows:
         """At most so many of the rows, drawn without replacement; they stay in order."""

@@ -24,7 +24,7 @@ from recpolicy.compiler.serendipity import Serendipitous
 from recpolicy.compiler.spread import Failing
 from recpolicy.dataset import Rows, Slates
 from recpolicy.policy import Missing
-from recpolicy.slate import unseen
+from recpolicy.slate import offered
 from recpolicy.table import Bools, Codes, Floats
 
 Pulls: TypeAlias = Sequence[tuple[CompiledTarget, float]]
@@ -146,10 +146,10 @@ def _parts(compiled: CompiledPolicy, rows: Rows) -> Iterator[tuple[slice, Pool]]
 
 
 def _guard(compiled: CompiledPolicy, pool: Pool) -> Guard:
-    """What keeps blocks, hard quotas and histories; the hole is never open."""
-    fresh = np.zeros(pool.shape, np.bool_)
-    fresh[:, :-1] = unseen(pool.rows, compiled.catalog.items)
-    return compiled.guard(pool.rows, pool.items, fresh)
+    """What keeps blocks, hard quotas, histories and candidate pools; the hole is never open."""
+    allowed = np.zeros(pool.shape, np.bool_)
+    allowed[:, :-1] = offered(pool.rows, compiled.catalog.items)
+    return compiled.guard(pool.rows, pool.items, allowed)
 
 
 def _scan(metric: CompiledRule, pool: Pool) -> Scan:

@@ -40,6 +40,16 @@ def unseen(rows: Rows, items: int) -> Bools:
     return fresh
 
 
+def offered(rows: Rows, items: int) -> Bools:
+    """What each row's slate may be chosen from, [B, items]: not in its history and, where it has one, in its pool."""
+    fresh = unseen(rows, items)
+    if rows.pool is not None:
+        pooled = np.zeros((len(rows), items + 1), np.bool_)  # the last column takes what is none (-1)
+        np.put_along_axis(pooled, rows.pool.astype(np.int64), True, 1)
+        fresh &= pooled[:, :-1]
+    return fresh
+
+
 def without_seen(slates: Codes, rows: Rows, items: int) -> Slates:
     """The slates with a hole at every place whose item is in the row's history; [B, K] item rows."""
     keys = np.arange(len(rows))[:, None] * items + slates  # [B, K]

@@ -14,8 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-"""What marks the parts of a completion, each one token."""
+from recpolicy.table import Codes
 
 
 class Place(IntEnum):
@@ -64,6 +63,10 @@ class AnswerFormat:
     def is_item(self, ids: Tensor) -> Tensor:
         """Which of the ids, any shape, are items."""
         return (ids >= self.item_base) & (ids < self.item_base + self.items)
+
+    def tokens(self, items: Codes) -> frozenset[int]:
+        """The tokens of these item rows."""
+        return frozenset((items + self.item_base).tolist())
 
     def places(self, previous: Tensor, words: Tensor, items: Tensor, legal_left: Tensor) -> Tensor:
         """The place after each token: all arguments and the result of one shape.

@@ -11,14 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recpolicy.errors import UsageError
 
-TEMPLATE = """\
-user {{ profile }}
-likes {{ topics }}
-history {{ history }}
-task recommend {{ k }} items
-"""
-"""The default prompt. `profile`, `topics` and `history` are text, `k` is the number of places."""
-
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
@@ -31,13 +23,20 @@ class _Settings(BaseModel):
 class Prompt(_Settings):
     """How a user is put into words."""
 
-    template: str = TEMPLATE
+    template: str = ""
+    """Jinja; empty for the model's own, which are in prompts.py."""
     history: Count = 100
     """Most recent items shown."""
     kept: Share = 0.5
     """Least share of a history that a training prompt shows; which part is drawn at random."""
     think: Annotated[int, Field(ge=0)] = 12
     """Longest reasoning in tokens; 0 leaves `<think>` out."""
+    policy: bool = False
+    """Whether prompts may say what the policy asks: one model can then follow several."""
+    pool: Annotated[int, Field(ge=0)] = 0
+    """N, items that each slate is chosen from; 0 is the whole catalog."""
+    explored: Share = 0.2
+    """Share of a pool that is drawn at random instead of being a retriever's best."""
 
 
 class Tiny(_Settings):

@@ -13,7 +13,7 @@ from recpolicy.table import Codes, Floats
 from recpolicy.trainer.multipliers import Aim
 from recpolicy.trainer.validation import Standing, Validation
 
-MUS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+MUS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0, 16.0)
 """Weights of the policy against the model's scores that are tried."""
 
 

@@ -56,7 +56,8 @@ class Teacher:
         """
         model, form = self.recommender.model, self.recommender.form
         with evaluating(model):
-            own = [next_items(model, form, prompts[at : at + BATCH]) for at in range(0, len(prompts), BATCH)]
+            parts = [slice(at, at + BATCH) for at in range(0, len(prompts), BATCH)]
+            own = [next_items(model, form, prompts[at], rows.history.take(np.arange(len(rows))[at])) for at in parts]
         blend = _standard(torch.cat(own).cpu().numpy(), legal) * np.float32(1.0 - self.share)
         if self.share:
             blend += _standard(self.ease.scores(rows), legal) * np.float32(self.share)
@@ -167,17 +168,22 @@ class DistilTrainer(Trainer):
         return prefix.inside(model, inputs["input_ids"], inputs["attention_mask"], loss)
 
 
-def lesson_rows(dataset: Dataset, split: Split, count: int, kept: float, seed: int) -> Rows:
-    """`count` rows at the end of users' training parts, all users alike, a random part of each history left out.
+def endings(dataset: Dataset, split: Split) -> Rows:
+    """A row at the end of each user's training part.
 
     What these users took next is held out, so neither teacher has seen it: its answers here are as good as its answers
     to new histories, which on earlier cuts they are not.
     """
-    rng = np.random.default_rng(seed)
     users = np.flatnonzero(split.train_end - dataset.start[:-1] >= 2)
-    user = np.concatenate([rng.permutation(users) for _ in range(-(-count // len(users)))])[:count]
-    end = split.train_end[user]
-    return thinned(rows_at(dataset, user, end, 1, end), kept, seed)
+    end = split.train_end[users]
+    return rows_at(dataset, users, end, 1, end)
+
+
+def lesson_rows(rows: Rows, count: int, kept: float, seed: int) -> Rows:
+    """`count` of the rows, all alike, a random part of each history left out."""
+    rng = np.random.default_rng(seed)
+    at = np.concatenate([rng.permutation(len(rows)) for _ in range(-(-count // len(rows)))])[:count]
+    return thinned(rows.take(at), kept, seed)
 
 
 def train(

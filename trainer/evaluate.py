@@ -15,7 +15,7 @@ from recpolicy.baselines import Baseline
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Dataset, Rows, Slates, Split
 from recpolicy.demands import outcomes
-from recpolicy.slate import unseen
+from recpolicy.slate import offered
 from recpolicy.table import Bools, Codes, Floats
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.prefix import evaluating
@@ -47,8 +47,8 @@ class Examiner:
 
     @staticmethod
     def of(recommender: Recommender, prompter: Prompter, compiled: CompiledPolicy | None, rows: Rows) -> Examiner:
-        """Prompts and legal items of each row: unseen, and where a policy is given not blocked by it."""
-        legal = compiled.servable(rows) if compiled else unseen(rows, prompter.dataset.items.rows)
+        """Prompts and legal items of each row: unseen, in its pool, and where a policy is given not blocked by it."""
+        legal = compiled.servable(rows) if compiled else offered(rows, prompter.dataset.items.rows)
         return Examiner(compiled, rows, recommender.encode(prompter.prompts(rows)), legal)
 
     def few(self, count: int) -> Examiner:

@@ -12,14 +12,15 @@ import torch
 from accelerate import PartialState  # type: ignore[import-untyped]
 from peft import PeftModel
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from recpolicy.baselines import taken
 from recpolicy.dataset import Dataset, Split
 from recpolicy.trainer import pretrained, tiny
-from recpolicy.trainer.answer import TAGS, AnswerFormat
+from recpolicy.trainer.answer import AnswerFormat
 from recpolicy.trainer.config import Config, Llm
 from recpolicy.trainer.prefix import unwrapped
+from recpolicy.trainer.prompts import TAGS, Speech
 
 TINY = "tiny"
 
@@ -52,6 +53,11 @@ class Recommender:
         else:
             self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+
+def speech(name: str) -> Speech:
+    """How the model of this name is spoken to. Raises UsageError for a pretrained model that cannot be read."""
+    return tiny.SPEECH if name == TINY else pretrained.speech(name)
 
 
 def begun(

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from transformers.utils import logging as transformers_logging
 
-from recpolicy import __version__, baselines, data
+from recpolicy import __version__, data, words
 from recpolicy.checker import Loaded
 from recpolicy.compiler import compile
 from recpolicy.dataset import Slates
 from recpolicy.errors import PolicyError, UsageError
 from recpolicy.runs import Run, fingerprint, write_json
 from recpolicy.schema import ColumnSpec, Schema
-from recpolicy.trainer import evaluate, models, stages
+from recpolicy.trainer import evaluate, models, pool, stages
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.control import MUS, best_swept, swept
 from recpolicy.trainer.evaluate import Examiner
@@ -28,15 +28,25 @@ from recpolicy.trainer.stages import Material, Progress
 from recpolicy.trainer.validation import Validation
 
 
-
-
 def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material:
-    """Read and split the data and compile the policy for it. Raises UsageError for data or a model of no use."""
+    """Read and split the data and compile the policy for it.
+
+    Raises UsageError for data, a model or a prompt template of no use, and for pools smaller than a slate.
+    """
     dataset = data.open(source, loaded.schema, seed=config.seed)
     split = data.split(dataset, holdout=config.holdout)
     view = data.training_view(dataset, split)
     compiled = compile(loaded.policy, view)
-    return Material(loaded, view, split, compiled, Prompter(view, config.prompt, loaded.policy.slate), config, model)
+    k, settings = loaded.policy.slate, config.prompt
+    if 0 < settings.pool < k:
+        message = f"a pool of {settings.pool} items is too small for slates of {k} places"
+        raise UsageError(message, help=f"give --pool (`prompt.pool`) {k} or more; 0 is the whole catalog")
+    said = words.instruction(loaded.policy) if settings.policy else ""
+    material = Material(
+        loaded, view, split, compiled, Prompter(view, settings, k, models.speech(model), said), config, model
+    )
+    material.prompter.prompts(split.validation.take(np.arange(1)))  # a template of no use is refused before training
+    return material
 
 
 def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, progress: Progress) -> dict[str, Any]:
@@ -64,6 +74,10 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
         progress.stage("eval", f"{out} is complete: nothing to do")
         found: dict[str, Any] = json.loads((out / "eval.json").read_text(encoding="utf-8"))
         return found
+    if config.prompt.pool:
+        progress.stage("pool", f"{config.prompt.pool:,} items to choose from; fitting the retriever")
+        known = pool.recall(material.held_out())
+        progress.stage("pool", f"they hold {known:.0%} of what validation users took next")
     stages.refuse_out_of_reach(material, progress)
     begun = out.exists()
     out.mkdir(parents=True, exist_ok=True)
@@ -78,7 +92,7 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
     fine_tuned = stages.fine_tune(material, run, progress)
     before = material.load(fine_tuned)
     held_out = Examiner.of(before, material.prompter, material.compiled, material.held_out())
-    test = Examiner.of(before, material.prompter, material.compiled, material.split.test)
+    test = Examiner.of(before, material.prompter, material.compiled, material.pooled(material.split.test))
     validation = Validation(material.compiled, held_out, held_out.greedy(before), len(test.rows), config.seed)
     try:
         stages.refuse_out_of_reach(material, progress, validation.baseline)
@@ -88,14 +102,13 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
         raise
     candidates, likely = test.candidates(before)
     control, standings = best_swept(*held_out.candidates(before), validation)
-    classics = baselines.fit(material.view, material.split, material.k)
     after = material.load(fine_tuned)
-    taught = stages.teach(material, before, after, classics["ease_recency"], validation, test, run, progress)
+    taught = stages.teach(material, before, after, validation, test, run, progress)
     stopped = stages.reinforce(material, after, validation, run, progress)
     after.save(out / "model")
 
     progress.stage("eval", f"{len(test.rows):,} users, {config.holdout} held-out events, greedy slates")
-    slates, settings = evaluate.baseline_slates(classics, material.split, material.compiled)
+    slates, settings = evaluate.baseline_slates(material.classics, material.split, material.compiled)
     systems = {
         "sft": test.greedy(before),
         "sft_first": Slates(np.where(np.isfinite(likely), candidates, np.int32(-1))[:, : material.k]),
@@ -118,6 +131,7 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
         for mu, standing in zip(MUS, standings, strict=True)
     ]
     judged["stopped"] = stopped
+    judged["pool"] = config.prompt.pool
     write_json(out / "samples.json", _samples(test, before, after))
     write_json(out / "eval.json", judged)
     return judged

@@ -20,8 +20,8 @@ from transformers import (
 from recpolicy.errors import UsageError
 from recpolicy.slate import item_token
 from recpolicy.trainer import smollm2
-from recpolicy.trainer.answer import TAGS
 from recpolicy.trainer.config import Llm
+from recpolicy.trainer.prompts import PLAIN, TAGS, Speech
 
 SMOLLM2 = "smollm2"
 PAD = "<|pad|>"
@@ -53,6 +53,13 @@ def tokenizer(name: str, items: int) -> PreTrainedTokenizerFast:
 
 def _own(text: str) -> AddedToken:
     return AddedToken(text, special=False, normalized=False, lstrip=True)
+
+
+def speech(name: str) -> Speech:
+    """In plain English, within the model's chat template. Raises UsageError for a model that cannot be read."""
+    own = tokenizer(name, 0)
+    before, behind = frame(own)
+    return Speech(PLAIN, tuple(own.get_added_vocab()), lambda prompt: f"{before}{prompt.strip()}{behind}")
 
 
 def frame(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
@@ -104,9 +111,7 @@ def decoder(
             table.weight[rows] = told.to(table.weight)
     if not settings.rank:
         return model
-    return _full_precision(
-        get_peft_model(model, _adapters(model, rows.tolist(), settings))
-    )
+    return _full_precision(get_peft_model(model, _adapters(model, rows.tolist(), settings)))
 
 
 def _tables(model: PreTrainedModel) -> list[nn.Embedding | nn.Linear]:

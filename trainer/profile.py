@@ -45,7 +45,7 @@ def of_run(loaded: Loaded, run: Run) -> tuple[Profile, Dataset]:
         raise UsageError("the data have changed since this run", where=about["source"], help="train on them first")
     folder = _fine_tuned(run, material)
     recommender = material.load(folder)
-    rows = material.split.validation.sample(USERS, config.seed)
+    rows = material.pooled(material.split.validation.sample(USERS, config.seed))
     examiner = Examiner.of(recommender, material.prompter, material.compiled, rows)
     copies, temperature = config.grpo.generations, config.grpo.temperature
     popularity = baselines.Popularity(baselines.taken(material.view, material.split).sum(0))
@@ -64,6 +64,7 @@ def _fine_tuned(run: Run, material: Material) -> Path:
         raise UsageError(
             f"the fine-tuned model of this run is not one for lists of {material.k} places by this version",
             where=str(folder),
-            help="name a run whose policy has as many places (`slate`), trained by this version of recpolicy and TRL",
+            help="name a run whose policy has as many places (`slate`) and, with `prompt.policy`, asks the same, "
+            "trained by this version of recpolicy and TRL",
         )
     return folder

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from recpolicy.table import Ragged
 from recpolicy.trainer import prefix
 from recpolicy.trainer.answer import AnswerFormat, Place
 from recpolicy.trainer.prefix import branch, going_on, left_pad, why_not
@@ -127,10 +128,14 @@ def first_items(model: PreTrainedModel, form: AnswerFormat, prompts: list[list[i
 
 
 @torch.no_grad()
-def next_items(model: PreTrainedModel, form: AnswerFormat, prompts: list[list[int]]) -> Tensor:
-    """Logits of the items behind the last item of each prompt, [B, items]; behind a prompt that names none, its end."""
-    items = range(form.item_base, form.item_base + form.items)
-    last = (max((at for at, token in enumerate(p) if token in items), default=len(p) - 1) for p in prompts)
+def next_items(model: PreTrainedModel, form: AnswerFormat, prompts: list[list[int]], histories: Ragged) -> Tensor:
+    """Logits of the items behind the last item of each prompt that is in the row's history, [B, items].
+
+    Behind a prompt that names none: behind its end. The items of a candidate pool are none of them.
+    """
+    taken = (form.tokens(histories.row(i)) for i in range(len(prompts)))
+    pairs = zip(prompts, taken, strict=True)
+    last = (max((at for at, token in enumerate(p) if token in own), default=len(p) - 1) for p, own in pairs)
     told = [prompt[: at + 1] for prompt, at in zip(prompts, last, strict=True)]
     return _items_behind(model, form, told)
 

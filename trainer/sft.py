@@ -134,19 +134,22 @@ def _set(model: Module, weights: Mapping[str, Tensor]) -> None:
             weight.copy_(weights[name])
 
 
-def token_rows(recommender: Recommender, prompts: list[str], completions: list[str]) -> TokenDataset:
+def token_rows(recommender: Recommender, prompts: list[str], completions: list[str], histories: Ragged) -> TokenDataset:
     """Examples as `input_ids` and `labels`: the prompt, the training completion and the end of text.
 
-    The loss is on the completion and on the prompt's items: every place of a history is a training example.
+    The loss is on the completion and on the prompt's items that are in the row's history: every place of a history is a
+    training example. Those of a candidate pool are none: their order tells nothing.
     """
     form = recommender.form
     told = recommender.encode(prompts)
     said = [[*c, form.end] for c in recommender.encode(completions)]
-    items = range(form.item_base, form.item_base + form.items)
+    taken = [form.tokens(histories.row(i)) for i in range(len(told))]
     return TokenDataset.from_dict(
         {
             "input_ids": [p + c for p, c in zip(told, said, strict=True)],
-            "labels": [[t if t in items else IGNORED for t in p] + c for p, c in zip(told, said, strict=True)],
+            "labels": [
+                [t if t in own else IGNORED for t in p] + c for p, c, own in zip(told, said, taken, strict=True)
+            ],
             "length": [len(p) + len(c) for p, c in zip(told, said, strict=True)],
         }
     )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from recpolicy import __version__, data, metrics, reach
+from recpolicy import __version__, baselines, data, metrics, reach
 from recpolicy.baselines import Baseline
 from recpolicy.checker import Loaded
 from recpolicy.compiler import CompiledPolicy
@@ -21,7 +22,9 @@ from recpolicy.demands import Score, Steered
 from recpolicy.errors import PolicyError
 from recpolicy.rewards import Judge
 from recpolicy.runs import Run, fingerprint, finished, write_json
-from recpolicy.trainer import distil, grpo, models, prefix, sft
+from recpolicy.slate import unseen
+from recpolicy.table import Bools
+from recpolicy.trainer import distil, grpo, models, pool, prefix, sft
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.control import Reranking, aimed, solved
 from recpolicy.trainer.evaluate import Examiner
@@ -72,9 +75,15 @@ class Material:
         return self.loaded.policy.slate
 
     def sft_key(self) -> str:
-        """What the SFT model depends on; the policy is not part of it, but for the number of places."""
+        """What the SFT model depends on; of the policy that is its number of places, and its words in the prompts."""
         settings = self.config.model_dump(include={"seed", "holdout", "prompt", "tiny", "llm", "sft"})
-        return fingerprint(__version__, version("trl"), self.model, self.view.digest, self.k, settings)
+        said = (self.prompter.template, self.prompter.policy)
+        return fingerprint(__version__, version("trl"), self.model, self.view.digest, self.k, settings, *said)
+
+    @cached_property
+    def classics(self) -> dict[str, Baseline]:
+        """The classic recommenders, fitted when they are first asked for."""
+        return baselines.fit(self.view, self.split, self.k)
 
     def load(self, folder: Path) -> models.Recommender:
         """The recommender that a stage of this run saved."""
@@ -82,8 +91,33 @@ class Material:
         return models.load(folder, self.model, self.view.items.rows, self.k, think, settings)
 
     def held_out(self) -> Rows:
-        """At most `validation_users` of the validation rows, drawn with the run's seed."""
+        """At most `validation_users` of the validation rows, drawn with the run's seed, with their pools."""
+        return self.pooled(self._validation)
+
+    def held_out_for_sft(self) -> Rows:
+        """The same rows; their pools are the same whatever the policy blocks, as the SFT model is."""
+        return self._drawn(self._validation, self._unseen)
+
+    def pooled(self, rows: Rows) -> Rows:
+        """The rows with the pools that their slates are chosen from, where the settings ask for pools."""
+        return self._drawn(rows, self.compiled.servable)
+
+    def answered(self, rows: Rows) -> Rows:
+        """Rows of SFT with their pools, which hold what the user took next."""
+        return self._drawn(rows, self._unseen, answered=True)
+
+    @property
+    def _validation(self) -> Rows:
         return self.split.validation.sample(self.config.validation_users, self.config.seed)
+
+    def _unseen(self, rows: Rows) -> Bools:
+        return unseen(rows, self.view.items.rows)
+
+    def _drawn(self, rows: Rows, servable: Callable[[Rows], Bools], *, answered: bool = False) -> Rows:
+        settings = self.config.prompt
+        if not settings.pool:
+            return rows
+        return pool.drawn(rows, self.classics["ease_recency"], servable, settings, self.config.seed, answered=answered)
 
 
 def refuse_out_of_reach(material: Material, progress: Progress, baseline: Slates | None = None) -> None:
@@ -121,7 +155,7 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
     else:
         progress.stage("sft", f"{config.sft.steps:,} steps at most")
         rows = sft.training_rows(view, material.split, k, config.sft.steps * config.sft.batch, config.seed)
-        rows = sft.shuffled(sft.thinned(rows, config.prompt.kept, config.seed), config.seed)
+        rows = sft.shuffled(sft.thinned(material.answered(rows), config.prompt.kept, config.seed), config.seed)
         prompts, completions = material.prompter.prompts(rows), material.prompter.completions(rows)
         recommender = models.begun(
             material.model,
@@ -132,7 +166,7 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
             texts=prompts + completions,
             about=material.prompter.about(),
         )
-        examiner = Examiner.of(recommender, material.prompter, None, material.held_out())
+        examiner = Examiner.of(recommender, material.prompter, None, material.held_out_for_sft())
 
         def score() -> Score:
             return Score(0.0, metrics.mean(metrics.accuracy("ndcg", examiner.rows, examiner.greedy(recommender))))
@@ -147,7 +181,7 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
         with finished(cached) as folder:
             best = sft.train(
                 recommender,
-                sft.token_rows(recommender, prompts, completions),
+                sft.token_rows(recommender, prompts, completions, rows.history),
                 config.sft,
                 config.seed,
                 folder,
@@ -165,7 +199,6 @@ def teach(
     material: Material,
     before: models.Recommender,
     recommender: models.Recommender,
-    ease: Baseline,
     validation: Validation,
     test: Examiner,
     run: Run,
@@ -179,13 +212,15 @@ def teach(
     settings = config.distil
     if not settings.steps:
         return {}
-    teacher = distil.Teacher(before, ease).tuned(examiner.rows, examiner.prompts, examiner.legal, material.k)
+    teacher = distil.Teacher(before, material.classics["ease_recency"])
+    teacher = teacher.tuned(examiner.rows, examiner.prompts, examiner.legal, material.k)
     likely = distil.likeliest(teacher.scores(examiner.rows, examiner.prompts, examiner.legal))
     reranking = solved(*likely, validation)
     told = f"EASE {teacher.share:.0%} of the teacher, policy x {reranking.mu:g}{_pulls(reranking)}"
     progress.stage("distil", f"{settings.steps:,} steps; {told}, as validation has it")
     count = settings.steps * settings.batch
-    rows = distil.lesson_rows(material.view, material.split, count, config.prompt.kept, config.seed)
+    endings = material.pooled(distil.endings(material.view, material.split))
+    rows = distil.lesson_rows(endings, count, config.prompt.kept, config.seed)
     lessons = distil.Lessons(teacher, reranking, material.prompter, rows, settings.temperature)
     standing = start = validation.of(recommender)
     further: dict[str, float] = {}
@@ -259,7 +294,8 @@ def reinforce(
     progress.stage("grpo", f"{settings.steps:,} steps of {settings.prompts} prompts x {settings.generations} slates")
     if reason := prefix.why_not(recommender.model):
         progress.stage("grpo", f"every completion runs its prompt anew, which takes several times longer: {reason}")
-    rows = sft.training_rows(view, material.split, material.k, settings.steps * settings.prompts, config.seed + 1)
+    count = settings.steps * settings.prompts
+    rows = material.pooled(sft.training_rows(view, material.split, material.k, count, config.seed + 1))
     watcher = _Watcher(run, progress, settings.steps)
     trained = grpo.train(
         recommender,

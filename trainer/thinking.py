@@ -59,13 +59,14 @@ def worth(recommender: Recommender, examiner: Examiner, found: Said, before: Sai
         return None
     compiled, rows = examiner.compiled, examiner.rows
     assert compiled is not None
-    reasoning = {
+    reasoning: dict[str, list[list[int]]] = {
         "none": [[] for _ in found.reasoning],
         "another_user": [*found.reasoning[-1:], *found.reasoning[:-1]],
     }
     slates = {"own": found.slates} | {name: answering(recommender, examiner, r) for name, r in reasoning.items()}
     measured = {
-        name: {"ndcg": metrics.accuracy("ndcg", rows, s), "reward": compiled.total(rows, s)} for name, s in slates.items()
+        name: {"ndcg": metrics.accuracy("ndcg", rows, s), "reward": compiled.total(rows, s)}
+        for name, s in slates.items()
     }
     return {
         **{name: {key: metrics.mean(value) for key, value in m.items()} for name, m in measured.items()},

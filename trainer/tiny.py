@@ -14,10 +14,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaMLP
 
 from recpolicy.slate import item_token
-from recpolicy.trainer.answer import TAGS, AnswerFormat
+from recpolicy.trainer.answer import AnswerFormat
 from recpolicy.trainer.config import Tiny
+from recpolicy.trainer.prompts import TAGS, Speech
 
 PAD, END, UNKNOWN = "<pad>", "<end>", "<unk>"
+SPEECH = Speech(reserved=(PAD, END, UNKNOWN))
 
 
 def tokenizer(texts: Iterable[str], items: int) -> PreTrainedTokenizerFast:

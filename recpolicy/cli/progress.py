@@ -168,7 +168,10 @@ def show(found: Mapping[str, Any], policy: Policy, out: Path, console: Console |
     """Print `eval.json` as tables: metrics of every system, rules of every system, and GRPO's paired differences."""
     console = console or Console()
     k, systems = found["k"], found["systems"]
-    console.print(f"\n{found['users']:,} users, held-out events, the whole catalog ranked, {k} places", highlight=False)
+    ranked = "the whole catalog ranked"
+    if found["pool"]:
+        ranked = f"pools of {found['pool']:,} items ranked (popularity to EASE: {ranked})"
+    console.print(f"\n{found['users']:,} users, held-out events, {ranked}, {k} places", highlight=False)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     shown = [(key, title) for key, title in METRICS if key in systems["sft"]["metrics"]]

@@ -26,6 +26,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         choices=("rank", "slate"),
         help="credit each place with itself and what follows (rank, the default), or with the whole list",
     )
+    train.add_argument(
+        "--pool", type=int, metavar="N", help="choose each list from a pool of N items; default: the whole catalog"
+    )
+    train.add_argument("--no-think", action="store_true", help="answer at once, without reasoning before it")
     reading.add(train)
     train.set_defaults(run=_train)
 
@@ -38,7 +42,12 @@ def _train(args: argparse.Namespace) -> int:
         from recpolicy.trainer import config, pipeline
     from recpolicy.cli.progress import Screen, show
 
-    given = {"seed": args.seed, "grpo.credit": args.credit}
+    given = {
+        "seed": args.seed,
+        "grpo.credit": args.credit,
+        "prompt.pool": args.pool,
+        "prompt.think": 0 if args.no_think else None,
+    }
     settings = config.load(args.config, {key: value for key, value in given.items() if value is not None})
     with Screen(loaded.policy) as screen:
         found = pipeline.train(loaded, source, args.model, settings, args.out, screen)

@@ -43,7 +43,7 @@ from recpolicy.policy import (
     Weight,
     Where,
 )
-from recpolicy.slate import unseen
+from recpolicy.slate import offered
 from recpolicy.table import Bools, Codes, Floats, Ints
 
 BATCH = 2048
@@ -172,8 +172,8 @@ class CompiledPolicy:
         return out
 
     def servable(self, rows: Rows) -> Bools:
-        """[B, items], what each user may be shown: neither blocked for them nor in their history."""
-        return self.legal(rows) & unseen(rows, self.catalog.items)
+        """[B, items], what each user may be shown: not blocked, not in their history, and of their pool if any."""
+        return self.legal(rows) & offered(rows, self.catalog.items)
 
     def growth(
         self,

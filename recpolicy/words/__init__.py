@@ -9,10 +9,12 @@ rules.py        a rule, a block, a target
 page.py         the whole policy
 formulas.py     a rule for the engineer
 ledger.py       what each place of one list earned
+instruction.py  the whole policy in a few lines, for a prompt
 """
 
 from recpolicy.words.expressions import condition
 from recpolicy.words.formulas import NOTATION, engineer
+from recpolicy.words.instruction import instruction
 from recpolicy.words.ledger import places
 from recpolicy.words.page import entry, policy, said
 from recpolicy.words.rules import asks, block, rule, target, weighs
@@ -25,6 +27,7 @@ __all__ = [
     "condition",
     "engineer",
     "entry",
+    "instruction",
     "places",
     "policy",
     "rule",

@@ -51,7 +51,12 @@ def block(node: Block) -> str:
 
 
 def target(node: Target) -> str:
-    """What must come out over all users, or over those of a segment."""
+    """What must come out over all users, or over those of a segment, and why."""
+    return " ".join([sentence(aim(node)), *_why(node)])
+
+
+def aim(node: Target) -> str:
+    """What must come out, as half a sentence."""
     measured = f"`{node.metric}`" if isinstance(node.metric, str) else brief(node.metric)
     over = "over all lists together" if isinstance(node.metric, Population) else "on average over users"
     if node.only is not None:
@@ -60,7 +65,7 @@ def target(node: Target) -> str:
     if node.of_baseline:
         bound += " of what it was before the recommender was trained by a policy"
     least = "at least" if node.op == ">=" else "at most"
-    return " ".join([sentence(f"{over}, {measured} is to be {least} {bound}"), *_why(node)])
+    return f"{over}, {measured} is to be {least} {bound}"
 
 
 def _weighs(node: Rule, scale: Scale) -> str:

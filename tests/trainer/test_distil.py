@@ -44,7 +44,7 @@ class School:
     ease: Baseline
 
     def lessons(self, mu: float, share: float = 0.5) -> Lessons:
-        rows = distil.lesson_rows(self.view, self.split, 40, 0.5, 0)
+        rows = distil.lesson_rows(distil.endings(self.view, self.split), 40, 0.5, 0)
         reranking = Reranking(self.compiled, mu)
         return Lessons(Teacher(self.recommender, self.ease, share), reranking, self.prompter, rows, 0.05)
 

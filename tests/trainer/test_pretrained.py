@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,14 +24,19 @@ from recpolicy import data
 from recpolicy.errors import UsageError
 from recpolicy.slate import item_token
 from recpolicy.trainer import pretrained
-from recpolicy.trainer.answer import TAGS
 from recpolicy.trainer.config import Config, Llm
 from recpolicy.trainer.models import Recommender, begun, load
+from recpolicy.trainer.prompts import TAGS
 from tests.command import recpolicy
 
 TEXT = ["The user likes comedy and drama.", "recommend 10 items", "think answer assistant", "history: war, romance"]
-CHAT = "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}"
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 512}
+CHAT = "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}<s>assistant\n"
+SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 512,
+}
 
 CONFIGS: dict[str, Callable[[int], PreTrainedConfig]] = {
     "tied head": lambda v: LlamaConfig(**SIZES, vocab_size=v, intermediate_size=64, tie_word_embeddings=True),
@@ -48,7 +54,9 @@ def write_model(folder: Path, config: Callable[[int], PreTrainedConfig], chat: s
     core.decoder = ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     special = ["<s>", "</s>"]
-    core.train_from_iterator(TEXT, trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, special_tokens=special))
+    core.train_from_iterator(
+        TEXT, trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, special_tokens=special)
+    )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", chat_template=chat)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
@@ -109,7 +117,14 @@ def test_a_saved_model_says_the_same(folder: Path, tmp_path: Path) -> None:
                     parameter.add_(torch.randn_like(parameter) / 10)
         before.save(tmp_path / f"saved-{rank}")
         form = before.form
-        after = load(tmp_path / f"saved-{rank}", str(folder), form.items, form.slate, form.max_think, Llm(rank=rank, precision="float32"))
+        after = load(
+            tmp_path / f"saved-{rank}",
+            str(folder),
+            form.items,
+            form.slate,
+            form.max_think,
+            Llm(rank=rank, precision="float32"),
+        )
         ids = torch.tensor([[5, 80, form.item_base, form.item_base + form.items - 1, form.think_open]])
         assert after.form == form
         torch.testing.assert_close(after.model.eval()(ids).logits, before.model.eval()(ids).logits)

@@ -12,6 +12,7 @@ from trl import SFTTrainer
 
 from recpolicy.demands import Score
 from recpolicy.slate import item_token
+from recpolicy.table import Ragged
 from recpolicy.trainer import sft
 from recpolicy.trainer.config import Sft
 from recpolicy.trainer.models import Recommender
@@ -27,7 +28,7 @@ def test_the_steps_are_those_of_trl(recommender: Recommender, tmp_path: Path, mo
         own = replace(recommender, model=deepcopy(recommender.model))
         sft.train(
             own,
-            sft.token_rows(own, told, said),
+            sft.token_rows(own, told, said, Ragged.of([list(range(n)) for n in (1, 4, 2, 7)])),
             settings,
             0,
             tmp_path,

@@ -182,6 +182,23 @@ def test_a_branch_says_the_share_that_holds_in_it() -> None:
     assert "`b` counts 75% instead of 50%" in words.policy(policy)
 
 
+def test_a_prompt_is_told_what_counts_the_weightiest_first_and_then_what_must_be() -> None:
+    policy = check(
+        "bury c weight 2 = item.price > 5\nreward idle weight 0 = distance(item.genres)\n"
+        "quota few weight 1 = at most 1 where item.is_ad\n"
+        "quota voices hard = at most 2 per item.creator\nwhen user.premium {\n  block dear = item.price > 99\n}\n"
+        'target many = few >= 90% because "nobody reads this"\n'
+    )
+    assert words.instruction(policy).splitlines() == [
+        "c, 50% of the whole: as little as can be where the item's price is above 5",
+        "base, 25% of the whole: how near the top the items the user took next stand",
+        "few, 25% of the whole: that in at most 1 of the 10 places the item is marked as ad",
+        "a must: that no creator stands in more than 2 of the 10 places",
+        "never shown to users where the user is marked as premium: items where the item's price is above 99",
+        "in the end: on average over users, `few` is to be at least 90%",
+    ]
+
+
 LEAK = re.compile(r"\b[A-Z]\w*\(|Span|NOWHERE|Type\.|Missing\.|\bNone\b|\bTrue\b|\bFalse\b|_\w+=")
 
 
@@ -193,6 +210,9 @@ def test_any_policy_has_words_for_both_readers(policy: Policy) -> None:
         assert plain.endswith(".") and len(plain) > 20
         assert not LEAK.search(plain)
         assert "value" in formulas or "enforced" in formulas
+    told = words.instruction(policy).splitlines()
+    assert len(told) <= len((*policy.rules, *policy.blocks, *policy.targets)) and all(": " in line for line in told)
+    assert not LEAK.search(" ".join(told))
     page = words.policy(policy)
     assert all(f"  {part.name}" in page for part in (*policy.rules, *policy.blocks, *policy.targets))
     assert all(len(line) <= 100 for line in page.splitlines())

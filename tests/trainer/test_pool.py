@@ -1,0 +1,243 @@
+"""Candidate pools: what is in them, what has no part in them, and that slates stay within them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recpolicy import baselines, checker, greedy, metrics
+from recpolicy.baselines import Baseline
+from recpolicy.checker import Loaded
+from recpolicy.compiler import CompiledPolicy
+from recpolicy.dataset import Rows
+from recpolicy.errors import UsageError
+from recpolicy.rewards import Judge
+from recpolicy.table import Codes, Ragged
+from recpolicy.trainer import config, distil, grpo, models, pipeline, pool, sft, tiny
+from recpolicy.trainer.config import Prompt, Tiny
+from recpolicy.trainer.control import Reranking
+from recpolicy.trainer.distil import Lessons, Teacher
+from recpolicy.trainer.evaluate import Examiner
+from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.stages import Material
+
+N, K = 20, 4
+HEAD = f'policy "pooled" {{ language = 1  data = "simulator"  slate = {K} }}\n'
+RULES = (
+    "reward relevance weight 1 = ndcg(next_items)\nquota voices hard = at most 1 per item.creator\n"
+    "block reported = item.report_rate > 3%\ntarget ads = share(item.is_ad) >= 1%\n"
+)
+
+
+def read(folder: Path, rules: str = RULES) -> Loaded:
+    path = folder / "pooled.policy"
+    path.write_text(HEAD + rules)
+    return checker.read(str(path))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A run's material with pools, and a model of random weights."""
+
+    material: Material
+    recommender: Recommender
+
+    @property
+    def compiled(self) -> CompiledPolicy:
+        return self.material.compiled
+
+    @property
+    def retriever(self) -> Baseline:
+        return self.material.classics["ease_recency"]
+
+    @property
+    def rows(self) -> Rows:
+        return self.material.split.test
+
+    def drawn(self, rows: Rows, seed: int = 0, **settings: float) -> Codes:
+        asked = Prompt.model_validate({"pool": N} | settings)
+        found = pool.drawn(rows, self.retriever, self.compiled.servable, asked, seed).pool
+        assert found is not None
+        return found
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    settings = config.load(None, {"prompt.pool": N, "prompt.history": 15, "prompt.think": 3})
+    material = pipeline.prepare(read(tmp_path_factory.mktemp("scene")), "simulator", "tiny", settings)
+    prompter, items = material.prompter, material.view.items.rows
+    rows = sft.training_rows(material.view, material.split, K, 200, 0)
+    tokenizer = tiny.tokenizer(prompter.prompts(rows) + prompter.completions(rows), items)
+    form = models.answer_format(tokenizer, items, K, 3)
+    model = tiny.decoder(Tiny(width=16, layers=1, dropout=0.0), tokenizer, 80, 0)
+    return Scene(material, Recommender(model, tokenizer, form))
+
+
+def inside(slates: Codes, pools: Codes | None) -> bool:
+    """Whether every slate that is not empty holds items of its row's pool only."""
+    assert pools is not None and (slates >= 0).any()
+    return all(set(slate[slate >= 0]) <= set(own) for slate, own in zip(slates, pools, strict=True))
+
+
+# ---- what is in a pool ----------------------------------------------------------------------------------------------
+
+
+def test_a_pool_is_full_of_items_that_may_be_shown(scene: Scene) -> None:
+    pools = scene.drawn(scene.rows)
+    servable = scene.compiled.servable(scene.rows)
+    assert pools.shape == (len(scene.rows), N) and (pools >= 0).all()
+    assert servable[np.arange(len(pools))[:, None], pools].all() and not servable.all(1).any()
+    assert all(len(set(own)) == N for own in pools)
+
+
+def test_the_same_row_has_the_same_pool_wherever_it_comes_up(scene: Scene) -> None:
+    pools = scene.drawn(scene.rows)
+    at = np.array([7, 3, 3, 60])
+    assert (scene.drawn(scene.rows.take(at)) == pools[at]).all()
+    assert not (scene.drawn(scene.rows, seed=1) == pools).all(1).any()
+    taken = replace(scene.rows, pool=pools).take(at).pool
+    assert taken is not None and np.array_equal(taken, pools[at])
+    some = replace(scene.rows, pool=pools).sample(9, 0)
+    assert some.pool is not None and np.array_equal(scene.drawn(some), some.pool)
+
+
+def test_what_comes_next_has_no_part_in_a_pool(scene: Scene) -> None:
+    pools = scene.drawn(scene.rows)
+    following = scene.rows.next_items
+    for others in (following.take(np.arange(len(pools))[::-1]), Ragged.of([[]] * len(pools))):
+        assert (scene.drawn(replace(scene.rows, next_items=others)) == pools).all()
+    held = scene.material.held_out()
+    none = replace(scene.material.split, validation=replace(scene.material.split.validation, next_items=following))
+    blind = replace(scene.material, split=none)
+    blind.__dict__["classics"] = scene.material.classics  # fitted before
+    unknowing = blind.held_out().pool
+    assert held.pool is not None and unknowing is not None and np.array_equal(unknowing, held.pool)
+
+
+def test_most_of_a_pool_is_what_the_retriever_likes_best(scene: Scene) -> None:
+    best = baselines.top(scene.retriever.scores(scene.rows), scene.rows, N, scene.compiled.legal(scene.rows)).items
+    by_hand = scene.drawn(scene.rows, explored=0)
+    assert [set(own) for own in by_hand] == [set(own) for own in best]
+    for own, liked in zip(scene.drawn(scene.rows, explored=0.25), best, strict=True):
+        assert set(liked[:15]) <= set(own)
+    drawn_evenly = scene.drawn(scene.rows, explored=1)
+    counts = np.bincount(drawn_evenly.ravel(), minlength=600)
+    expected = scene.compiled.servable(scene.rows).sum(0) * N / scene.compiled.servable(scene.rows).sum(1).mean()
+    assert abs(counts - expected).max() < 5 * np.sqrt(expected.max()) and counts[expected == 0].max(initial=0) == 0
+
+
+def test_the_place_in_a_pool_tells_nothing(scene: Scene) -> None:
+    pools = scene.drawn(scene.rows)
+    scores = np.take_along_axis(scene.retriever.scores(scene.rows), pools.astype(np.int64), 1)
+    places = scores.argsort(1).argsort(1).mean(0)  # [N], mean rank of what stands at each place
+    assert abs(places - (N - 1) / 2).max() < 5 * N / np.sqrt(12 * len(pools))
+
+
+def test_where_fewer_items_may_be_shown_the_rest_is_none(scene: Scene) -> None:
+    few = replace(scene.rows, pool=np.tile(np.arange(7, dtype=np.int32), (len(scene.rows), 1)))
+    found = pool.drawn(few, scene.retriever, scene.compiled.servable, Prompt(pool=N), 0).pool
+    assert found is not None
+    for row, own in enumerate(found):
+        assert sorted(own[own >= 0]) == np.flatnonzero(scene.compiled.servable(few)[row]).tolist()
+    every = scene.drawn(scene.rows.take(np.arange(3)), pool=1000)
+    assert ((every >= 0).sum(1) == scene.compiled.servable(scene.rows.take(np.arange(3))).sum(1)).all()
+
+
+def test_examples_of_sft_have_their_answers_in_the_pool_and_keep_its_best(scene: Scene) -> None:
+    rows = sft.training_rows(scene.material.view, scene.material.split, K, 300, 0)
+    plain, answered = scene.material.pooled(rows), scene.material.answered(rows)
+    assert pool.recall(plain) < 1.0 == pool.recall(answered)
+    assert plain.pool is not None and answered.pool is not None
+    best = baselines.top(scene.retriever.scores(rows), rows, N - 4).items  # a fifth of 20 is drawn
+    for row, own in enumerate(answered.pool):
+        assert len(set(own)) == N and set(rows.next_items.row(row)) <= set(own)
+        assert not set(rows.history.row(row)) & set(own) and set(best[row]) <= set(own)
+
+
+def test_a_pool_for_sft_is_the_same_whatever_the_policy_blocks(scene: Scene, tmp_path: Path) -> None:
+    def of(rules: str, **more: object) -> Material:
+        settings = config.load(None, {"prompt.pool": N, **more})
+        material = pipeline.prepare(read(tmp_path, rules), "simulator", "tiny", settings)
+        material.__dict__["classics"] = scene.material.classics  # fitted before, the policy has no part in it
+        return material
+
+    other = "reward variety weight 1 = distance(item.genres)\n"
+    mine, theirs = of(RULES), of(other)
+    rows = sft.training_rows(mine.view, mine.split, K, 50, 0)
+    for a, b in ((mine.answered(rows), theirs.answered(rows)), (mine.held_out_for_sft(), theirs.held_out_for_sft())):
+        assert a.pool is not None and b.pool is not None and (a.pool == b.pool).all()
+    blocked, free = mine.held_out().pool, theirs.held_out().pool
+    assert blocked is not None and free is not None and (blocked != free).any()
+    assert mine.sft_key() == theirs.sft_key()
+    told = {"prompt.policy": True}
+    assert of(RULES, **told).sft_key() != of(other, **told).sft_key() != mine.sft_key()
+
+
+def test_a_pool_smaller_than_a_slate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        pipeline.prepare(read(tmp_path), "simulator", "tiny", config.load(None, {"prompt.pool": K - 1}))
+    assert "a pool of 3 items" in error.value.message and "--pool" in error.value.help
+
+
+# ---- slates stay within it ------------------------------------------------------------------------------------------
+
+
+def test_only_the_pool_can_be_served(scene: Scene) -> None:
+    rows = scene.material.pooled(scene.rows)
+    assert rows.pool is not None
+    served = scene.compiled.servable(rows)
+    assert [np.flatnonzero(row).tolist() for row in served] == np.sort(rows.pool, 1).tolist()
+    target = scene.compiled.targets[0]
+    assert inside(greedy.lists(scene.compiled, rows, [(target, 1.0)]).items, rows.pool)
+
+
+def test_slates_of_model_control_and_teacher_are_of_the_pool(scene: Scene) -> None:
+    rows = scene.material.pooled(scene.rows).take(np.arange(50))
+    examiner = Examiner.of(scene.recommender, scene.material.prompter, scene.compiled, rows)
+    assert inside(examiner.greedy(scene.recommender).items, rows.pool)
+    assert rows.pool is not None
+    assert inside(examiner.sampled(scene.recommender, 2, 1.0, 0).items, np.repeat(rows.pool, 2, 0))
+    candidates, likely = examiner.candidates(scene.recommender)
+    control = Reranking(scene.compiled, 1.0, {"ads": 1.0})
+    assert inside(control.slates(candidates, likely, rows).items, rows.pool)
+    assert inside(np.where(np.isfinite(likely), candidates, np.int32(-1)), rows.pool)
+    teacher = Teacher(scene.recommender, scene.retriever, 0.5)
+    best = distil.likeliest(teacher.scores(rows, examiner.prompts, examiner.legal))
+    assert inside(control.slates(*best, rows).items, rows.pool)
+    without = Examiner.of(scene.recommender, scene.material.prompter, None, rows)
+    assert inside(without.greedy(scene.recommender).items, rows.pool)
+
+
+def test_lessons_and_rollouts_are_of_the_pool(scene: Scene) -> None:
+    material, form = scene.material, scene.recommender.form
+    rows = distil.lesson_rows(material.pooled(distil.endings(material.view, material.split)), 16, 0.5, 0)
+    lessons = Lessons(
+        Teacher(scene.recommender, scene.retriever, 0.5), Reranking(scene.compiled, 1.0), material.prompter, rows, 0.05
+    )
+    told = lessons([{"row": row} for row in range(16)])
+    completion = told["input_ids"][:, -told["places"].shape[1] :]
+    items = torch.where(told["places"] >= 0, completion - form.item_base, -1).numpy()
+    assert inside(items, rows.pool)
+    training = material.pooled(sft.training_rows(material.view, material.split, K, 8, 0))
+    generator = torch.Generator().manual_seed(0)
+    prompts = material.prompter.prompts(training)
+    judge = Judge(scene.compiled, training, material.view.items.rows)
+    _, said, opened = grpo.sample(scene.recommender, judge, prompts, range(8), 1.0, generator)
+    assert inside(form.slates(said).numpy(), training.pool)
+    assert training.pool is not None and opened.any()
+    assert set(opened[0].any(0).nonzero()[:, 0].tolist()) <= set(training.pool[0].tolist())
+
+
+def test_a_pool_without_enough_legal_items_leaves_holes(scene: Scene) -> None:
+    rows = scene.rows.take(np.arange(10))
+    free = scene.compiled.servable(rows)
+    two = np.array([np.flatnonzero(row)[:2] for row in free], np.int32)
+    few = replace(rows, pool=np.concatenate([two, np.full((10, 3), -1, np.int32)], 1))
+    examiner = Examiner.of(scene.recommender, scene.material.prompter, None, few)
+    found = examiner.greedy(scene.recommender).items
+    assert (np.sort(found[:, :2], 1) == two).all() and (found[:, 2:] == -1).all()
+    assert metrics.mean((found < 0).mean(1)) == 0.5

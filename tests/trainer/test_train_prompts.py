@@ -1,0 +1,110 @@
+"""`recpolicy train` with other prompts: titles as odd as they come, candidate pools, no reasoning."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recpolicy import checker, schema
+from recpolicy.trainer import pipeline
+from recpolicy.trainer.config import Config
+from recpolicy.trainer.evaluate import Examiner
+from tests.command import recpolicy
+from tests.trainer import platform
+
+SETTINGS = """
+holdout = 3
+validation_users = 40
+[tiny]
+width = 16
+layers = 1
+[sft]
+steps = 4
+batch = 8
+evaluate_every = 2
+[distil]
+steps = 3
+batch = 8
+evaluate_every = 3
+[grpo]
+steps = 2
+prompts = 2
+generations = 4
+evaluate_every = 1
+[prompt]
+history = 20
+think = 8
+"""
+SHOWING = (
+    'policy = true\ntemplate = "{% for i in items + pool %}{{ i.token }} {{ i.title }} {% endfor %}{{ policy }}"\n'
+)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two folders of data, alike but for the titles, and a run on each; and one whose prompts show odd titles."""
+    home = tmp_path_factory.mktemp("home")
+    platform.write(home / "plain")
+    platform.write(home / "odd", platform.ODD)
+    (home / "settings.toml").write_text(SETTINGS)
+    (home / "showing.toml").write_text(SETTINGS + SHOWING)
+    for run, data, *more in (
+        ("plain-run", "plain", "--config", "settings.toml"),
+        ("odd-run", "odd", "--config", "settings.toml"),
+        ("pooled", "odd", "--config", "showing.toml", "--pool", "15", "--no-think"),
+    ):
+        done = recpolicy(home, "train", "relevance", "--data", data, "--out", run, *more)
+        assert done.returncode == 0, done.stderr
+        (home / f"{run}.txt").write_text(done.stdout)
+    return home
+
+
+@pytest.mark.slow
+def test_titles_that_no_prompt_shows_change_nothing(home: Path) -> None:
+    plain, odd = ((home / run / "eval.json").read_bytes() for run in ("plain-run", "odd-run"))
+    assert plain == odd
+    assert (home / "plain" / "items.jsonl").read_bytes() != (home / "odd" / "items.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_run_with_pools_says_so_and_keeps_to_them(home: Path) -> None:
+    about = json.loads((home / "pooled" / "run.json").read_text())
+    said = " ".join((home / "pooled.txt").read_text().split())
+    assert "15 items to choose from" in said and "pools of 15 items ranked" in said
+    assert json.loads((home / "pooled" / "eval.json").read_text())["pool"] == 15
+    settings = Config.model_validate(about["identity"]["config"])
+    loaded = checker.read("relevance", schema=schema.load(home / "odd" / "schema.toml"))
+    material = pipeline.prepare(loaded, str(home / "odd"), "tiny", settings)
+    own = material.load(home / "pooled" / "model")
+    rows = material.pooled(material.split.test)
+    examiner = Examiner.of(own, material.prompter, material.compiled, rows)
+    slates = examiner.greedy(own).items
+    assert rows.pool is not None and (slates >= 0).all()
+    assert all(set(slate) <= set(pool) for slate, pool in zip(slates, rows.pool, strict=True))
+    ndcg = material.compiled.values(rows, examiner.greedy(own))["relevance"]
+    found = json.loads((home / "pooled" / "eval.json").read_text())["systems"]["grpo"]["rules"]["relevance"]
+    assert found["mean"] == pytest.approx(float(np.nanmean(ndcg)))
+
+
+@pytest.mark.slow
+def test_without_thinking_the_answer_comes_at_once(home: Path) -> None:
+    thinking, at_once = (json.loads((home / run / "samples.json").read_text()) for run in ("odd-run", "pooled"))
+    assert all("<think>" in sample["grpo"] for sample in thinking)
+    assert all(sample["grpo"].startswith("<answer>") for sample in at_once)
+    assert "< /answer>" in at_once[0]["prompt"] and "</answer>" not in at_once[0]["prompt"]
+
+
+def test_wrong_prompts_are_refused_with_a_sentence(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[prompt]\ntemplate = '{{ histori }}'\n")
+    for more, said in (
+        (("--pool", "5"), "too small for slates of 10 places"),
+        (("--pool", "-1"), "`prompt.pool`"),
+        (("--config", "settings.toml"), "did you mean `history`?"),
+    ):
+        done = recpolicy(tmp_path, "train", "relevance", "--data", "simulator", "--out", "run", *more)
+        assert done.returncode == 2 and said in " ".join(done.stderr.split()), done.stderr
+        assert not (tmp_path / "run").exists()
