@@ -68,31 +68,35 @@ def begun(
     k: int,
     *,
     texts: Sequence[str],
+    shown: Sequence[str],
     about: Sequence[str],
 ) -> Recommender:
     """The recommender that SFT starts from.
 
-    `texts` are the prompts and completions it is going to read, `about` says what each item is. Raises UsageError for a
-    pretrained model that cannot be used.
+    `texts` are the prompts and completions it is going to learn, `shown` prompts that it is only asked, `about` says
+    what each item is. Raises UsageError for a pretrained model that cannot be used.
     """
-    items = dataset.items.rows
-    tokenizer = tiny.tokenizer(texts, items) if name == TINY else pretrained.tokenizer(name, items)
-    form = answer_format(tokenizer, items, k, config.prompt.think)
-    # held-out prompts may show more of a history than any of the texts does
-    longest = (
-        max(map(len, tokenizer(list(texts), add_special_tokens=False)["input_ids"]))
-        + config.prompt.history
-        + form.longest
-    )
+    items, think = dataset.items.rows, config.prompt.think
     model: PreTrainedModel | PeftModel
     if name == TINY:
+        tokenizer = tiny.tokenizer(texts, items)
+        form = answer_format(tokenizer, items, k, think)
+        # prompts that are only asked may show more of a history than any of the texts does
+        longest = _longest(tokenizer, texts) + config.prompt.history + form.longest
         model = tiny.decoder(config.tiny, tokenizer, longest, config.seed)
         tiny.start_items(model, form, tastes(dataset, split, config.tiny.width))
     else:
+        tokenizer = pretrained.tokenizer(name, items)
+        form = answer_format(tokenizer, items, k, think)
+        longest = max(_longest(tokenizer, texts), _longest(tokenizer, shown) + form.longest)
         model = pretrained.decoder(
             name, tokenizer, about, partial(tastes, dataset, split), longest, config.llm, config.seed
         )
     return _recommender(model, tokenizer, form)
+
+
+def _longest(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> int:
+    return max(map(len, tokenizer(list(texts), add_special_tokens=False)["input_ids"]))
 
 
 def load(folder: Path, name: str, items: int, slate: int, max_think: int, settings: Llm) -> Recommender:

@@ -164,6 +164,7 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
             material.split,
             k,
             texts=prompts + completions,
+            shown=material.prompter.prompts(material.held_out_for_sft()),
             about=material.prompter.about(),
         )
         examiner = Examiner.of(recommender, material.prompter, None, material.held_out_for_sft())

@@ -35,7 +35,7 @@ SIZES: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
-    "max_position_embeddings": 512,
+    "max_position_embeddings": 2048,
 }
 
 CONFIGS: dict[str, Callable[[int], PreTrainedConfig]] = {
@@ -43,7 +43,7 @@ CONFIGS: dict[str, Callable[[int], PreTrainedConfig]] = {
     "own head, spare rows": lambda v: Qwen2Config(
         **SIZES, vocab_size=v + 40, intermediate_size=64, num_key_value_heads=1, tie_word_embeddings=False
     ),
-    "learned positions": lambda v: GPT2Config(vocab_size=v, n_embd=32, n_layer=2, n_head=2, n_positions=512),
+    "learned positions": lambda v: GPT2Config(vocab_size=v, n_embd=32, n_layer=2, n_head=2, n_positions=2048),
 }
 
 
@@ -77,7 +77,7 @@ def start(folder: Path, rank: int = 4) -> Recommender:
     about = [f"comedy drama {row}" for row in range(dataset.items.rows)]
     config = Config(llm=Llm(rank=rank, precision="float32"))
     parts = data.split(dataset, holdout=3)
-    return begun(str(folder), config, dataset, parts, 5, texts=["a short text"], about=about)
+    return begun(str(folder), config, dataset, parts, 5, texts=["a short text"], shown=["another"], about=about)
 
 
 def test_items_and_tags_are_one_token_each_and_take_the_space_before_them(folder: Path) -> None:
@@ -93,7 +93,7 @@ def test_items_and_tags_are_one_token_each_and_take_the_space_before_them(folder
 
 
 def test_a_prompt_stands_in_the_chat_template(folder: Path, tmp_path: Path) -> None:
-    assert pretrained.frame(pretrained.tokenizer(str(folder), 0)) == ("<s>user\n", "</s>\n<s>assistant\n")
+    assert pretrained.frame(pretrained.tokenizer(str(folder), 0)) == ("<s>user\n", "</s>\n<s>assistant")
     plain = write_model(tmp_path / "plain", CONFIGS["tied head"], chat=None)
     assert pretrained.frame(pretrained.tokenizer(str(plain), 0)) == ("<s>", "\n")
 
@@ -132,9 +132,10 @@ def test_a_saved_model_says_the_same(folder: Path, tmp_path: Path) -> None:
 
 def test_prompts_beyond_what_the_model_reads_are_refused(folder: Path) -> None:
     dataset = data.open("simulator")
-    texts, parts = ["word " * 600], data.split(dataset, holdout=3)
-    with pytest.raises(UsageError, match="reads 512") as error:
-        begun(str(folder), Config(), dataset, parts, 5, texts=texts, about=[""] * dataset.items.rows)
+    parts = data.split(dataset, holdout=3)
+    texts, shown, about = ["a short text"], ["word " * 2000], [""] * dataset.items.rows
+    with pytest.raises(UsageError, match="reads 2,048") as error:
+        begun(str(folder), Config(), dataset, parts, 5, texts=texts, shown=shown, about=about)
     assert "prompt.history" in error.value.help
 
 
