@@ -29,7 +29,7 @@ import torch
 import trl.trainer.utils
 from datasets import Dataset as PromptDataset
 from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback, TrainerCallback
-from transformers.trainer_utils import IntervalStrategy
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from transformers.utils import logging
 from trl import GRPOConfig, GRPOTrainer
 
@@ -153,6 +153,7 @@ def arguments(scene: Scene, folder: str) -> GRPOConfig:
     settings = scene.settings.model_copy(update={"steps": 1})
     found = grpo.arguments(settings, Path(folder), 0, scene.recommender.form.longest)
     found.logging_strategy = IntervalStrategy.NO
+    found.save_strategy = SaveStrategy.NO
     return found
 
 

@@ -24,8 +24,12 @@ def fingerprint(*parts: object) -> str:
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON whole or not at all; NaN, which JSON lacks, becomes null."""
+    _write(path, json.dumps(plain(value), indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(plain(value), indent=2) + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
 
@@ -44,14 +48,19 @@ def plain(value: object) -> object:
 
 @contextmanager
 def finished(folder: Path) -> Iterator[Path]:
-    """A new folder to fill, which appears under its name only when the block ends without an error."""
+    """A new folder to fill, which appears under its name only when the block ends without an error.
+
+    Where another process has made the folder meanwhile, that one stays: somebody may be reading it.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield work
-        if folder.exists():
-            shutil.rmtree(folder)
-        work.rename(folder)
+        try:
+            work.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -63,20 +72,27 @@ class Run:
     folder: Path
 
     @staticmethod
-    def start(folder: Path, identity: Mapping[str, Any]) -> Run:
-        """Open the folder of this run, new or begun earlier.
+    def start(folder: Path, identity: Mapping[str, Any], *, resume: bool) -> Run:
+        """Open the folder of this run, new, complete, or with `resume` begun earlier.
 
-        `identity` is what the results depend on. Raises UsageError where the folder holds a run of something else.
+        `identity` is what the results depend on. Raises UsageError where the folder holds a run of something else, and
+        for one that was begun without `resume`.
         """
         run = Run(folder)
-        if run.about.is_file():
+        if run.begun:
             if run.read().get("identity") != json.loads(json.dumps(identity)):
                 raise UsageError(
                     "this folder holds a run with another policy, data or setting",
                     where=str(folder),
                     help="choose another --out, or remove the folder",
                 )
-        elif folder.exists() and any(folder.iterdir()):
+            if not (run.complete or resume):
+                raise UsageError(
+                    "this folder holds an unfinished run",
+                    where=str(folder),
+                    help="add --resume to go on with it, or choose another --out",
+                )
+        elif folder.exists() and any(path.name != run.about.name + ".part" for path in folder.iterdir()):
             raise UsageError("this folder is in use for something else", where=str(folder), help="choose another --out")
         return run
 
@@ -84,6 +100,26 @@ class Run:
     def about(self) -> Path:
         """What the run is of: policy, data, settings, versions, their hashes."""
         return self.folder / "run.json"
+
+    @property
+    def begun(self) -> bool:
+        """Whether the folder holds a run."""
+        return self.about.is_file()
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has come to its end: its evaluation is written last."""
+        return self.evaluation.is_file()
+
+    @property
+    def evaluation(self) -> Path:
+        """What came of the run."""
+        return self.folder / "eval.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What an unfinished run goes on from."""
+        return self.folder / "checkpoints"
 
     def read(self) -> dict[str, Any]:
         """The contents of `run.json`. Raises UsageError where the folder holds no run."""
@@ -98,5 +134,21 @@ class Run:
     def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
         """Append one line to `metrics.jsonl`."""
         line = {"stage": stage, "step": step} | {k: v for k, v in sorted(values.items())}
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(plain(line)) + "\n")
+
+    def logged(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl`, but for one that a kill has torn."""
+        if not self._metrics.is_file():
+            return []
+        *whole, _ = self._metrics.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in whole]
+
+    def unlog(self, stage: str, after: int) -> None:
+        """Take back what was logged of a stage behind a step, and a torn line."""
+        kept = [line for line in self.logged() if line["stage"] != stage or line["step"] <= after]
+        _write(self._metrics, "".join(json.dumps(line) + "\n" for line in kept))
+
+    @property
+    def _metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"

@@ -10,12 +10,16 @@ from pathlib import Path
 
 def recpolicy(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`recpolicy ARGUMENTS` in the folder `home`, which also takes its cache."""
+    command = [sys.executable, "-m", "recpolicy", *arguments]
+    return subprocess.run(command, env=environment(home), capture_output=True, text=True, cwd=home)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What the program finds around it."""
     paths = {name: os.environ[name] for name in ("PYTHONPATH", "PYTHONSAFEPATH") if name in os.environ}
-    environment = paths | {
+    return paths | {
         "PATH": "/usr/bin:/bin",
         "HOME": str(home),
         "RECPOLICY_CACHE": str(home / "cache"),
         "COLUMNS": "100",
     }
-    command = [sys.executable, "-m", "recpolicy", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=home)

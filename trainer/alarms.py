@@ -59,6 +59,14 @@ class Alarms(TrainerCallback):
                 what = f"target `{name}` has had its largest multiplier for {AT_THE_CAP} steps and is not reached"
                 self._stop(control, f"{what}: lower its bound, or what the rest of the policy asks against it")
 
+    def state_dict(self) -> dict[str, Any]:
+        """What has been seen by now."""
+        return {"stopped": self.stopped, "entropy": list(self.entropy), "lasted": dict(self.lasted)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.stopped, self.entropy, self.lasted = state["stopped"], list(state["entropy"]), dict(state["lasted"])
+
     def _lasts(self, sign: str, there: bool) -> int:
         self.lasted[sign] = self.lasted.get(sign, 0) + 1 if there else 0
         return self.lasted[sign]

@@ -7,9 +7,8 @@ every place of the slate (Hinton et al. 2015, with the re-rank control in the pl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,17 +19,20 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArgu
 from recpolicy import metrics
 from recpolicy.baselines import Baseline, Scores, top
 from recpolicy.data import rows_at
-from recpolicy.dataset import Dataset, Rows, Split
+from recpolicy.dataset import Dataset, Rows, Slates, Split
 from recpolicy.demands import Score
 from recpolicy.table import Bools, Codes, Floats, Ragged
 from recpolicy.trainer import prefix
+from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Distil
-from recpolicy.trainer.control import Reranking
+from recpolicy.trainer.control import Reranking, aimed
 from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.multipliers import Aim
 from recpolicy.trainer.prefix import evaluating, left_pad
 from recpolicy.trainer.prompts import Prompter
 from recpolicy.trainer.rollout import next_items
 from recpolicy.trainer.sft import IGNORED, BestOnValidation, thinned
+from recpolicy.trainer.validation import Validation
 
 BATCH = 256
 CANDIDATES = 100
@@ -87,10 +89,37 @@ class Lessons:
 
     teacher: Teacher
     reranking: Reranking
-    """May be exchanged while the pupil learns."""
+    """Moves on while the pupil learns, where the policy has targets."""
     prompter: Prompter
     rows: Rows
     temperature: float
+    further: dict[str, float] = field(default_factory=dict)
+    """By how much the teacher aims beyond each target's aim."""
+
+    def aim_further(self, aims: Sequence[Aim], items: Codes, scores: Floats, validation: Validation) -> None:
+        """A pupil falls short of its teacher's targets by a little: the teacher then aims further by half of that.
+
+        `aims` has the pupil's values; `items` and `scores`, [B, C], are the teacher's for the validation users.
+        """
+        for aim in aims:
+            self.further[aim.name] = max(0.0, self.further.get(aim.name, 0.0) + float(aim.lacks) / 2)
+        moved = [aim.moved(self.further[aim.name]) for aim in aims]
+        self.reranking = aimed(self.reranking, items, scores, validation, moved)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the teacher has been moved on."""
+        shown = self.reranking.shown
+        return {
+            "further": dict(self.further),
+            "multipliers": {name: float(value) for name, value in self.reranking.multipliers.items()},
+            "shown": None if shown is None else torch.from_numpy(shown.items),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        shown = None if state["shown"] is None else Slates(state["shown"].cpu().numpy())
+        self.further = dict(state["further"])
+        self.reranking = replace(self.reranking, multipliers=state["multipliers"], shown=shown)
 
     def __call__(self, examples: Sequence[dict[str, int]]) -> dict[str, Tensor]:
         """One batch as tensors.
@@ -137,9 +166,21 @@ def likeliest(scores: Scores) -> tuple[Codes, Floats]:
 class DistilTrainer(Trainer):
     """Learns the teacher's probabilities at every place of a slate, and the words around it."""
 
-    def __init__(self, recommender: Recommender, **settings: Any) -> None:
-        self._form = recommender.form
+    def __init__(self, recommender: Recommender, lessons: Lessons, **settings: Any) -> None:
+        self._form, self._lessons = recommender.form, lessons
         super().__init__(model=recommender.trained, **settings)
+
+    def _prepare_inputs(self, inputs: Any) -> dict[str, Any]:
+        """The lessons of a batch's examples.
+
+        They are made when they are learned: a data loader reads ahead, and would ask a teacher that is then moved on.
+        """
+        made: dict[str, Any] = super()._prepare_inputs(self._lessons(inputs))
+        return made
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted: the examples, of which the trainer asks this, have no tokens yet."""
+        return 0
 
     def compute_loss(self, model: Any, inputs: dict[str, Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Mean cross-entropy of the words plus that of the items: each place against the teacher's probabilities.
@@ -191,7 +232,7 @@ def train(
     lessons: Lessons,
     settings: Distil,
     seed: int,
-    folder: Path,
+    checkpoints: Checkpoints,
     score: Callable[[], Score],
     report: Callable[[int, Score], None],
     start: Score,
@@ -199,14 +240,17 @@ def train(
     """Teach in place, ending with the weights that scored best on validation; returns that score.
 
     `start` is the score of the model as it comes, `score` measures it as it stands, `report` is told each. The pupil
-    may start as the teacher's own model, of which `lessons` needs a copy.
+    may start as the teacher's own model, of which `lessons` needs a copy. Training goes on from the last of the
+    checkpoints, as if it had never been interrupted.
     """
     best = BestOnValidation(score, settings.averaging, settings.evaluate_every, settings.steps, report)
-    best.begin(recommender.trained, start)
+    if checkpoints.last is None:
+        best.begin(recommender.trained, start)
     trainer = DistilTrainer(
         recommender,
+        lessons,
         args=TrainingArguments(
-            output_dir=str(folder),
+            output_dir=str(checkpoints.folder),
             max_steps=settings.steps,
             per_device_train_batch_size=settings.batch,
             learning_rate=settings.learning_rate,
@@ -219,15 +263,16 @@ def train(
             seed=seed,
             bf16=False,
             use_cpu=not torch.cuda.is_available(),
-            save_strategy="no",
+            save_strategy="steps",
+            save_steps=settings.evaluate_every,
             logging_strategy="no",
             report_to=[],
             disable_tqdm=True,
         ),
         train_dataset=[{"row": row} for row in range(len(lessons.rows))],
-        data_collator=lessons,
+        data_collator=list,
         callbacks=[best],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    checkpoints.train(trainer, best=best, lessons=lessons)
     return best.restore(recommender.trained)

@@ -22,12 +22,14 @@ from torch import Tensor
 from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from recpolicy.dataset import Slates
 from recpolicy.demands import Score
 from recpolicy.profile import FLOOR, deviations
 from recpolicy.rewards import Judge, done, rewards
 from recpolicy.table import Floats
 from recpolicy.trainer import prefix
 from recpolicy.trainer.alarms import Alarms
+from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Config, Grpo
 from recpolicy.trainer.likelihood import log_probabilities
 from recpolicy.trainer.models import Recommender
@@ -72,6 +74,14 @@ class PolicyGRPOTrainer(GRPOTrainer):
             reference = copy.deepcopy(self.accelerator.unwrap_model(self.model))
             self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)
         self._sampler = torch.Generator(self.accelerator.device).manual_seed(seed + self.accelerator.process_index)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The random state of sampling; all else the trainer saves itself."""
+        return {"sampler": self._sampler.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self._sampler.set_state(state["sampler"].cpu())
 
     def _sample(self, prompts: list[str], _: GRPOTrainer) -> dict[str, Any]:
         """A completion for each of the prompts, which belong to `_rows`."""
@@ -220,6 +230,30 @@ class Steering(TrainerCallback):
         self.objectives.shown = standing.slates
         self.report(step, standing)
 
+    def state_dict(self) -> dict[str, Any]:
+        """The multipliers and all that they are moved by."""
+        shown = self.objectives.shown
+        return {
+            "deviations": torch.from_numpy(self.objectives.deviations),
+            "scale": self.controller.scale,
+            "sums": dict(self.controller.sums),
+            "multipliers": dict(self.objectives.multipliers),
+            "shown": None if shown is None else torch.from_numpy(shown.items),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.calibrate(state["deviations"].cpu().numpy(), state["scale"])
+        self.controller.sums = dict(state["sums"])
+        self.objectives.multipliers = dict(state["multipliers"])
+        self.objectives.shown = None if state["shown"] is None else Slates(state["shown"].cpu().numpy())
+
+    def calibrate(self, deviations: Floats, scale: float) -> None:
+        """Take over what `calibrated` found."""
+        self.objectives.deviations, self.controller.scale = deviations, scale
+        named = zip(self.objectives.names, np.maximum(deviations, FLOOR).tolist(), strict=True)
+        self.controller.deviations = dict(named)
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -249,13 +283,14 @@ def train(
     judge: Judge,
     validation: Validation,
     config: Config,
-    folder: Path,
+    checkpoints: Checkpoints,
     watcher: Watcher,
 ) -> Trained:
     """Move the recommender in place by the judge's policy, ending with the weights that were best on validation.
 
     `prompts` are those of the training rows. Best is what lacks least of the targets, and among those that lack
-    nothing the largest whole reward. The model it starts from takes part, as step 0.
+    nothing the largest whole reward. The model it starts from takes part, as step 0. Training goes on from the last of
+    the checkpoints, as if it had never been interrupted; the recommender has to be the one it began with.
     Raises UsageError where no list of the first steps was worth more than another.
     """
     settings = config.grpo
@@ -266,13 +301,8 @@ def train(
         settings.steps,
         watcher.validated,
     )
-    start = validation.of(recommender)
-    best.begin(recommender.trained, start.score)
     objectives = Objectives(judge.compiled, np.ones(0), settings.credit == "rank")
-    objectives.shown = start.slates
-    objectives.deviations, scale = calibrated(recommender, prompts, judge, objectives, config)
-    names = dict(zip(objectives.names, np.maximum(objectives.deviations, FLOOR).tolist(), strict=True))
-    controller = Controller(names, scale)
+    controller = Controller({}, 1.0)
     steering = Steering(
         lambda: validation.of(recommender),
         controller,
@@ -280,20 +310,25 @@ def train(
         settings.steer_every,
         lambda step, standing: watcher.steered(step, standing, objectives),
     )
-    if judge.compiled.targets:
-        steering.move(0, start)
+    if checkpoints.last is None:
+        start = validation.of(recommender)
+        best.begin(recommender.trained, start.score)
+        objectives.shown = start.slates
+        steering.calibrate(*calibrated(recommender, prompts, judge, objectives, config))
+        if judge.compiled.targets:
+            steering.move(0, start)
     alarms = Alarms(controller)
     trainer = PolicyGRPOTrainer(
         recommender,
         judge,
         objectives,
         seed=config.seed,
-        args=arguments(settings, folder, config.seed, recommender.form.longest),
+        args=arguments(settings, checkpoints.folder, config.seed, recommender.form.longest),
         train_dataset=PromptDataset.from_dict({"prompt": list(prompts), "row": list(range(len(prompts)))}),
         callbacks=[steering, best, Metrics(watcher.stepped), alarms],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    checkpoints.train(trainer, best=best, steering=steering, alarms=alarms, sampling=trainer)
     return Trained(best.restore(recommender.trained), alarms.stopped)
 
 
@@ -339,7 +374,8 @@ def arguments(settings: Grpo, folder: Path, seed: int, longest: int) -> GRPOConf
         bf16=False,
         gradient_checkpointing=False,
         use_cpu=not torch.cuda.is_available(),
-        save_strategy="no",
+        save_strategy="steps",
+        save_steps=settings.evaluate_every,
         logging_steps=1,
         report_to=[],
         disable_tqdm=True,

@@ -49,12 +49,15 @@ def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material
     return material
 
 
-def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, progress: Progress) -> dict[str, Any]:
-    """Run every stage that has not been run before; returns the evaluation, which is also `eval.json`.
+def train(
+    loaded: Loaded, source: str, model: str, config: Config, out: Path, progress: Progress, *, resume: bool
+) -> dict[str, Any]:
+    """Run every stage; returns the evaluation, which is also `eval.json`.
 
     The folder holds run.json, policy/, schema.json, metrics.jsonl, sft/, model/ (safetensors), samples.json and
-    eval.json. The SFT model is shared between runs that differ only in their policy. Raises UsageError where `out`
-    holds another run.
+    eval.json; while the run goes on, checkpoints/. With `resume` a run that was killed goes on from the last of these,
+    and ends as it would have. The SFT model is shared between runs that differ only in their policy. Raises UsageError
+    where `out` holds another run, or one that was begun and is not to be resumed.
     """
     progress.stage("data", source)
     material = prepare(loaded, source, model, config)
@@ -69,19 +72,20 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
         "model": model,
         "config": config.model_dump(),
     }
-    run = Run.start(out, identity)
-    if (out / "eval.json").is_file():
+    run = Run.start(out, identity, resume=resume)
+    if run.complete:
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
         progress.stage("eval", f"{out} is complete: nothing to do")
-        found: dict[str, Any] = json.loads((out / "eval.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(run.evaluation.read_text(encoding="utf-8"))
         return found
+    if resume:
+        progress.stage("data", _resumption(run))
     if config.prompt.pool:
         progress.stage("pool", f"{config.prompt.pool:,} items to choose from; fitting the retriever")
         known = pool.recall(material.held_out())
         progress.stage("pool", f"they hold {known:.0%} of what validation users took next")
     stages.refuse_out_of_reach(material, progress)
-    begun = out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    (out / "metrics.jsonl").unlink(missing_ok=True)
     write_json(
         run.about, {"identity": identity, "source": source, "versions": _versions(), "notes": material.view.notes}
     )
@@ -97,8 +101,7 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
     try:
         stages.refuse_out_of_reach(material, progress, validation.baseline)
     except PolicyError:
-        if not begun:
-            shutil.rmtree(out)  # the fine-tuned model is in the cache, and the policy will come back changed
+        shutil.rmtree(out)  # the fine-tuned model is in the cache, and the policy will come back changed
         raise
     candidates, likely = test.candidates(before)
     control, standings = best_swept(*held_out.candidates(before), validation)
@@ -133,8 +136,18 @@ def train(loaded: Loaded, source: str, model: str, config: Config, out: Path, pr
     judged["stopped"] = stopped
     judged["pool"] = config.prompt.pool
     write_json(out / "samples.json", _samples(test, before, after))
-    write_json(out / "eval.json", judged)
+    write_json(run.evaluation, judged)
+    shutil.rmtree(run.checkpoints)
     return judged
+
+
+def _resumption(run: Run) -> str:
+    """What going on with a run comes to."""
+    if not run.begun:
+        return f"{run.folder} holds no run to go on with: it begins"
+    then, now = run.read()["versions"], _versions()
+    other = ", ".join(f"{name} {then.get(name)}" for name in now if then.get(name) != now[name])
+    return f"going on with {run.folder}" + (f", begun with {other}: it may end a little otherwise" if other else "")
 
 
 def _samples(test: Examiner, before: models.Recommender, after: models.Recommender) -> list[dict[str, str]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from recpolicy.dataset import Dataset, Rows, Split
 from recpolicy.demands import Score
 from recpolicy.table import Ragged
 from recpolicy.trainer import prefix
+from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Sft
 from recpolicy.trainer.models import Recommender
 
@@ -90,7 +90,7 @@ class BestOnValidation(TrainerCallback):
         """Follow the weights, and measure when it is time."""
         model, step = kwargs["model"], state.global_step
         decay = min(self.decay, (1 + step) / (10 + step))
-        for name, weight in model.named_parameters():
+        for name, weight in _trained(model):
             self.average.setdefault(name, weight.detach().clone()).lerp_(weight.detach(), 1 - decay)
         if step % self.every == 0 or step == state.max_steps:
             self.measure(model, step)
@@ -123,14 +123,28 @@ class BestOnValidation(TrainerCallback):
         _set(model, self.weights)
         return self.best
 
+    def state_dict(self) -> dict[str, Any]:
+        """What has been averaged, found and kept by now."""
+        best = None if self.best is None else tuple(self.best)
+        return {"average": self.average, "best": best, "weights": self.weights, "since": self.since}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.best = None if state["best"] is None else Score(*state["best"])
+        self.average, self.weights, self.since = state["average"], state["weights"], state["since"]
+
+
+def _trained(model: Module) -> Iterator[tuple[str, Tensor]]:
+    return ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
+
 
 def _weights(model: Module) -> dict[str, Tensor]:
-    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    return {name: weight.detach().clone() for name, weight in _trained(model)}
 
 
 def _set(model: Module, weights: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
-        for name, weight in model.named_parameters():
+        for name, weight in _trained(model):
             weight.copy_(weights[name])
 
 
@@ -181,19 +195,20 @@ def train(
     examples: TokenDataset,
     settings: Sft,
     seed: int,
-    folder: Path,
+    checkpoints: Checkpoints,
     score: Callable[[], Score],
     report: Callable[[int, Score], None],
 ) -> Score:
     """Fine-tune in place, ending with the weights that scored best on validation; returns that score.
 
-    `score` measures the model as it stands; `report` is told every step that was measured and its score.
+    Training goes on from the last of the checkpoints, as if it had never been interrupted. `score` measures the model
+    as it stands; `report` is told every step that was measured and its score.
     """
     best = BestOnValidation(score, settings.averaging, settings.evaluate_every, settings.patience, report)
     trainer = LabelledTokensTrainer(
         model=recommender.trained,
         args=SFTConfig(
-            output_dir=str(folder),
+            output_dir=str(checkpoints.folder),
             max_steps=settings.steps,
             per_device_train_batch_size=settings.batch,
             learning_rate=settings.learning_rate,
@@ -208,7 +223,8 @@ def train(
             bf16=False,
             gradient_checkpointing=False,
             use_cpu=not torch.cuda.is_available(),
-            save_strategy="no",
+            save_strategy="steps",
+            save_steps=settings.evaluate_every,
             logging_strategy="no",
             report_to=[],
             disable_tqdm=True,
@@ -218,5 +234,5 @@ def train(
         callbacks=[best],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    checkpoints.train(trainer, best=best)
     return best.restore(recommender.trained)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from recpolicy import __version__, baselines, data, metrics, reach
 from recpolicy.baselines import Baseline
@@ -25,8 +26,9 @@ from recpolicy.runs import Run, fingerprint, finished, write_json
 from recpolicy.slate import unseen
 from recpolicy.table import Bools
 from recpolicy.trainer import distil, grpo, models, pool, prefix, sft
+from recpolicy.trainer.checkpoints import Checkpoints, load, save
 from recpolicy.trainer.config import Config
-from recpolicy.trainer.control import Reranking, aimed, solved
+from recpolicy.trainer.control import Reranking, solved
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.objectives import Objectives
 from recpolicy.trainer.prompts import Prompter
@@ -145,15 +147,20 @@ def refuse_out_of_reach(material: Material, progress: Progress, baseline: Slates
 
 
 def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
-    """The folder of the SFT model, from the cache or trained now; a copy stands in the run."""
-    config, k, view = material.config, material.k, material.view
+    """The folder of the SFT model in the run, a copy of that in the cache, which is trained now if it is not there."""
+    config, k, view, own = material.config, material.k, material.view, run.folder / "sft"
+    if own.is_dir():
+        progress.stage("sft", "done before")
+        return own
     cached = data.cache() / "stages" / f"sft-{material.sft_key()[:16]}"
     if cached.is_dir():
+        run.unlog("sft", -1)
         progress.stage("sft", "taken from the cache: it does not depend on the policy")
         for step, ndcg in json.loads((cached / "stage.json").read_text(encoding="utf-8")).get("validation", []):
             run.log("sft", step, {"validation_ndcg": ndcg})
     else:
-        progress.stage("sft", f"{config.sft.steps:,} steps at most")
+        checkpoints = _checkpoints(run, "sft")
+        progress.stage("sft", f"{config.sft.steps:,} steps at most{_from(checkpoints)}")
         rows = sft.training_rows(view, material.split, k, config.sft.steps * config.sft.batch, config.seed)
         rows = sft.shuffled(sft.thinned(material.answered(rows), config.prompt.kept, config.seed), config.seed)
         prompts, completions = material.prompter.prompts(rows), material.prompter.completions(rows)
@@ -172,28 +179,32 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
         def score() -> Score:
             return Score(0.0, metrics.mean(metrics.accuracy("ndcg", examiner.rows, examiner.greedy(recommender))))
 
-        measured: list[tuple[int, float]] = []
-
         def report(step: int, score: Score) -> None:
-            measured.append((step, score.value))
             run.log("sft", step, {"validation_ndcg": score.value})
             progress.validated("sft", step, config.sft.steps, score)
 
+        examples = sft.token_rows(recommender, prompts, completions, rows.history)
+        best = sft.train(recommender, examples, config.sft, config.seed, checkpoints, score, report)
+        measured = [(line["step"], line["validation_ndcg"]) for line in run.logged() if line["stage"] == "sft"]
         with finished(cached) as folder:
-            best = sft.train(
-                recommender,
-                sft.token_rows(recommender, prompts, completions, rows.history),
-                config.sft,
-                config.seed,
-                folder,
-                score,
-                report,
-            )
             recommender.save(folder)
             about = {"validation_ndcg": best.value, "validation": measured, "of": material.sft_key()}
             write_json(folder / "stage.json", about)
-    shutil.copytree(cached, run.folder / "sft", dirs_exist_ok=True)
-    return run.folder / "sft"
+    copy = run.checkpoints / "sft-copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(cached, copy)
+    return copy.rename(own)
+
+
+def _checkpoints(run: Run, stage: str) -> Checkpoints:
+    """What the stage goes on from; of its lines in the log those stay that lead there."""
+    found = Checkpoints.found(run.checkpoints / stage)
+    run.unlog(stage, found.step)
+    return found
+
+
+def _from(checkpoints: Checkpoints) -> str:
+    return f", going on after step {checkpoints.step:,}" if checkpoints.last else ""
 
 
 def teach(
@@ -210,21 +221,26 @@ def teach(
     The teacher is re-ranked for the policy so that it reaches the targets, as far as re-ranking can.
     """
     config, examiner = material.config, validation.examiner
-    settings = config.distil
+    settings, done = config.distil, run.checkpoints / "distilled.pt"
     if not settings.steps:
         return {}
+    if done.is_file():
+        progress.stage("distil", "done before")
+        kept = load(done, recommender.model.device)
+        recommender.model.load_state_dict(kept["weights"], strict=False)
+        return {name: Slates(items.cpu().numpy()) for name, items in kept["slates"].items()}
+    checkpoints = _checkpoints(run, "distil")
     teacher = distil.Teacher(before, material.classics["ease_recency"])
     teacher = teacher.tuned(examiner.rows, examiner.prompts, examiner.legal, material.k)
     likely = distil.likeliest(teacher.scores(examiner.rows, examiner.prompts, examiner.legal))
     reranking = solved(*likely, validation)
     told = f"EASE {teacher.share:.0%} of the teacher, policy x {reranking.mu:g}{_pulls(reranking)}"
-    progress.stage("distil", f"{settings.steps:,} steps; {told}, as validation has it")
+    progress.stage("distil", f"{settings.steps:,} steps; {told}, as validation has it{_from(checkpoints)}")
     count = settings.steps * settings.batch
     endings = material.pooled(distil.endings(material.view, material.split))
     rows = distil.lesson_rows(endings, count, config.prompt.kept, config.seed)
     lessons = distil.Lessons(teacher, reranking, material.prompter, rows, settings.temperature)
     standing = start = validation.of(recommender)
-    further: dict[str, float] = {}
 
     def score() -> Score:
         nonlocal standing
@@ -232,18 +248,17 @@ def teach(
         return standing.score
 
     def report(step: int, score: Score) -> None:
-        """A pupil falls short of its teacher's targets by a little: the teacher then aims further by half of that."""
         run.log("distil", step, {"validation_reward": score.value, "validation_lack": -score.keeps})
         progress.validated("distil", step, settings.steps, score)
         if 0 < step < settings.steps and standing.aims:
-            for aim in standing.aims:
-                further[aim.name] = max(0.0, further.get(aim.name, 0.0) + aim.lacks / 2)
-            aims = [aim.moved(further[aim.name]) for aim in standing.aims]
-            lessons.reranking = aimed(reranking, *likely, validation, aims)
+            lessons.aim_further(standing.aims, *likely, validation)
 
-    distil.train(recommender, lessons, settings, config.seed, run.folder / "model", score, report, start.score)
+    distil.train(recommender, lessons, settings, config.seed, checkpoints, score, report, start.score)
     items, scores = distil.likeliest(teacher.scores(test.rows, test.prompts, test.legal))
-    return {"teacher": reranking.slates(items, scores, test.rows), "distilled": test.greedy(recommender)}
+    slates = {"teacher": reranking.slates(items, scores, test.rows), "distilled": test.greedy(recommender)}
+    weights = {name: w.detach() for name, w in recommender.model.named_parameters() if w.requires_grad}
+    save(done, {"weights": weights, "slates": {name: torch.from_numpy(found.items) for name, found in slates.items()}})
+    return slates
 
 
 def _pulls(reranking: Reranking) -> str:
@@ -292,7 +307,9 @@ def reinforce(
     """Move the model by the policy's rewards and targets, in place; why it was stopped early, if it was."""
     config, view, compiled = material.config, material.view, material.compiled
     settings = config.grpo
-    progress.stage("grpo", f"{settings.steps:,} steps of {settings.prompts} prompts x {settings.generations} slates")
+    checkpoints = _checkpoints(run, "grpo")
+    told = f"{settings.steps:,} steps of {settings.prompts} prompts x {settings.generations} slates"
+    progress.stage("grpo", told + _from(checkpoints))
     if reason := prefix.why_not(recommender.model):
         progress.stage("grpo", f"every completion runs its prompt anew, which takes several times longer: {reason}")
     count = settings.steps * settings.prompts
@@ -304,10 +321,11 @@ def reinforce(
         Judge(compiled, rows, view.items.rows),
         validation,
         config,
-        run.folder / "model",
+        checkpoints,
         watcher,
     )
-    progress.stage("grpo", watcher.times())
+    if watcher.seconds["step_time"]:
+        progress.stage("grpo", watcher.times())
     if trained.stopped:
         progress.stage("grpo", f"stopped: {trained.stopped}; the best model so far is kept")
     return trained.stopped

@@ -18,7 +18,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--schema", type=Path, metavar="FILE", help="read the data by this schema.toml, not the data's own"
     )
     train.add_argument("--model", default="tiny", metavar="NAME", help="default: tiny")
-    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder, new or to be completed")
+    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder")
+    train.add_argument("--resume", action="store_true", help="go on with the unfinished run in RUN, where it was")
     train.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML); docs/training.md lists them")
     train.add_argument("--seed", type=int, metavar="N", help="default: 0, or the settings file's")
     train.add_argument(
@@ -50,6 +51,6 @@ def _train(args: argparse.Namespace) -> int:
     }
     settings = config.load(args.config, {key: value for key, value in given.items() if value is not None})
     with Screen(loaded.policy) as screen:
-        found = pipeline.train(loaded, source, args.model, settings, args.out, screen)
+        found = pipeline.train(loaded, source, args.model, settings, args.out, screen, resume=args.resume)
     show(found, loaded.policy, args.out)
     return 0

@@ -117,7 +117,8 @@ def test_the_teacher_takes_the_share_that_ranks_validation_best(school: School) 
 
 
 def loss_of(school: School, inputs: dict[str, torch.Tensor], folder: Any) -> torch.Tensor:
-    trainer = DistilTrainer(school.recommender, args=TrainingArguments(str(folder), report_to=[], use_cpu=True))
+    settings = TrainingArguments(str(folder), report_to=[], use_cpu=True)
+    trainer = DistilTrainer(school.recommender, school.lessons(0.0), args=settings)
     return trainer.compute_loss(school.recommender.model, inputs)
 
 

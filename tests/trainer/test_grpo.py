@@ -21,6 +21,7 @@ from recpolicy.demands import Score
 from recpolicy.errors import UsageError
 from recpolicy.rewards import Judge
 from recpolicy.trainer import grpo, models, sft, tiny
+from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Config, Grpo, Prompt, Tiny
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.grpo import PolicyGRPOTrainer
@@ -62,8 +63,8 @@ class Course:
 
     def run(self, settings: Grpo, folder: Path) -> tuple[Told, grpo.Trained]:
         told, own = Told(), replace(self.recommender, model=deepcopy(self.recommender.model))
-        config = Config(grpo=settings)
-        trained = grpo.train(own, self.prompts, self.judge, self.validation, config, folder, told)
+        config, checkpoints = Config(grpo=settings), Checkpoints.found(folder / "checkpoints")
+        trained = grpo.train(own, self.prompts, self.judge, self.validation, config, checkpoints, told)
         return told, trained
 
 

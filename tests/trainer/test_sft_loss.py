@@ -14,6 +14,7 @@ from recpolicy.demands import Score
 from recpolicy.slate import item_token
 from recpolicy.table import Ragged
 from recpolicy.trainer import sft
+from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Sft
 from recpolicy.trainer.models import Recommender
 
@@ -31,7 +32,7 @@ def test_the_steps_are_those_of_trl(recommender: Recommender, tmp_path: Path, mo
             sft.token_rows(own, told, said, Ragged.of([list(range(n)) for n in (1, 4, 2, 7)])),
             settings,
             0,
-            tmp_path,
+            Checkpoints.found(tmp_path / trainer.__name__),
             lambda: Score(0.0, 0.0),
             lambda step, score: None,
         )
