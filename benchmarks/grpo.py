@@ -46,6 +46,7 @@ from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.objectives import Objectives
 from recpolicy.trainer.pipeline import prepare
 from recpolicy.trainer.prompts import TAGS
+from recpolicy.trainer.reporting import Reporting
 from recpolicy.trainer.stages import Material
 
 THREADS = 2
@@ -151,7 +152,7 @@ def small(material: Material) -> Scene:
 def arguments(scene: Scene, folder: str) -> GRPOConfig:
     """The settings of both sides, those that `recpolicy train` has; one step at a time."""
     settings = scene.settings.model_copy(update={"steps": 1})
-    found = grpo.arguments(settings, Path(folder), 0, scene.recommender.form.longest)
+    found = grpo.arguments(settings, Path(folder), 0, scene.recommender.form.longest, Reporting((), Path(), "grpo"))
     found.logging_strategy = IntervalStrategy.NO
     found.save_strategy = SaveStrategy.NO
     return found
@@ -165,7 +166,6 @@ def ours(scene: Scene, folder: str) -> GRPOTrainer:
         Recommender(copy.deepcopy(recommender.model), recommender.tokenizer, recommender.form),
         Judge(compiled, scene.rows, view.items.rows),
         Objectives(compiled, np.ones(len(compiled.rules) + len(compiled.targets))),
-        seed=0,
         args=arguments(scene, folder),
         train_dataset=examples(scene),
     )

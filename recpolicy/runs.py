@@ -70,6 +70,8 @@ class Run:
     """One run's folder: `run.json` says what it is a run of, `metrics.jsonl` what was measured on the way."""
 
     folder: Path
+    writes: bool = True
+    """Whether what is logged is written; of several processes that share a run, one does."""
 
     @staticmethod
     def start(folder: Path, identity: Mapping[str, Any], *, resume: bool) -> Run:
@@ -133,6 +135,8 @@ class Run:
 
     def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
         """Append one line to `metrics.jsonl`."""
+        if not self.writes:
+            return
         line = {"stage": stage, "step": step} | {k: v for k, v in sorted(values.items())}
         with self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(plain(line)) + "\n")
@@ -146,6 +150,8 @@ class Run:
 
     def unlog(self, stage: str, after: int) -> None:
         """Take back what was logged of a stage behind a step, and a torn line."""
+        if not self.writes:
+            return
         kept = [line for line in self.logged() if line["stage"] != stage or line["step"] <= after]
         _write(self._metrics, "".join(json.dumps(line) + "\n" for line in kept))
 

@@ -40,7 +40,7 @@ class Alarms(TrainerCallback):
         step = state.global_step
         self.entropy.append(logs.get("entropy", math.nan))
         first = sum(self.entropy[:5]) / len(self.entropy[:5])
-        silent = self._lasts("silent", logs.get("silent", 0.0) == 1.0)
+        silent = self._lasts("silent", logs.get("silent_prompts", 0.0) == 1.0)
         if silent >= PATIENCE:
             if silent == step:
                 raise UsageError(

@@ -13,6 +13,8 @@ import torch
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from recpolicy.trainer import processes
+
 STATE = "stage.pt"
 """The stage's own state in a checkpoint. It is written last: a checkpoint without it was torn by a kill."""
 
@@ -73,6 +75,9 @@ class _Saving(TrainerCallback):
     parts: Mapping[str, Stateful]
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        processes.wait()  # for what each of them saves of its own
+        if not processes.first():
+            return
         folder = Path(args.output_dir)
         states = {name: part.state_dict() for name, part in self.parts.items()}
         ended = control.should_training_stop
@@ -93,5 +98,6 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
 def load(path: Path, device: torch.device) -> dict[str, Any]:
     """What `save` wrote, with its tensors on the device."""
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    there = "cpu" if device.type == "cpu" else device  # several processes call it cpu:0, which torch cannot load to
+    state: dict[str, Any] = torch.load(path, map_location=there, weights_only=True)
     return state

@@ -123,6 +123,8 @@ class Config(_Settings):
     llm: Llm = Llm()
     validation_users: Count = 1000
     """At most so many users measure a model in training."""
+    report_to: list[Literal["tensorboard", "wandb", "mlflow"]] = []
+    """Where training is shown beside the run folder; no result depends on it."""
     sft: Sft = Sft()
     distil: Distil = Distil()
     grpo: Grpo = Grpo()

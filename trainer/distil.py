@@ -22,7 +22,7 @@ from recpolicy.data import rows_at
 from recpolicy.dataset import Dataset, Rows, Slates, Split
 from recpolicy.demands import Score
 from recpolicy.table import Bools, Codes, Floats, Ragged
-from recpolicy.trainer import prefix
+from recpolicy.trainer import prefix, processes
 from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Distil
 from recpolicy.trainer.control import Reranking, aimed
@@ -30,8 +30,9 @@ from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.multipliers import Aim
 from recpolicy.trainer.prefix import evaluating, left_pad
 from recpolicy.trainer.prompts import Prompter
+from recpolicy.trainer.reporting import Reporting
 from recpolicy.trainer.rollout import next_items
-from recpolicy.trainer.sft import IGNORED, BestOnValidation, thinned
+from recpolicy.trainer.sft import IGNORED, LOGGED, BestOnValidation, thinned
 from recpolicy.trainer.validation import Validation
 
 BATCH = 256
@@ -196,15 +197,16 @@ class DistilTrainer(Trainer):
         open_ = legal[row]  # [items in the batch, items]
         later, before = ((places[row] >= 0) & (places[row] < places[row, at, None])).nonzero(as_tuple=True)
         open_[later, item[row[later], before]] = False
+        of_words, of_items = processes.portion(len(said_row)), processes.portion(len(row))
 
         def loss(bare: PreTrainedModel, ids: Tensor, mask: Tensor) -> Tensor:
             states, _ = prefix.read(bare, ids, mask, use_cache=False)
             states = states[:, -length - 1 : -1]  # [B, C, H]: before each token of the completion
-            said = prefix.mean_cross_entropy(bare, states[said_row, said_at], words[said_row, said_at])
+            said = prefix.mean_cross_entropy(bare, states[said_row, said_at], words[said_row, said_at]) * of_words
             logits = prefix.logits(bare, states[row, at, None], items).squeeze(1).float()
             logp = logits.masked_fill(~open_, -torch.inf).log_softmax(-1).gather(1, inputs["candidates"][row])
             taught = wanted[row, places[row, at]]  # [items in the batch, N]
-            return said - (taught * logp.masked_fill(taught == 0, 0.0)).sum(-1).mean()
+            return said - (taught * logp.masked_fill(taught == 0, 0.0)).sum(-1).mean() * of_items
 
         return prefix.inside(model, inputs["input_ids"], inputs["attention_mask"], loss)
 
@@ -233,6 +235,7 @@ def train(
     settings: Distil,
     seed: int,
     checkpoints: Checkpoints,
+    reporting: Reporting,
     score: Callable[[], Score],
     report: Callable[[int, Score], None],
     start: Score,
@@ -252,7 +255,7 @@ def train(
         args=TrainingArguments(
             output_dir=str(checkpoints.folder),
             max_steps=settings.steps,
-            per_device_train_batch_size=settings.batch,
+            per_device_train_batch_size=processes.batch(settings.batch, "distil.batch"),
             learning_rate=settings.learning_rate,
             lr_scheduler_type="constant_with_warmup",
             warmup_steps=20,
@@ -265,14 +268,17 @@ def train(
             use_cpu=not torch.cuda.is_available(),
             save_strategy="steps",
             save_steps=settings.evaluate_every,
-            logging_strategy="no",
-            report_to=[],
+            logging_strategy="steps" if reporting.reporters else "no",
+            logging_steps=LOGGED,
             disable_tqdm=True,
+            log_level_replica="error",  # the first process tells what there is to tell
+            **reporting.arguments(),
         ),
         train_dataset=[{"row": row} for row in range(len(lessons.rows))],
         data_collator=list,
         callbacks=[best],
     )
     trainer.remove_callback(PrinterCallback)
+    reporting.follow(trainer)
     checkpoints.train(trainer, best=best, lessons=lessons)
     return best.restore(recommender.trained)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,10 +17,11 @@ from recpolicy.dataset import Dataset, Rows, Slates, Split
 from recpolicy.demands import outcomes
 from recpolicy.slate import offered
 from recpolicy.table import Bools, Codes, Floats
+from recpolicy.trainer import processes
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.prefix import evaluating
 from recpolicy.trainer.prompts import Prompter
-from recpolicy.trainer.rollout import decode, first_items
+from recpolicy.trainer.rollout import chances, decode, first_items
 from recpolicy.trainer.shelf import Shelf
 
 BATCH = 256
@@ -60,21 +61,23 @@ class Examiner:
         self,
         recommender: Recommender,
         copies: int = 1,
-        temperature: float | None = None,
-        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+        chance: Tensor | None = None,
     ) -> list[Tensor]:
-        """Completions, `copies` of a row adjacent, in batches of [<= BATCH, T] ids; greedy without temperature."""
+        """Completions, `copies` of a row adjacent, in batches of [<= BATCH, T] ids; greedy without `chance`.
+
+        `chance` [B * copies, longest] as in `decode`. Processes share the rows, and all get all completions.
+        """
         model, said = recommender.model, []
         every = np.repeat(np.arange(len(self.prompts)), copies)
         with evaluating(model):
-            for at in range(0, len(every), BATCH):
-                part = every[at : at + BATCH]
+            for batch in _own_batches(len(every)):
+                part = every[batch]
                 shelf = Shelf.of(self.compiled, self.rows.take(part), self.legal[part], model.device)
                 prompts = [self.prompts[i] for i in part]
-                said.append(
-                    decode(model, recommender.form, prompts, shelf, temperature=temperature, generator=generator)
-                )
-        return said
+                own = None if chance is None else chance[batch]
+                said.append(decode(model, recommender.form, prompts, shelf, temperature=temperature, chance=own).cpu())
+        return processes.everybodys(said)
 
     def greedy(self, recommender: Recommender) -> Slates:
         """The model's greedy slate for every row."""
@@ -82,8 +85,8 @@ class Examiner:
 
     def sampled(self, recommender: Recommender, copies: int, temperature: float, seed: int) -> Slates:
         """Slates sampled as GRPO samples them, [B * copies, K], those of a row adjacent."""
-        generator = torch.Generator(recommender.model.device).manual_seed(seed)
-        return _slates(recommender, self.completions(recommender, copies, temperature, generator))
+        chance = chances(seed, 0, 0, copies * len(self.prompts), recommender.form.longest)
+        return _slates(recommender, self.completions(recommender, copies, temperature, chance))
 
     def candidates(self, recommender: Recommender) -> tuple[Codes, Floats]:
         """The likeliest items of the slate's first position and their log-probabilities, both [B, CANDIDATES].
@@ -92,18 +95,24 @@ class Examiner:
         """
         model = recommender.model
         legal = torch.from_numpy(self.legal).to(model.device)
-        scores, items = [], []
+        found: list[tuple[Codes, Floats]] = []
         with evaluating(model):
-            for at in range(0, len(self.prompts), BATCH):
-                logp = first_items(model, recommender.form, self.prompts[at : at + BATCH], legal[at : at + BATCH])
+            for batch in _own_batches(len(self.prompts)):
+                logp = first_items(model, recommender.form, self.prompts[batch], legal[batch])
                 best = logp.topk(min(CANDIDATES, logp.shape[1]))
-                scores.append(best.values.cpu().double().numpy())
-                items.append(best.indices.cpu().numpy().astype(np.int32))
+                found.append((best.indices.cpu().numpy().astype(np.int32), best.values.cpu().double().numpy()))
+        items, scores = zip(*processes.everybodys(found), strict=True)
         return np.concatenate(items), np.concatenate(scores)
 
 
+def _own_batches(rows: int) -> Iterator[slice]:
+    """This process's part of the rows, BATCH at a time."""
+    own = processes.own(rows)
+    return (slice(at, min(at + BATCH, own.stop)) for at in own[::BATCH])
+
+
 def _slates(recommender: Recommender, completions: Sequence[Tensor]) -> Slates:
-    return Slates(torch.cat([recommender.form.slates(c) for c in completions]).cpu().numpy())
+    return Slates(torch.cat([recommender.form.slates(c) for c in completions]).numpy())
 
 
 def measure(

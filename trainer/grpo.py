@@ -27,7 +27,7 @@ from recpolicy.demands import Score
 from recpolicy.profile import FLOOR, deviations
 from recpolicy.rewards import Judge, done, rewards
 from recpolicy.table import Floats
-from recpolicy.trainer import prefix
+from recpolicy.trainer import prefix, processes
 from recpolicy.trainer.alarms import Alarms
 from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Config, Grpo
@@ -35,7 +35,8 @@ from recpolicy.trainer.likelihood import log_probabilities
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.multipliers import Controller
 from recpolicy.trainer.objectives import Objectives, Returns
-from recpolicy.trainer.rollout import decode
+from recpolicy.trainer.reporting import Reporting
+from recpolicy.trainer.rollout import chances, decode
 from recpolicy.trainer.sft import BestOnValidation
 from recpolicy.trainer.shelf import Shelf
 from recpolicy.trainer.validation import Standing, Validation
@@ -52,8 +53,6 @@ class PolicyGRPOTrainer(GRPOTrainer):
         recommender: Recommender,
         judge: Judge,
         objectives: Objectives,
-        *,
-        seed: int,
         **settings: Any,
     ) -> None:
         self._recommender, self._judge, self._objectives = recommender, judge, objectives
@@ -73,22 +72,24 @@ class PolicyGRPOTrainer(GRPOTrainer):
             self.beta = beta
             reference = copy.deepcopy(self.accelerator.unwrap_model(self.model))
             self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)
-        self._sampler = torch.Generator(self.accelerator.device).manual_seed(seed + self.accelerator.process_index)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The random state of sampling; all else the trainer saves itself."""
-        return {"sampler": self._sampler.get_state()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
-        self._sampler.set_state(state["sampler"].cpu())
 
     def _sample(self, prompts: list[str], _: GRPOTrainer) -> dict[str, Any]:
         """A completion for each of the prompts, which belong to `_rows`."""
         model = self.accelerator.unwrap_model(self.model)
         with self._timed("sampling"), prefix.evaluating(model):
             ids, completion, self._opened = sample(
-                self._recommender, self._judge, prompts, self._rows, self.temperature, self._sampler
+                self._recommender,
+                self._judge,
+                prompts,
+                self._rows,
+                self.temperature,
+                chances(
+                    self.args.seed,
+                    self.state.global_step + 1,  # 0 is what was sampled before the first
+                    self.accelerator.process_index * len(prompts),
+                    len(prompts),
+                    self._recommender.form.longest,
+                ),
             )
         pad = self._recommender.form.pad
         return {
@@ -181,15 +182,18 @@ def sample(
     prompts: Sequence[str],
     rows: Sequence[int],
     temperature: float,
-    generator: torch.Generator,
+    chance: Tensor,
 ) -> tuple[list[list[int]], Tensor, Tensor]:
-    """A completion for each prompt and training row: prompt ids, completions [B, T], what was open [B, K, items]."""
+    """A completion for each prompt and training row: prompt ids, completions [B, T], what was open [B, K, items].
+
+    `chance` as in `decode`.
+    """
     ids = recommender.encode(list(prompts))
     of = judge.rows.take(np.asarray(rows))
     shelf = Shelf.of(
         judge.compiled, of, judge.compiled.servable(of), recommender.model.device, record=recommender.form.slate
     )
-    found = decode(recommender.model, recommender.form, ids, shelf, temperature=temperature, generator=generator)
+    found = decode(recommender.model, recommender.form, ids, shelf, temperature=temperature, chance=chance)
     return ids, found, shelf.opened
 
 
@@ -222,7 +226,7 @@ class Steering(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Measure when it is time."""
         if self.objectives.compiled.targets and state.global_step % self.every == 0:
-            self.move(state.global_step, self.measure())
+            self.move(state.global_step, processes.agreed(self.measure()))
 
     def move(self, step: int, standing: Standing) -> None:
         """Move every multiplier by how the model stands."""
@@ -284,6 +288,7 @@ def train(
     validation: Validation,
     config: Config,
     checkpoints: Checkpoints,
+    reporting: Reporting,
     watcher: Watcher,
 ) -> Trained:
     """Move the recommender in place by the judge's policy, ending with the weights that were best on validation.
@@ -322,13 +327,13 @@ def train(
         recommender,
         judge,
         objectives,
-        seed=config.seed,
-        args=arguments(settings, checkpoints.folder, config.seed, recommender.form.longest),
+        args=arguments(settings, checkpoints.folder, config.seed, recommender.form.longest, reporting),
         train_dataset=PromptDataset.from_dict({"prompt": list(prompts), "row": list(range(len(prompts)))}),
         callbacks=[steering, best, Metrics(watcher.stepped), alarms],
     )
     trainer.remove_callback(PrinterCallback)
-    checkpoints.train(trainer, best=best, steering=steering, alarms=alarms, sampling=trainer)
+    reporting.follow(trainer)
+    checkpoints.train(trainer, best=best, steering=steering, alarms=alarms)
     return Trained(best.restore(recommender.trained), alarms.stopped)
 
 
@@ -345,21 +350,21 @@ def calibrated(
     """
     copies = config.grpo.generations
     rows = [row for row in range(min(CALIBRATION, len(prompts))) for _ in range(copies)]
-    generator = torch.Generator(recommender.model.device).manual_seed(config.seed)
+    chance = chances(config.seed, 0, 0, len(rows), recommender.form.longest)
     with prefix.evaluating(recommender.model):
         told = [prompts[row] for row in rows]
-        _, completion, _ = sample(recommender, judge, told, rows, config.grpo.temperature, generator)
+        _, completion, _ = sample(recommender, judge, told, rows, config.grpo.temperature, chance)
     verdict = judge.verdict(recommender.form.slates(completion).cpu().numpy(), rows)
     found = objectives.returns(judge.rows.take(verdict.row), verdict)
-    return deviations(found.values, copies), float(verdict.weights.sum(1).mean()) or 1.0
+    return processes.agreed((deviations(found.values, copies), float(verdict.weights.sum(1).mean()) or 1.0))
 
 
-def arguments(settings: Grpo, folder: Path, seed: int, longest: int) -> GRPOConfig:
+def arguments(settings: Grpo, folder: Path, seed: int, longest: int, reporting: Reporting) -> GRPOConfig:
     """TRL's arguments for these settings; completions have at most `longest` tokens."""
     return GRPOConfig(
         output_dir=str(folder),
         max_steps=settings.steps,
-        per_device_train_batch_size=settings.prompts * settings.generations,
+        per_device_train_batch_size=processes.batch(settings.prompts * settings.generations, "grpo.prompts"),
         num_generations=settings.generations,
         max_completion_length=longest,
         temperature=settings.temperature,
@@ -377,6 +382,7 @@ def arguments(settings: Grpo, folder: Path, seed: int, longest: int) -> GRPOConf
         save_strategy="steps",
         save_steps=settings.evaluate_every,
         logging_steps=1,
-        report_to=[],
         disable_tqdm=True,
+        log_level_replica="error",  # the first process tells what there is to tell
+        **reporting.arguments(),
     )

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState  # type: ignore[import-untyped]
 from peft import PeftModel
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from recpolicy.baselines import taken
 from recpolicy.dataset import Dataset, Split
-from recpolicy.trainer import pretrained, tiny
+from recpolicy.trainer import pretrained, processes, tiny
 from recpolicy.trainer.answer import AnswerFormat
 from recpolicy.trainer.config import Config, Llm
 from recpolicy.trainer.prefix import unwrapped
@@ -111,7 +110,7 @@ def load(folder: Path, name: str, items: int, slate: int, max_think: int, settin
 def _recommender(
     model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerFast, form: AnswerFormat
 ) -> Recommender:
-    model.to(PartialState().device)
+    model.to(processes.device())
     adapters = model if isinstance(model, PeftModel) else None
     return Recommender(unwrapped(model), tokenizer, form, adapters)
 

@@ -88,8 +88,8 @@ class Objectives:
         """What a batch tells of the objectives, by key of a step's log.
 
         `effective/NAME`: its share of the variance of the slates' advantage, which adds up to 1. `silent/NAME`: share
-        of its groups whose slates all have one value. `silent`: share of groups where that is so of every objective
-        that has weight. An objective that nobody has weight for is left out.
+        of its groups whose slates all have one value. `silent_prompts`: share of groups where that is so of every
+        objective that has weight. An objective that nobody has weight for is left out.
         """
         total = found.weights.sum(0)
         weights = (found.weights / np.where(total > 0, total, 1.0)).T  # [B, objectives]
@@ -97,7 +97,7 @@ class Objectives:
         groups = np.nan_to_num(found.values).reshape(-1, copies, len(self.names))
         alike = np.ptp(groups, axis=1) < 1e-9  # [groups, objectives]
         weighs = weights[::copies] > 0
-        out = {"silent": float((alike | ~weighs).all(1).mean())}
+        out = {"silent_prompts": float((alike | ~weighs).all(1).mean())}
         for i, name in enumerate(self.names):
             if weighs[:, i].any():
                 out[f"silent/{name}"] = float(alike[weighs[:, i], i].mean())

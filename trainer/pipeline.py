@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import shutil
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,12 @@ from recpolicy.dataset import Slates
 from recpolicy.errors import PolicyError, UsageError
 from recpolicy.runs import Run, fingerprint, write_json
 from recpolicy.schema import ColumnSpec, Schema
-from recpolicy.trainer import evaluate, models, pool, stages
+from recpolicy.trainer import evaluate, models, pool, processes, stages
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.control import MUS, best_swept, swept
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.prompts import Prompter
+from recpolicy.trainer.reporting import refuse_missing
 from recpolicy.trainer.stages import Material, Progress
 from recpolicy.trainer.validation import Validation
 
@@ -33,7 +36,8 @@ def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material
 
     Raises UsageError for data, a model or a prompt template of no use, and for pools smaller than a slate.
     """
-    dataset = data.open(source, loaded.schema, seed=config.seed)
+    with processes.first_ahead():  # it may have to be downloaded
+        dataset = data.open(source, loaded.schema, seed=config.seed)
     split = data.split(dataset, holdout=config.holdout)
     view = data.training_view(dataset, split)
     compiled = compile(loaded.policy, view)
@@ -59,6 +63,7 @@ def train(
     and ends as it would have. The SFT model is shared between runs that differ only in their policy. Raises UsageError
     where `out` holds another run, or one that was begun and is not to be resumed.
     """
+    refuse_missing(config.report_to)
     progress.stage("data", source)
     material = prepare(loaded, source, model, config)
     for note in material.split.notes:
@@ -70,11 +75,11 @@ def train(
         "schema": fingerprint(repr(loaded.schema)),
         "data": material.view.digest,
         "model": model,
-        "config": config.model_dump(),
+        "config": config.model_dump(exclude={"report_to"}),
     }
-    run = Run.start(out, identity, resume=resume)
-    if run.complete:
-        shutil.rmtree(run.checkpoints, ignore_errors=True)
+    run = replace(processes.once(lambda: Run.start(out, identity, resume=resume)), writes=processes.first())
+    if processes.agreed(run.complete):
+        processes.once(lambda: shutil.rmtree(run.checkpoints, ignore_errors=True))
         progress.stage("eval", f"{out} is complete: nothing to do")
         found: dict[str, Any] = json.loads(run.evaluation.read_text(encoding="utf-8"))
         return found
@@ -85,12 +90,7 @@ def train(
         known = pool.recall(material.held_out())
         progress.stage("pool", f"they hold {known:.0%} of what validation users took next")
     stages.refuse_out_of_reach(material, progress)
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(
-        run.about, {"identity": identity, "source": source, "versions": _versions(), "notes": material.view.notes}
-    )
-    _write_policy(loaded, out / "policy")
-    write_json(out / "schema.json", _schema(loaded.schema))
+    processes.once(lambda: _describe(run, identity, source, material))
     transformers_logging.disable_progress_bar()
 
     fine_tuned = stages.fine_tune(material, run, progress)
@@ -101,14 +101,15 @@ def train(
     try:
         stages.refuse_out_of_reach(material, progress, validation.baseline)
     except PolicyError:
-        shutil.rmtree(out)  # the fine-tuned model is in the cache, and the policy will come back changed
+        # the fine-tuned model is in the cache, and the policy will come back changed
+        processes.once(lambda: shutil.rmtree(out))
         raise
     candidates, likely = test.candidates(before)
     control, standings = best_swept(*held_out.candidates(before), validation)
     after = material.load(fine_tuned)
     taught = stages.teach(material, before, after, validation, test, run, progress)
     stopped = stages.reinforce(material, after, validation, run, progress)
-    after.save(out / "model")
+    processes.once(lambda: after.save(out / "model"))
 
     progress.stage("eval", f"{len(test.rows):,} users, {config.holdout} held-out events, greedy slates")
     slates, settings = evaluate.baseline_slates(material.classics, material.split, material.compiled)
@@ -135,10 +136,26 @@ def train(
     ]
     judged["stopped"] = stopped
     judged["pool"] = config.prompt.pool
-    write_json(out / "samples.json", _samples(test, before, after))
+    samples = _samples(test, before, after)
+    processes.once(lambda: _conclude(run, samples, judged))
+    return judged
+
+
+def _describe(run: Run, identity: Mapping[str, Any], source: str, material: Material) -> None:
+    """Write down what the run is of."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    write_json(
+        run.about, {"identity": identity, "source": source, "versions": _versions(), "notes": material.view.notes}
+    )
+    _write_policy(material.loaded, run.folder / "policy")
+    write_json(run.folder / "schema.json", _schema(material.loaded.schema))
+
+
+def _conclude(run: Run, samples: list[dict[str, str]], judged: Mapping[str, Any]) -> None:
+    """Write down what came of it; the evaluation, last, makes the run complete."""
+    write_json(run.folder / "samples.json", samples)
     write_json(run.evaluation, judged)
     shutil.rmtree(run.checkpoints)
-    return judged
 
 
 def _resumption(run: Run) -> str:

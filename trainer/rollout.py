@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
@@ -15,14 +16,25 @@ from recpolicy.trainer.prefix import branch, going_on, left_pad, why_not
 from recpolicy.trainer.shelf import Shelf
 
 
-def drawn(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A column of each row [N, V], drawn with its probability; never one of probability 0.
+def chances(seed: int, step: int, first: int, rows: int, longest: int) -> Tensor:
+    """Random numbers in (0, 1] for the texts of one step, [rows, longest]; the first row is number `first` of the step.
+
+    They depend on seed, step and the row's number alone, so a text is the same whichever process and batch its row is
+    in. Philox 4x64 (Salmon et al. 2011) with seed and step as its key, counting in rows.
+    """
+    blocks = -(-longest // 4)  # it makes four numbers at a time
+    bits = np.random.Philox(key=np.array([seed % 2**64, step], np.uint64)).advance(first * blocks)
+    drawn = np.random.Generator(bits).random((rows, 4 * blocks))[:, :longest]
+    return torch.from_numpy(1.0 - drawn).float()
+
+
+def drawn(probabilities: Tensor, chance: Tensor) -> Tensor:
+    """A column of each row [N, V], drawn by the row's `chance` in (0, 1]; never one of probability 0.
 
     By the inverse of the distribution function: one random number a row, where torch.multinomial draws one a column.
     """
     rising = probabilities.cumsum(-1)
-    wanted = 1.0 - torch.rand(len(rising), 1, generator=generator, device=rising.device)  # in (0, 1]
-    return torch.searchsorted(rising, wanted * rising[:, -1:])[:, 0]
+    return torch.searchsorted(rising, chance[:, None] * rising[:, -1:])[:, 0]
 
 
 class Reader:
@@ -73,15 +85,16 @@ def decode(
     prompts: list[list[int]],
     shelf: Shelf,
     *,
-    temperature: float | None = None,
-    generator: torch.Generator | None = None,
+    temperature: float = 1.0,
+    chance: Tensor | None = None,
 ) -> Tensor:
     """A completion for each prompt under the mask of `form` and `shelf`, [B, T] ids padded on the right.
 
-    Prompts that are alike are run once, with the token that every completion begins with. `temperature` None is greedy
-    decoding.
+    Prompts that are alike are run once, with the token that every completion begins with. Each choice is made by the
+    number that `chance` [B, form.longest], see `chances`, has for its row and place in the text; without, greedily.
     """
     device = shelf.open.device
+    chance = None if chance is None else chance.to(device)
     forced, reasoning = form.forced.to(device), form.reasoning.to(device)
     begin = int(form.forced[form.first()])
     reader = Reader(model, [[*prompt, begin] for prompt in prompts], form.pad, form.longest)
@@ -89,11 +102,11 @@ def decode(
     token = torch.full((len(prompts),), begin, device=device)
     words, taken = torch.zeros_like(token), torch.zeros_like(token)
 
-    def choose(scores: Tensor, allowed: Tensor) -> Tensor:
+    def choose(rows: Tensor, scores: Tensor, allowed: Tensor) -> Tensor:
         scores = scores.float().masked_fill(~allowed, -torch.inf)
-        if temperature is None:
+        if chance is None:
             return scores.argmax(-1)
-        return drawn((scores / temperature).softmax(-1), generator)
+        return drawn((scores / temperature).softmax(-1), chance[rows, len(completion)])
 
     completion, unread = [token], list[Tensor]()
     while True:
@@ -106,10 +119,10 @@ def decode(
             unread = []
         word = (place == Place.WORD).nonzero()[:, 0]
         if len(word):
-            token[word] = choose(reader.logits(word, slice(0, form.item_base)), reasoning)
+            token[word] = choose(word, reader.logits(word, slice(0, form.item_base)), reasoning)
         item = (place == Place.ITEM).nonzero()[:, 0]
         if len(item):
-            chosen = choose(reader.logits(item, items), shelf.open[item])
+            chosen = choose(item, reader.logits(item, items), shelf.open[item])
             shelf.take(item, taken[item], chosen)
             token[item] = chosen + form.item_base
         words += form.is_word(token)

@@ -18,13 +18,17 @@ from recpolicy.data import rows_at
 from recpolicy.dataset import Dataset, Rows, Split
 from recpolicy.demands import Score
 from recpolicy.table import Ragged
-from recpolicy.trainer import prefix
+from recpolicy.trainer import prefix, processes
 from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Sft
 from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.reporting import Reporting
 
 IGNORED = -100
 """Label of a token that is no example."""
+
+LOGGED = 10
+"""Steps between two reports of the loss."""
 
 
 def training_rows(dataset: Dataset, split: Split, horizon: int, count: int, seed: int) -> Rows:
@@ -91,7 +95,9 @@ class BestOnValidation(TrainerCallback):
         model, step = kwargs["model"], state.global_step
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, weight in _trained(model):
-            self.average.setdefault(name, weight.detach().clone()).lerp_(weight.detach(), 1 - decay)
+            if name not in self.average:
+                self.average[name] = weight.clone()
+            self.average[name].lerp_(weight, 1 - decay)
         if step % self.every == 0 or step == state.max_steps:
             self.measure(model, step)
             if self.since >= self.patience:
@@ -101,7 +107,7 @@ class BestOnValidation(TrainerCallback):
         """Score the average, and keep it if it is the best so far."""
         current = _weights(model)
         _set(model, self.average)
-        value = self.score()
+        value = processes.agreed(self.score())
         _set(model, current)
         self._keep(step, value)
 
@@ -135,17 +141,19 @@ class BestOnValidation(TrainerCallback):
 
 
 def _trained(model: Module) -> Iterator[tuple[str, Tensor]]:
-    return ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
+    """The weights that are trained, in 32 bits: fewer would lose the small steps of an average."""
+    return ((n, weight.detach().float()) for n, weight in model.named_parameters() if weight.requires_grad)
 
 
 def _weights(model: Module) -> dict[str, Tensor]:
-    return {name: weight.detach().clone() for name, weight in _trained(model)}
+    return {name: weight.clone() for name, weight in _trained(model)}
 
 
 def _set(model: Module, weights: Mapping[str, Tensor]) -> None:
+    own = dict(model.named_parameters())
     with torch.no_grad():
-        for name, weight in _trained(model):
-            weight.copy_(weights[name])
+        for name, weight in weights.items():
+            own[name].copy_(weight)
 
 
 def token_rows(recommender: Recommender, prompts: list[str], completions: list[str], histories: Ragged) -> TokenDataset:
@@ -179,7 +187,7 @@ class LabelledTokensTrainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The mean cross-entropy of the labelled tokens of the batch."""
+        """The mean cross-entropy of the labelled tokens of the batch, which processes may share."""
         labels = inputs["labels"][:, 1:]
         row, at = (labels != IGNORED).nonzero(as_tuple=True)
 
@@ -187,7 +195,14 @@ class LabelledTokensTrainer(SFTTrainer):
             states, _ = prefix.read(bare, ids, mask, use_cache=False)
             return prefix.mean_cross_entropy(bare, states[row, at], labels[row, at])
 
-        return prefix.inside(model, inputs["input_ids"], inputs["attention_mask"], loss)
+        found = prefix.inside(model, inputs["input_ids"], inputs["attention_mask"], loss)
+        return found * processes.portion(len(row))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Rows of like length beside each other, in the batches that all processes take together."""
+        sampler: Any = super()._get_train_sampler(train_dataset)
+        sampler.batch_size *= processes.count()
+        return sampler
 
 
 def train(
@@ -196,6 +211,7 @@ def train(
     settings: Sft,
     seed: int,
     checkpoints: Checkpoints,
+    reporting: Reporting,
     score: Callable[[], Score],
     report: Callable[[int, Score], None],
 ) -> Score:
@@ -210,7 +226,7 @@ def train(
         args=SFTConfig(
             output_dir=str(checkpoints.folder),
             max_steps=settings.steps,
-            per_device_train_batch_size=settings.batch,
+            per_device_train_batch_size=processes.batch(settings.batch, "sft.batch"),
             learning_rate=settings.learning_rate,
             lr_scheduler_type="constant_with_warmup",
             warmup_steps=settings.warmup,
@@ -225,14 +241,17 @@ def train(
             use_cpu=not torch.cuda.is_available(),
             save_strategy="steps",
             save_steps=settings.evaluate_every,
-            logging_strategy="no",
-            report_to=[],
+            logging_strategy="steps" if reporting.reporters else "no",
+            logging_steps=LOGGED,
             disable_tqdm=True,
+            log_level_replica="error",  # the first process tells what there is to tell
+            **reporting.arguments(),
         ),
         train_dataset=examples,
         processing_class=recommender.tokenizer,
         callbacks=[best],
     )
     trainer.remove_callback(PrinterCallback)
+    reporting.follow(trainer)
     checkpoints.train(trainer, best=best)
     return best.restore(recommender.trained)

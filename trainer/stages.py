@@ -25,13 +25,14 @@ from recpolicy.rewards import Judge
 from recpolicy.runs import Run, fingerprint, finished, write_json
 from recpolicy.slate import unseen
 from recpolicy.table import Bools
-from recpolicy.trainer import distil, grpo, models, pool, prefix, sft
+from recpolicy.trainer import distil, grpo, models, pool, prefix, processes, sft
 from recpolicy.trainer.checkpoints import Checkpoints, load, save
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.control import Reranking, solved
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.objectives import Objectives
 from recpolicy.trainer.prompts import Prompter
+from recpolicy.trainer.reporting import Reporting
 from recpolicy.trainer.validation import Standing, Validation
 
 PARTS = {
@@ -149,11 +150,11 @@ def refuse_out_of_reach(material: Material, progress: Progress, baseline: Slates
 def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
     """The folder of the SFT model in the run, a copy of that in the cache, which is trained now if it is not there."""
     config, k, view, own = material.config, material.k, material.view, run.folder / "sft"
-    if own.is_dir():
+    if processes.agreed(own.is_dir()):
         progress.stage("sft", "done before")
         return own
     cached = data.cache() / "stages" / f"sft-{material.sft_key()[:16]}"
-    if cached.is_dir():
+    if processes.agreed(cached.is_dir()):
         run.unlog("sft", -1)
         progress.stage("sft", "taken from the cache: it does not depend on the policy")
         for step, ndcg in json.loads((cached / "stage.json").read_text(encoding="utf-8")).get("validation", []):
@@ -164,43 +165,65 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
         rows = sft.training_rows(view, material.split, k, config.sft.steps * config.sft.batch, config.seed)
         rows = sft.shuffled(sft.thinned(material.answered(rows), config.prompt.kept, config.seed), config.seed)
         prompts, completions = material.prompter.prompts(rows), material.prompter.completions(rows)
-        recommender = models.begun(
-            material.model,
-            config,
-            view,
-            material.split,
-            k,
-            texts=prompts + completions,
-            shown=material.prompter.prompts(material.held_out_for_sft()),
-            about=material.prompter.about(),
-        )
+        with processes.first_ahead():  # it may have to be downloaded
+            recommender = models.begun(
+                material.model,
+                config,
+                view,
+                material.split,
+                k,
+                texts=prompts + completions,
+                shown=material.prompter.prompts(material.held_out_for_sft()),
+                about=material.prompter.about(),
+            )
         examiner = Examiner.of(recommender, material.prompter, None, material.held_out_for_sft())
 
         def score() -> Score:
             return Score(0.0, metrics.mean(metrics.accuracy("ndcg", examiner.rows, examiner.greedy(recommender))))
 
+        reporting, tell = _telling(material, run, "sft")
+
         def report(step: int, score: Score) -> None:
-            run.log("sft", step, {"validation_ndcg": score.value})
+            tell(step, {"validation_ndcg": score.value})
             progress.validated("sft", step, config.sft.steps, score)
 
         examples = sft.token_rows(recommender, prompts, completions, rows.history)
-        best = sft.train(recommender, examples, config.sft, config.seed, checkpoints, score, report)
-        measured = [(line["step"], line["validation_ndcg"]) for line in run.logged() if line["stage"] == "sft"]
-        with finished(cached) as folder:
-            recommender.save(folder)
-            about = {"validation_ndcg": best.value, "validation": measured, "of": material.sft_key()}
-            write_json(folder / "stage.json", about)
-    copy = run.checkpoints / "sft-copy"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(cached, copy)
-    return copy.rename(own)
+        best = sft.train(recommender, examples, config.sft, config.seed, checkpoints, reporting, score, report)
+
+        def keep() -> None:
+            measured = [(line["step"], line["validation_ndcg"]) for line in run.logged() if line["stage"] == "sft"]
+            with finished(cached) as folder:
+                recommender.save(folder)
+                about = {"validation_ndcg": best.value, "validation": measured, "of": material.sft_key()}
+                write_json(folder / "stage.json", about)
+
+        processes.once(keep)
+
+    def copied() -> Path:
+        copy = run.checkpoints / "sft-copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(cached, copy)
+        return copy.rename(own)
+
+    return processes.once(copied)
 
 
 def _checkpoints(run: Run, stage: str) -> Checkpoints:
     """What the stage goes on from; of its lines in the log those stay that lead there."""
-    found = Checkpoints.found(run.checkpoints / stage)
+    found = processes.once(lambda: Checkpoints.found(run.checkpoints / stage))
     run.unlog(stage, found.step)
     return found
+
+
+def _telling(material: Material, run: Run, stage: str) -> tuple[Reporting, Callable[[int, Mapping[str, float]], None]]:
+    """The reports of a stage, and how to put what was measured at a step into them and into the run's log."""
+    reporting = Reporting(material.config.report_to, run.folder, stage)
+
+    def tell(step: int, values: Mapping[str, float]) -> None:
+        run.log(stage, step, values)
+        reporting.tell(values)
+
+    return reporting, tell
 
 
 def _from(checkpoints: Checkpoints) -> str:
@@ -224,7 +247,7 @@ def teach(
     settings, done = config.distil, run.checkpoints / "distilled.pt"
     if not settings.steps:
         return {}
-    if done.is_file():
+    if processes.agreed(done.is_file()):
         progress.stage("distil", "done before")
         kept = load(done, recommender.model.device)
         recommender.model.load_state_dict(kept["weights"], strict=False)
@@ -240,6 +263,7 @@ def teach(
     endings = material.pooled(distil.endings(material.view, material.split))
     rows = distil.lesson_rows(endings, count, config.prompt.kept, config.seed)
     lessons = distil.Lessons(teacher, reranking, material.prompter, rows, settings.temperature)
+    reporting, tell = _telling(material, run, "distil")
     standing = start = validation.of(recommender)
 
     def score() -> Score:
@@ -248,16 +272,17 @@ def teach(
         return standing.score
 
     def report(step: int, score: Score) -> None:
-        run.log("distil", step, {"validation_reward": score.value, "validation_lack": -score.keeps})
+        tell(step, {"validation_reward": score.value, "validation_lack": -score.keeps})
         progress.validated("distil", step, settings.steps, score)
         if 0 < step < settings.steps and standing.aims:
             lessons.aim_further(standing.aims, *likely, validation)
 
-    distil.train(recommender, lessons, settings, config.seed, checkpoints, score, report, start.score)
+    distil.train(recommender, lessons, settings, config.seed, checkpoints, reporting, score, report, start.score)
     items, scores = distil.likeliest(teacher.scores(test.rows, test.prompts, test.legal))
     slates = {"teacher": reranking.slates(items, scores, test.rows), "distilled": test.greedy(recommender)}
     weights = {name: w.detach() for name, w in recommender.model.named_parameters() if w.requires_grad}
-    save(done, {"weights": weights, "slates": {name: torch.from_numpy(found.items) for name, found in slates.items()}})
+    kept = {name: torch.from_numpy(found.items) for name, found in slates.items()}
+    processes.once(lambda: save(done, {"weights": weights, "slates": kept}))
     return slates
 
 
@@ -270,12 +295,13 @@ class _Watcher:
     """Writes what GRPO tells into the run, and tells it on."""
 
     run: Run
+    tell: Callable[[int, Mapping[str, float]], None]
     progress: Progress
     steps: int
     seconds: dict[str, list[float]] = field(default_factory=lambda: {part: [] for part in ("step_time", *PARTS)})
 
     def validated(self, step: int, score: Score) -> None:
-        self.run.log("grpo", step, {"validation_reward": score.value, "validation_lack": -score.keeps})
+        self.tell(step, {"validation_reward": score.value, "validation_lack": -score.keeps})
         self.progress.validated("grpo", step, self.steps, score)
 
     def stepped(self, step: int, values: Mapping[str, float]) -> None:
@@ -291,7 +317,7 @@ class _Watcher:
         ]
         for target in targets:
             told = {f"targets/{target.name}/{key}": v for key, v in asdict(target).items() if isinstance(v, float)}
-            self.run.log("grpo", step, told)
+            self.tell(step, told)
         self.progress.steered(step, targets)
 
     def times(self) -> str:
@@ -314,7 +340,8 @@ def reinforce(
         progress.stage("grpo", f"every completion runs its prompt anew, which takes several times longer: {reason}")
     count = settings.steps * settings.prompts
     rows = material.pooled(sft.training_rows(view, material.split, material.k, count, config.seed + 1))
-    watcher = _Watcher(run, progress, settings.steps)
+    reporting, tell = _telling(material, run, "grpo")
+    watcher = _Watcher(run, tell, progress, settings.steps)
     trained = grpo.train(
         recommender,
         material.prompter.prompts(sft.thinned(rows, config.prompt.kept, config.seed)),
@@ -322,6 +349,7 @@ def reinforce(
         validation,
         config,
         checkpoints,
+        reporting,
         watcher,
     )
     if watcher.seconds["step_time"]:

@@ -91,7 +91,7 @@ class Screen:
     def stepped(self, step: int, steps: int, values: Mapping[str, float]) -> None:
         """One GRPO step: the table is drawn anew, or every tenth step a line is printed."""
         shown = {name: values[f"rules/{name}"] for name in self.rules if f"rules/{name}" in values}
-        shown |= {key: values[key] for key in ("reward", "entropy", "silent") if key in values}
+        shown |= {key: values[key] for key in ("reward", "entropy", "silent_prompts") if key in values}
         for key, value in shown.items():
             self.first.setdefault(key, value)
             self.recent.setdefault(key, deque(maxlen=WINDOW)).append(value)
@@ -123,7 +123,7 @@ class Screen:
                     f"{now - then:+.3f}",
                 )
         entropy = f"entropy {self._mean('entropy'):.2f}" if "entropy" in self.recent else ""
-        dead = f"groups without signal {self._mean('silent'):.0%}"
+        dead = f"groups without signal {self._mean('silent_prompts'):.0%}"
         scores = "  ".join(f"{at}: {score}" for at, score in self.scores[-4:])
         return Group(
             Text(f"{'':<8}step {step}/{steps}  {entropy}  {dead}  {self._clock()}", "dim"),

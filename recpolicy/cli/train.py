@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from recpolicy.cli import reading
@@ -31,16 +32,34 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--pool", type=int, metavar="N", help="choose each list from a pool of N items; default: the whole catalog"
     )
     train.add_argument("--no-think", action="store_true", help="answer at once, without reasoning before it")
+    train.add_argument(
+        "--report-to",
+        action="append",
+        choices=("tensorboard", "wandb", "mlflow"),
+        help="show the training there, too; may be given several times",
+    )
     reading.add(train)
     train.set_defaults(run=_train)
 
 
 def _train(args: argparse.Namespace) -> int:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return _run(args)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # advice on what the trainers set
+    with reading.trainer("training"):
+        from recpolicy.trainer import processes
+    with processes.together():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     schema = load_schema(args.schema) if args.schema else reading.data_columns(args.data) if args.data else None
     loaded = reading.policy(args.policy, args, schema)
     source = reading.data_of(loaded, args.data)
     with reading.trainer("training"):
-        from recpolicy.trainer import config, pipeline
+        from recpolicy.trainer import config, pipeline, processes
+    from rich.console import Console
+
     from recpolicy.cli.progress import Screen, show
 
     given = {
@@ -48,9 +67,11 @@ def _train(args: argparse.Namespace) -> int:
         "grpo.credit": args.credit,
         "prompt.pool": args.pool,
         "prompt.think": 0 if args.no_think else None,
+        "report_to": args.report_to,
     }
     settings = config.load(args.config, {key: value for key, value in given.items() if value is not None})
-    with Screen(loaded.policy) as screen:
+    console = Console(quiet=not processes.first())
+    with Screen(loaded.policy, console) as screen:
         found = pipeline.train(loaded, source, args.model, settings, args.out, screen, resume=args.resume)
-    show(found, loaded.policy, args.out)
+    show(found, loaded.policy, args.out, console)
     return 0

@@ -8,7 +8,7 @@ from torch import Tensor
 from recpolicy.trainer.answer import AnswerFormat
 from recpolicy.trainer.likelihood import log_probabilities
 from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.rollout import decode, drawn, first_items
+from recpolicy.trainer.rollout import chances, decode, drawn, first_items
 from recpolicy.trainer.shelf import Shelf
 
 
@@ -40,9 +40,9 @@ def _next(form: AnswerFormat, said: list[int], legal: list[int]) -> set[int]:
 
 def test_every_sampled_completion_is_well_formed_and_legal(recommender: Recommender, prompts: list[list[int]]) -> None:
     form, legal = recommender.form, _legal(len(prompts), recommender.form)
-    generator = torch.Generator().manual_seed(1)
     prompts, shelf = [p for p in prompts for _ in range(8)], Shelf(legal.repeat_interleave(8, 0))
-    told = decode(recommender.model, form, prompts, shelf, temperature=2.0, generator=generator)
+    chance = chances(1, 0, 0, len(prompts), form.longest)
+    told = decode(recommender.model, form, prompts, shelf, temperature=2.0, chance=chance)
     assert len(told) == len(prompts)
     for row, completion in enumerate(told.tolist()):
         allowed = legal[row // 8].nonzero()[:, 0].tolist()
@@ -60,8 +60,8 @@ def test_scoring_gives_every_token_the_probability_it_was_sampled_with(
 ) -> None:
     form, model, temperature = recommender.form, recommender.model, 0.7
     legal = _legal(len(prompts), form, seed=5)
-    shelf, generator = Shelf(legal, record=form.slate), torch.Generator().manual_seed(2)
-    told = decode(model, form, prompts, shelf, temperature=2.0, generator=generator)
+    shelf, chance = Shelf(legal, record=form.slate), chances(2, 0, 0, len(prompts), form.longest)
+    told = decode(model, form, prompts, shelf, temperature=2.0, chance=chance)
     both = zip(prompts, told.tolist(), strict=True)
     said = [model(input_ids=torch.tensor([p + c])).logits[0, len(p) - 1 : -1] for p, c in both]
     logits, weights = torch.stack(said).detach().requires_grad_(), torch.randn(told.shape)
@@ -82,10 +82,11 @@ def test_scoring_gives_every_token_the_probability_it_was_sampled_with(
 
 
 def test_all_choices_lie_in_the_columns_that_are_run(recommender: Recommender, prompts: list[list[int]]) -> None:
-    form, generator = recommender.form, torch.Generator().manual_seed(3)
+    form = recommender.form
     for legal in (_legal(len(prompts), form)[1:], _legal(len(prompts), form)[:2]):
         shelf = Shelf(legal)
-        told = decode(recommender.model, form, prompts[: len(legal)], shelf, temperature=2.0, generator=generator)
+        chance = chances(3, 0, 0, len(legal), form.longest)
+        told = decode(recommender.model, form, prompts[: len(legal)], shelf, temperature=2.0, chance=chance)
         columns = torch.cat([form.chosen_items(told)[1], form.chosen_words(told)[1]])
         chosen = form.chosen(told)
         assert chosen.start <= columns.min() and columns.max() < chosen.stop < told.shape[1]
@@ -93,9 +94,31 @@ def test_all_choices_lie_in_the_columns_that_are_run(recommender: Recommender, p
 
 def test_a_draw_has_the_probabilities_asked_for_and_never_takes_the_impossible() -> None:
     probabilities = torch.tensor([[0.0, 0.5, 0.0, 0.3, 0.2, 0.0]]).expand(100_000, -1)
-    found = torch.bincount(drawn(probabilities, torch.Generator().manual_seed(0)), minlength=6) / 100_000
+    found = torch.bincount(drawn(probabilities, chances(0, 0, 0, 100_000, 1)[:, 0]), minlength=6) / 100_000
     assert found[[0, 2, 5]].tolist() == [0.0, 0.0, 0.0]
     assert torch.allclose(found, probabilities[0], atol=0.01)
+
+
+def test_the_chances_of_a_row_depend_on_seed_step_and_its_number_alone() -> None:
+    whole = chances(5, 3, 0, 8, 30)
+    assert torch.equal(torch.cat([chances(5, 3, at, 2, 30) for at in (0, 2, 4, 6)]), whole)
+    for other in (chances(6, 3, 0, 8, 30), chances(5, 4, 0, 8, 30), chances(5, 3, 8, 8, 30)):
+        assert not (other == whole).any()
+    assert torch.equal(chances(-1, 0, 0, 2, 3), chances(-1, 0, 0, 2, 3))
+    many = chances(0, 1, 0, 10_000, 30)
+    assert many.min() > 0 and many.max() <= 1
+    assert torch.allclose(torch.corrcoef(many[:, :5].T), torch.eye(5), atol=0.05)
+
+
+def test_a_completion_does_not_depend_on_the_rows_beside_it(recommender: Recommender, prompts: list[list[int]]) -> None:
+    form, model = recommender.form, recommender.model
+    legal = torch.ones(2 * len(prompts), form.items, dtype=torch.bool)
+    chance = chances(4, 1, 0, 2 * len(prompts), form.longest)
+    whole = decode(model, form, prompts * 2, Shelf(legal), temperature=2.0, chance=chance)
+    order = torch.tensor([5, 0, 3])
+    some = [(prompts * 2)[i] for i in order]
+    found = decode(model, form, some, Shelf(legal[order]), temperature=2.0, chance=chance[order])
+    assert torch.equal(found, whole[order, : found.shape[1]])
 
 
 def test_greedy_decoding_takes_the_likeliest_allowed_token_of_an_uncached_model(

@@ -65,7 +65,8 @@ def test_what_the_cap_cut_off_is_not_owed_later() -> None:
 
 def _log(alarms: Alarms, step: int, **values: float) -> bool:
     control = SimpleNamespace(should_training_stop=False)
-    logs: dict[str, Any] = {"reward": 0.5, "entropy": 1.0, "silent": 0.0, "loss": 0.1, "grad_norm": 1.0} | values
+    logs: dict[str, Any] = {"reward": 0.5, "entropy": 1.0, "silent_prompts": 0.0, "loss": 0.1}
+    logs |= {"grad_norm": 1.0} | values
     alarms.on_log(None, SimpleNamespace(global_step=step), control, logs=logs)
     return bool(control.should_training_stop)
 
@@ -74,14 +75,14 @@ def test_rewards_that_are_all_equal_from_the_start_are_an_error_that_names_them(
     alarms = Alarms(Controller({}, 1.0))
     with pytest.raises(UsageError) as error:
         for step in range(1, 100):
-            _log(alarms, step, silent=1.0, **{"rules/ads": 1.0})
+            _log(alarms, step, silent_prompts=1.0, **{"rules/ads": 1.0})
     assert step == PATIENCE == 20
     assert "same reward" in error.value.message and "`ads` is 1" in error.value.help
 
 
 def test_one_step_with_a_signal_starts_the_count_anew() -> None:
     alarms = Alarms(Controller({}, 1.0))
-    stopped = [_log(alarms, step, silent=float(step != 10)) for step in range(1, 31)]
+    stopped = [_log(alarms, step, silent_prompts=float(step != 10)) for step in range(1, 31)]
     assert stopped.index(True) == 29 and "same reward" in str(alarms.stopped)
 
 

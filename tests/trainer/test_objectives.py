@@ -101,7 +101,7 @@ def test_the_report_names_who_moves_the_advantage_and_who_is_silent(
     assert sum(told[f"effective/{name}"] for name in objectives.names) == pytest.approx(1.0)
     assert told["silent/variety"] == 0.0 and 0.0 <= told["silent/calm"] <= 1.0
     still = Returns(np.zeros_like(found.marginals), found.weights)
-    assert objectives.report(still, COPIES)["silent"] == 1.0
+    assert objectives.report(still, COPIES)["silent_prompts"] == 1.0
 
 
 def test_the_price_of_a_target_is_told_in_relevance(tmp_path: Path) -> None:

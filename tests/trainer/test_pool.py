@@ -23,6 +23,7 @@ from recpolicy.trainer.control import Reranking
 from recpolicy.trainer.distil import Lessons, Teacher
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.rollout import chances
 from recpolicy.trainer.stages import Material
 
 N, K = 20, 4
@@ -223,10 +224,10 @@ def test_lessons_and_rollouts_are_of_the_pool(scene: Scene) -> None:
     items = torch.where(told["places"] >= 0, completion - form.item_base, -1).numpy()
     assert inside(items, rows.pool)
     training = material.pooled(sft.training_rows(material.view, material.split, K, 8, 0))
-    generator = torch.Generator().manual_seed(0)
+    chance = chances(0, 1, 0, 8, form.longest)
     prompts = material.prompter.prompts(training)
     judge = Judge(scene.compiled, training, material.view.items.rows)
-    _, said, opened = grpo.sample(scene.recommender, judge, prompts, range(8), 1.0, generator)
+    _, said, opened = grpo.sample(scene.recommender, judge, prompts, range(8), 1.0, chance)
     assert inside(form.slates(said).numpy(), training.pool)
     assert training.pool is not None and opened.any()
     assert set(opened[0].any(0).nonzero()[:, 0].tolist()) <= set(training.pool[0].tolist())

@@ -35,6 +35,7 @@ from recpolicy.trainer.config import Sft
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.multipliers import Controller
 from recpolicy.trainer.prefix import unwrapped
+from recpolicy.trainer.reporting import Reporting
 from tests.command import environment, recpolicy
 from tests.trainer.small import SHARING, lora
 
@@ -253,6 +254,7 @@ def test_a_stage_that_was_stopped_early_is_not_trained_on(recommender: Recommend
             settings,
             0,
             found,
+            Reporting((), tmp_path, "sft"),
             lambda: Score(0.0, 1.0 / (1 + len(steps))),
             lambda step, score: steps.append(step),
         )
@@ -294,7 +296,8 @@ def fine_tuned(own: Recommender, folder: Path, until: int = 0) -> torch.Tensor:
             raise Killed
 
     examples = sft.token_rows(own, told, said, Ragged.of([[i] for i in range(12)]))
-    sft.train(own, examples, settings, 0, Checkpoints.found(folder), score, report)
+    silent = Reporting((), folder, "sft")
+    sft.train(own, examples, settings, 0, Checkpoints.found(folder), silent, score, report)
     return weights(own)
 
 

@@ -17,6 +17,7 @@ from recpolicy.trainer import sft
 from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Sft
 from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.reporting import Reporting
 
 
 def test_the_steps_are_those_of_trl(recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +34,7 @@ def test_the_steps_are_those_of_trl(recommender: Recommender, tmp_path: Path, mo
             settings,
             0,
             Checkpoints.found(tmp_path / trainer.__name__),
+            Reporting((), tmp_path, "sft"),
             lambda: Score(0.0, 0.0),
             lambda step, score: None,
         )

@@ -1,0 +1,155 @@
+"""A run that several processes share is the run that one process would have made."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recpolicy.errors import UsageError
+from recpolicy.trainer import checkpoints, processes
+from tests.command import environment
+from tests.trainer.test_train import SETTINGS as FEW_STEPS
+from tests.trainer.test_train import _write_second
+from tests.trainer.together import SETTINGS, ten_steps
+
+TOP = Path(__file__).parents[2]
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", f"{TOP}/examples/accelerate/cpu.yaml"]
+LEARNING = (
+    FEW_STEPS.replace("layers = 1", "layers = 1\ndropout = 0.0")
+    .replace("steps = 4", "steps = 40\nlearning_rate = 0.01")
+    .replace("evaluate_every = 2\n", "evaluate_every = 20\n")
+    .replace("steps = 3\n", "steps = 6\n")
+    .replace("steps = 2\nprompts = 2", "steps = 8\nlearning_rate = 0.01\nprompts = 2")
+)
+FAILING = """
+from recpolicy.trainer import processes
+
+with processes.together():
+    if not processes.first():
+        raise ValueError("the second has no data")
+    processes.wait()
+print("finished")
+"""
+
+
+def _run(command: list[str], home: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, env=environment(home) | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, cwd=home, timeout=600
+    )
+
+
+@pytest.mark.slow
+def test_ten_steps_of_two_processes_are_those_of_one(tmp_path: Path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run(
+        [*launch, "-m", "tests.trainer.together", str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=600,
+    )
+    alone = ten_steps(tmp_path / "alone")
+    halves = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    assert len(alone) == SETTINGS.steps
+    for one, *two in zip(alone, *halves, strict=True):
+        for half in two:  # both know everybody's rewards and the whole gradient
+            for key in one.keys() - {"tokens", "advantages"}:
+                torch.testing.assert_close(half[key], one[key], rtol=1e-4, atol=1e-6)
+        for key in ("tokens", "advantages"):
+            at = 0
+            for half in two:
+                width = half[key].shape[1]
+                whole = one[key][at : (at := at + len(half[key]))]
+                assert not whole[:, width:].any()
+                torch.testing.assert_close(half[key], whole[:, :width], rtol=1e-4, atol=1e-6)
+            assert at == len(one[key]) == SETTINGS.prompts * SETTINGS.generations
+    assert len({float(step["gradient"]) for step in alone}) == SETTINGS.steps
+
+
+def _alike(one: Any, two: Any, at: str = "") -> None:
+    """The same JSON, numbers to 1e-4."""
+    match one:
+        case dict():
+            assert one.keys() == two.keys(), at
+            for key in one:
+                _alike(one[key], two[key], f"{at}/{key}")
+        case list():
+            assert len(one) == len(two), at
+            for i, pair in enumerate(zip(one, two, strict=True)):
+                _alike(*pair, f"{at}/{i}")
+        case float():
+            assert two == pytest.approx(one, rel=1e-4, abs=1e-6), at
+        case _:
+            assert one == two, at
+
+
+def _files(run: Path) -> set[str]:
+    return {str(path.relative_to(run)) for path in run.rglob("*")}
+
+
+@pytest.mark.slow
+def test_the_program_in_two_processes_makes_the_run_of_one(tmp_path: Path) -> None:
+    homes, done = [tmp_path / "alone", tmp_path / "shared"], []
+    for home, start in zip(homes, ([sys.executable], LAUNCH), strict=True):
+        home.mkdir()
+        _write_second(home)
+        (home / "settings.toml").write_text(LEARNING)
+        command = ["-m", "recpolicy", "train", "second.policy", "--data", "simulator", "--config", "settings.toml"]
+        done.append(_run([*start, *command, "--out", "run"], home))
+    assert [d.returncode for d in done] == [0, 0], done[1].stderr
+    assert done[1].stderr == done[0].stderr == ""
+    lines = [[line for line in d.stdout.splitlines() if "took" not in line] for d in done]
+    assert [re.sub(r"\d+:\d\d", "", line) for line in lines[0]] == [re.sub(r"\d+:\d\d", "", line) for line in lines[1]]
+    one, two = (json.loads((home / "run" / "eval.json").read_text()) for home in homes)
+    rewards = [one["systems"][name]["metrics"]["reward"]["mean"] for name in ("sft", "grpo")]
+    assert rewards[1] > rewards[0] + 0.005
+    _alike(one, two)
+    assert _files(homes[0] / "run") == _files(homes[1] / "run")
+    logs = [(home / "run" / "metrics.jsonl").read_text().splitlines() for home in homes]
+    assert len(logs[0]) == len(logs[1])
+
+
+@pytest.mark.slow
+def test_what_is_wrong_is_said_once(tmp_path: Path) -> None:
+    command = [*LAUNCH, "-m", "recpolicy", "train", "relevance", "--data", "simulator", "--out", "run"]
+    (tmp_path / "settings.toml").write_text("[sft]\nbatch = 7\n")
+    done = _run([*command, "--config", "settings.toml"], tmp_path)
+    assert done.returncode != 0
+    assert done.stderr.count("error: 7 rows a step cannot be shared out evenly among 2 processes") == 1
+    assert "exitcode  : 2" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_alone_ends_all_and_says_why(tmp_path: Path) -> None:
+    script = tmp_path / "fails.py"
+    script.write_text(FAILING)
+    done = _run([*LAUNCH, str(script)], tmp_path)
+    assert done.returncode != 0 and "finished" not in done.stdout
+    assert done.stderr.count("ValueError: the second has no data") == 1 and "Connection closed" not in done.stderr
+
+
+def test_parted_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(UsageError) as error, processes.together():
+        pass
+    assert "FSDP" in error.value.message and "ZeRO-2" in error.value.help
+
+
+def test_checkpoints_are_loaded_to_the_cpu_by_whatever_name(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path / "state.pt", {"weights": torch.ones(2)})
+    assert checkpoints.load(tmp_path / "state.pt", torch.device("cpu:0"))["weights"].tolist() == [1.0, 1.0]
+
+
+def test_one_process_is_the_first_and_all_of_them() -> None:
+    assert processes.first() and processes.count() == 1
+    assert processes.own(5) == range(5) and processes.batch(7, "sft.batch") == 7
+    assert processes.everybodys([1, 2]) == [1, 2] and processes.once(lambda: 3) == processes.agreed(3) == 3
+    assert processes.portion(4) == 1.0

@@ -1,0 +1,69 @@
+"""Ten steps of GRPO and what each was made of; run as a module, one of two processes that take them together."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recpolicy.trainer import grpo, processes
+from recpolicy.trainer.checkpoints import Checkpoints
+from recpolicy.trainer.config import Config
+from recpolicy.trainer.grpo import PolicyGRPOTrainer
+from tests.trainer.test_grpo import SHORT, SILENT, Told, course
+
+RULES = (
+    "reward relevance weight 0.6 = ndcg(next_items)\nreward variety weight 0.4 = distance(item.genres)\n"
+    "quota voices hard = at most 1 per item.creator\ntarget ads = share(item.is_ad) >= 60%\n"
+)
+SETTINGS = SHORT.model_copy(
+    update={"steps": 10, "prompts": 3, "generations": 4, "learning_rate": 1e-3, "steer_every": 2, "evaluate_every": 5}
+)
+Step = dict[str, Tensor]
+
+
+class Recording(PolicyGRPOTrainer):
+    """Keeps this process's part of every step."""
+
+    steps: list[Step]
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
+        found = super()._calculate_rewards(*args, **kwargs)
+        self.steps.append({"rewards": found.clone()})
+        return found
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        self.steps[-1] |= {"tokens": output["completion_ids"], "advantages": output["advantages"]}
+        return output
+
+
+def ten_steps(folder: Path) -> list[Step]:
+    """This process's rollouts and advantages at each step, and what all know: rewards, gradient norm, multipliers."""
+    steps: list[Step] = []
+    Recording.steps = steps
+    folder.mkdir(exist_ok=True)
+    made, told = course(RULES, folder), Told()
+    grpo.PolicyGRPOTrainer = Recording  # type: ignore[misc]
+    config = Config(grpo=SETTINGS)
+    checkpoints = Checkpoints.found(folder / "checkpoints")
+    grpo.train(made.recommender, made.prompts, made.judge, made.validation, config, checkpoints, SILENT, told)
+    of_targets: list[Mapping[str, float]] = [multipliers for _, multipliers in told.standings]
+    for step, logged in zip(steps, told.steps, strict=True):
+        step["gradient"] = torch.tensor(logged["grad_norm"])
+    steps[-1]["multipliers"] = torch.tensor([m["ads"] for m in of_targets])
+    steps[-1]["validation"] = torch.tensor([score.value for score in told.scores])
+    return steps
+
+
+if __name__ == "__main__":
+    into = Path(sys.argv[1])
+    rank = os.environ["RANK"]
+    found = ten_steps(into / rank)
+    assert processes.count() == 2
+    torch.save(found, into / f"{rank}.pt")
