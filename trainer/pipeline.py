@@ -21,7 +21,7 @@ from recpolicy.dataset import Slates
 from recpolicy.errors import PolicyError, UsageError
 from recpolicy.runs import Run, fingerprint, write_json
 from recpolicy.schema import ColumnSpec, Schema
-from recpolicy.trainer import evaluate, models, pool, processes, stages
+from recpolicy.trainer import evaluate, models, pool, processes, stages, thinking
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.control import MUS, best_swept, swept
 from recpolicy.trainer.evaluate import Examiner
@@ -29,6 +29,9 @@ from recpolicy.trainer.prompts import Prompter
 from recpolicy.trainer.reporting import refuse_missing
 from recpolicy.trainer.stages import Material, Progress
 from recpolicy.trainer.validation import Validation
+
+SAMPLES = 5
+"""Users for whom the run keeps what both models say."""
 
 
 def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material:
@@ -96,7 +99,7 @@ def train(
     fine_tuned = stages.fine_tune(material, run, progress)
     before = material.load(fine_tuned)
     held_out = Examiner.of(before, material.prompter, material.compiled, material.held_out())
-    test = Examiner.of(before, material.prompter, material.compiled, material.pooled(material.split.test))
+    test = Examiner.of(before, material.prompter, material.compiled, material.tested())
     validation = Validation(material.compiled, held_out, held_out.greedy(before), len(test.rows), config.seed)
     try:
         stages.refuse_out_of_reach(material, progress, validation.baseline)
@@ -112,12 +115,13 @@ def train(
     processes.once(lambda: after.save(out / "model"))
 
     progress.stage("eval", f"{len(test.rows):,} users, {config.holdout} held-out events, greedy slates")
-    slates, settings = evaluate.baseline_slates(material.classics, material.split, material.compiled)
+    slates, settings = evaluate.baseline_slates(material.classics, test.rows, material.compiled)
+    then, now = (thinking.said(recommender, test) for recommender in (before, after))
     systems = {
-        "sft": test.greedy(before),
+        "sft": then.slates,
         "sft_first": Slates(np.where(np.isfinite(likely), candidates, np.int32(-1))[:, : material.k]),
         **taught,
-        "grpo": test.greedy(after),
+        "grpo": now.slates,
         "rerank": control.slates(candidates, likely, test.rows),
         **slates,
     }
@@ -125,7 +129,7 @@ def train(
         systems,
         material.compiled,
         material.view,
-        material.split,
+        test.rows,
         seed=config.seed,
         settings={**settings, "rerank": {"mu": control.mu}},
         curve={r.mu: r.slates(candidates, likely, test.rows) for r in swept(material.compiled)},
@@ -134,9 +138,12 @@ def train(
         {"mu": mu, "reward": standing.reward, "lack": -standing.score.keeps}
         for mu, standing in zip(MUS, standings, strict=True)
     ]
+    judged["split"] = {"holdout": material.split.holdout, "notes": list(material.split.notes)}
+    judged["thinking"] = thinking.worth(after, test, now, then, config.seed)
     judged["stopped"] = stopped
     judged["pool"] = config.prompt.pool
-    samples = _samples(test, before, after)
+    asked = before.tokenizer.batch_decode(test.prompts[:SAMPLES])
+    samples = [{"prompt": p, "sft": a, "grpo": b} for p, a, b in zip(asked, then.texts, now.texts, strict=False)]
     processes.once(lambda: _conclude(run, samples, judged))
     return judged
 
@@ -165,16 +172,6 @@ def _resumption(run: Run) -> str:
     then, now = run.read()["versions"], _versions()
     other = ", ".join(f"{name} {then.get(name)}" for name in now if then.get(name) != now[name])
     return f"going on with {run.folder}" + (f", begun with {other}: it may end a little otherwise" if other else "")
-
-
-def _samples(test: Examiner, before: models.Recommender, after: models.Recommender) -> list[dict[str, str]]:
-    """What both models say to the first test users, in full."""
-    few = test.few(5)
-    spoken = [[t for c in few.completions(r) for t in r.tokenizer.batch_decode(c)] for r in (before, after)]
-    return [
-        {"prompt": prompt, "sft": a, "grpo": b}
-        for prompt, a, b in zip(before.tokenizer.batch_decode(few.prompts), *spoken, strict=True)
-    ]
 
 
 def _write_policy(loaded: Loaded, folder: Path) -> None:

@@ -109,6 +109,10 @@ class Material:
         """Rows of SFT with their pools, which hold what the user took next."""
         return self._drawn(rows, self._unseen, answered=True)
 
+    def tested(self) -> Rows:
+        """At most `test_users` of the test rows, drawn with the run's seed, with their pools."""
+        return self.pooled(self.split.test.sample(self.config.test_users, self.config.seed))
+
     @property
     def _validation(self) -> Rows:
         return self.split.validation.sample(self.config.validation_users, self.config.seed)

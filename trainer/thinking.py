@@ -15,6 +15,9 @@ from recpolicy.trainer.answer import AnswerFormat
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.models import Recommender
 
+SAMPLES = 3
+"""Users whose reasoning is shown."""
+
 
 @dataclass(frozen=True)
 class Said:
@@ -31,7 +34,8 @@ def said(recommender: Recommender, examiner: Examiner) -> Said:
     form, tokenizer = recommender.form, recommender.tokenizer
     rows = [row for batch in examiner.completions(recommender) for row in batch]
     slates = np.concatenate([form.slates(row[None]).cpu().numpy() for row in rows])
-    return Said(Slates(slates), [_reasoning(form, row) for row in rows], tokenizer.batch_decode(rows))
+    texts = tokenizer.batch_decode([row[row != form.pad] for row in rows])
+    return Said(Slates(slates), [_reasoning(form, row) for row in rows], texts)
 
 
 def _reasoning(form: AnswerFormat, completion: Tensor) -> list[int]:
@@ -53,7 +57,8 @@ def worth(recommender: Recommender, examiner: Examiner, found: Said, before: Sai
 
     `own`, `none` and `another_user` are mean NDCG and whole reward of slates behind the model's own reasoning, behind
     an empty one, and behind that of the user before; `own_minus` the paired differences. `words` is the mean length in
-    tokens and `changed` the share of users for whom it is another than that of the model `before`.
+    tokens, `changed` the share of users for whom it is another than that of the model `before`, and `samples` the
+    reasoning of both models for the first few users.
     """
     if not recommender.form.max_think:
         return None
@@ -77,6 +82,12 @@ def worth(recommender: Recommender, examiner: Examiner, found: Said, before: Sai
         },
         "words": {"sft": _length(before), "grpo": _length(found)},
         "changed": float(np.mean([a != b for a, b in zip(before.reasoning, found.reasoning, strict=True)])),
+        "samples": [
+            {"sft": a, "grpo": b}
+            for a, b in zip(
+                *(recommender.tokenizer.batch_decode(s.reasoning[:SAMPLES]) for s in (before, found)), strict=True
+            )
+        ],
     }
 
 

@@ -197,6 +197,8 @@ def show(found: Mapping[str, Any], policy: Policy, out: Path, console: Console |
     console.print(rules)
     if found["targets"]:
         console.print(_targets(found))
+    if found["thinking"]:
+        _show_thinking(found["thinking"], console)
     if found["stopped"]:
         console.print(f"GRPO was stopped: {found['stopped']}\n", highlight=False, soft_wrap=True)
     console.print("GRPO less the system named, paired over users, with 95 % bootstrap intervals")
@@ -207,6 +209,22 @@ def show(found: Mapping[str, Any], policy: Policy, out: Path, console: Console |
         ]
         console.print(f"  {TITLES[other]:<15}  {'   '.join(cells)}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"\nEverything of this run: {out}/", highlight=False)
+
+
+def _show_thinking(found: Mapping[str, Any], console: Console) -> None:
+    """What the model's reasoning was worth, and how it reasoned before and after GRPO."""
+    console.print("what thinking brings: NDCG after the model's own reasoning, less that after another")
+    for name, title in (("none", "no reasoning"), ("another_user", "that of another user")):
+        d = found["own_minus"][name]["ndcg"]
+        line = f"  {title:<20}  {d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"  {found['changed']:.0%} of the users are reasoned about otherwise than before GRPO:", highlight=False
+    )
+    for sample in found["samples"]:
+        for title, text in (("before", sample["sft"]), ("after", sample["grpo"])):
+            console.print(f"    {title:<6}  {' '.join(text.split())}", highlight=False, markup=False, soft_wrap=True)
+    console.print()
 
 
 _VERDICTS = {"met": "bold green", "not met": "bold red", "undecided": "yellow"}

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, 
 from recpolicy.errors import UsageError
 from recpolicy.trainer import smollm2
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.llm
 
 
 @pytest.fixture(scope="module")
