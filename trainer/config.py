@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recpolicy.errors import UsageError
+from recpolicy.runs import Run
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -161,4 +162,16 @@ def load(path: Path | None, changes: Mapping[str, object]) -> Config:
             f"setting `{key}`: {first['msg'].lower()}",
             where=str(path) if path else "",
             help="the settings and their ranges are listed in docs/training.md",
+        ) from error
+
+
+def recorded(run: Run) -> Config:
+    """The settings that a run was begun with. Raises UsageError where this version does not know them."""
+    try:
+        return Config.model_validate(run.read()["identity"]["config"])
+    except ValidationError as error:
+        raise UsageError(
+            "the settings of this run are those of another version of recpolicy",
+            where=str(run.about),
+            help=f"train again with this version; it does not know {error.errors()[0]['loc']}",
         ) from error

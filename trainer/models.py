@@ -110,7 +110,7 @@ def load(folder: Path, name: str, items: int, slate: int, max_think: int, settin
 def _recommender(
     model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerFast, form: AnswerFormat
 ) -> Recommender:
-    model.to(processes.device())
+    model.to(processes.device())  # type: ignore[arg-type]  # transformers wraps the method without its types
     adapters = model if isinstance(model, PeftModel) else None
     return Recommender(unwrapped(model), tokenizer, form, adapters)
 

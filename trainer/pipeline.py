@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 from transformers.utils import logging as transformers_logging
 
 from recpolicy import __version__, data, words
 from recpolicy.checker import Loaded
 from recpolicy.compiler import compile
-from recpolicy.dataset import Slates
+from recpolicy.dataset import Dataset, Slates
 from recpolicy.errors import PolicyError, UsageError
 from recpolicy.runs import Run, fingerprint, write_json
-from recpolicy.schema import ColumnSpec, Schema
+from recpolicy.schema import Schema
+from recpolicy.table import Ints, Ragged
 from recpolicy.trainer import evaluate, models, pool, processes, stages, thinking
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.control import MUS, best_swept, swept
@@ -32,6 +34,9 @@ from recpolicy.trainer.validation import Validation
 
 SAMPLES = 5
 """Users for whom the run keeps what both models say."""
+
+SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
+"""Writes and reads `schema.json`."""
 
 
 def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material:
@@ -48,12 +53,15 @@ def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material
     if 0 < settings.pool < k:
         message = f"a pool of {settings.pool} items is too small for slates of {k} places"
         raise UsageError(message, help=f"give --pool (`prompt.pool`) {k} or more; 0 is the whole catalog")
-    said = words.instruction(loaded.policy) if settings.policy else ""
-    material = Material(
-        loaded, view, split, compiled, Prompter(view, settings, k, models.speech(model), said), config, model
-    )
+    material = Material(loaded, view, split, compiled, prompter(loaded, view, model, config), config, model)
     material.prompter.prompts(split.validation.take(np.arange(1)))  # a template of no use is refused before training
     return material
+
+
+def prompter(loaded: Loaded, view: Dataset, model: str, config: Config) -> Prompter:
+    """What puts the users of a data set into words as the run's model reads them."""
+    said = words.instruction(loaded.policy) if config.prompt.policy else ""
+    return Prompter(view, config.prompt, loaded.policy.slate, models.speech(model), said)
 
 
 def train(
@@ -61,10 +69,10 @@ def train(
 ) -> dict[str, Any]:
     """Run every stage; returns the evaluation, which is also `eval.json`.
 
-    The folder holds run.json, policy/, schema.json, metrics.jsonl, sft/, model/ (safetensors), samples.json and
-    eval.json; while the run goes on, checkpoints/. With `resume` a run that was killed goes on from the last of these,
-    and ends as it would have. The SFT model is shared between runs that differ only in their policy. Raises UsageError
-    where `out` holds another run, or one that was begun and is not to be resumed.
+    The folder holds run.json, policy/, schema.json, items.json, metrics.jsonl, sft/, model/ (safetensors),
+    samples.json and eval.json; while the run goes on, checkpoints/. With `resume` a run that was killed goes on from
+    the last of these, and ends as it would have. The SFT model is shared between runs that differ only in their policy.
+    Raises UsageError where `out` holds another run, or one that was begun and is not to be resumed.
     """
     refuse_missing(config.report_to)
     progress.stage("data", source)
@@ -150,12 +158,14 @@ def train(
 
 def _describe(run: Run, identity: Mapping[str, Any], source: str, material: Material) -> None:
     """Write down what the run is of."""
+    loaded = material.loaded
     run.folder.mkdir(parents=True, exist_ok=True)
-    write_json(
-        run.about, {"identity": identity, "source": source, "versions": _versions(), "notes": material.view.notes}
-    )
-    _write_policy(material.loaded, run.folder / "policy")
-    write_json(run.folder / "schema.json", _schema(material.loaded.schema))
+    about = {"identity": identity, "source": source, "policy": Path(loaded.source.name).name}
+    write_json(run.about, {**about, "versions": _versions(), "notes": material.view.notes})
+    _write_policy(loaded, run.folder / "policy")
+    write_json(run.folder / "schema.json", SCHEMA.dump_python(loaded.schema, mode="json"))
+    events = _training_events(material).tolist()
+    write_json(run.folder / "items.json", {"ids": material.view.item_ids, "events": events})
 
 
 def _conclude(run: Run, samples: list[dict[str, str]], judged: Mapping[str, Any]) -> None:
@@ -163,6 +173,13 @@ def _conclude(run: Run, samples: list[dict[str, str]], judged: Mapping[str, Any]
     write_json(run.folder / "samples.json", samples)
     write_json(run.evaluation, judged)
     shutil.rmtree(run.checkpoints)
+
+
+def _training_events(material: Material) -> Ints:
+    """How many training events each item has, [items]."""
+    view = material.view
+    events = Ragged.slices(view.item, view.start[:-1], material.split.train_end)
+    return np.bincount(events.values, minlength=view.items.rows)
 
 
 def _resumption(run: Run) -> str:
@@ -181,26 +198,6 @@ def _write_policy(loaded: Loaded, folder: Path) -> None:
         path = folder / (own.relative_to(loaded.folder) if own.is_relative_to(loaded.folder) else own.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source.text, encoding="utf-8")
-
-
-def _schema(schema: Schema) -> dict[str, Any]:
-    """The schema as used, for people and other programs."""
-
-    def column(spec: ColumnSpec) -> dict[str, Any]:
-        return {
-            "type": spec.type.value,
-            "optional": spec.optional,
-            "role": spec.role.value if spec.role else None,
-            "source": spec.source,
-            "derived": spec.derived.value if spec.derived else None,
-        }
-
-    return {
-        "name": schema.name,
-        "now": schema.now,
-        "item": {name: column(spec) for name, spec in schema.item.items()},
-        "user": {name: column(spec) for name, spec in schema.user.items()},
-    }
 
 
 def _versions() -> dict[str, str]:

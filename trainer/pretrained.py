@@ -44,14 +44,15 @@ def tokenizer(name: str, items: int) -> PreTrainedTokenizerFast:
     if found.eos_token_id is None:
         raise UsageError(f"the tokenizer of {name} has no token that ends a text", help="choose another model")
     known = found.get_vocab()
-    found.add_tokens([_own(tag) for tag in TAGS if tag not in known])
+    found.add_tokens([own(tag) for tag in TAGS if tag not in known])
     if found.pad_token_id is None or found.pad_token_id == found.eos_token_id:
         found.add_special_tokens({"pad_token": PAD})
-    found.add_tokens([_own(item_token(row)) for row in range(items)])
+    found.add_tokens([own(item_token(row)) for row in range(items)])
     return found
 
 
-def _own(text: str) -> AddedToken:
+def own(text: str) -> AddedToken:
+    """An ordinary token with this text, which takes the space before it."""
     return AddedToken(text, special=False, normalized=False, lstrip=True)
 
 
@@ -102,7 +103,7 @@ def decoder(
     first = len(tokenizer) - len(items)
     words = tokenizer([*(tag.strip("</>") for tag in TAGS), *items], add_special_tokens=False)["input_ids"]
     rows = torch.tensor([*tags, *range(first, len(tokenizer))])
-    for table in _tables(model):
+    for table in tables(model):
         with torch.no_grad():
             known = table.weight.float()
             told = torch.stack([known[ids].mean(0) if ids else torch.zeros(known.shape[1]) for ids in words])
@@ -114,7 +115,7 @@ def decoder(
     return _full_precision(get_peft_model(model, _adapters(model, rows.tolist(), settings)))
 
 
-def _tables(model: PreTrainedModel) -> list[nn.Embedding | nn.Linear]:
+def tables(model: PreTrainedModel) -> list[nn.Embedding | nn.Linear]:
     """What holds a vector for each token: the embeddings, and the head where it is not the same."""
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
     if not isinstance(embeddings, nn.Embedding) or not isinstance(head, nn.Linear):
@@ -139,7 +140,7 @@ def _adapters(model: PreTrainedModel, added: list[int], settings: Llm) -> LoraCo
         r=settings.rank,
         lora_alpha=settings.alpha,
         target_modules="all-linear",
-        trainable_token_indices={names[table]: added for table in _tables(model)},
+        trainable_token_indices={names[table]: added for table in tables(model)},
         task_type="CAUSAL_LM",
     )
 
@@ -178,10 +179,10 @@ def _read(name: str, tokenizer: PreTrainedTokenizerFast, settings: Llm) -> PreTr
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(_source(name), dtype=dtype)
     except (OSError, ValueError) as error:
         raise _absent(name, error) from error
-    held = len(_tables(model)[0].weight)
+    held = len(tables(model)[0].weight)
     if held < len(tokenizer):
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-        for table in _tables(model):
+        for table in tables(model):
             nn.init.zeros_(table.weight[held:])  # what is random would not be saved with the adapters
     model.config.pad_token_id = tokenizer.pad_token_id
     # a model's own (top_k, repetition penalty) would filter items that the policy allows

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pydantic import ValidationError
 from transformers.utils import logging as transformers_logging
 
 from recpolicy import baselines
@@ -15,7 +14,7 @@ from recpolicy.errors import UsageError
 from recpolicy.profile import Profile, Rollouts, profile
 from recpolicy.runs import Run
 from recpolicy.trainer import pipeline
-from recpolicy.trainer.config import Config
+from recpolicy.trainer.config import recorded
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.stages import Material
 
@@ -32,14 +31,7 @@ def of_run(loaded: Loaded, run: Run) -> tuple[Profile, Dataset]:
     transformers_logging.disable_progress_bar()
     about = run.read()
     identity = about["identity"]
-    try:
-        config = Config.model_validate(identity["config"])
-    except ValidationError as error:
-        raise UsageError(
-            "the settings of this run are those of another version of recpolicy",
-            where=str(run.about),
-            help=f"train again with this version; it does not know {error.errors()[0]['loc']}",
-        ) from error
+    config = recorded(run)
     material = pipeline.prepare(loaded, about["source"], identity["model"], config)
     if material.view.digest != identity["data"]:
         raise UsageError("the data have changed since this run", where=about["source"], help="train on them first")

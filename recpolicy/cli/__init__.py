@@ -11,7 +11,7 @@ from importlib import import_module
 from recpolicy import __version__, render
 from recpolicy.errors import PolicyError, UsageError
 
-COMMANDS = ("init", "check", "fmt", "test", "explain", "diff", "score", "data", "train", "profile")
+COMMANDS = ("init", "check", "fmt", "test", "explain", "diff", "score", "data", "train", "profile", "recommend")
 """Each is a module of this package that adds itself with `add(subparsers)`, which sets `run`."""
 
 

@@ -1,8 +1,9 @@
 """Data sets in (by name or folder), typed columns and train, validation and test rows out."""
 
+from recpolicy.data.aligned import Aligned, aligned
 from recpolicy.data.download import cache, get
 from recpolicy.data.load import open
 from recpolicy.data.simulator import Simulation, simulate
 from recpolicy.data.split import rows_at, split, training_view
 
-__all__ = ["Simulation", "cache", "get", "open", "rows_at", "simulate", "split", "training_view"]
+__all__ = ["Aligned", "Simulation", "aligned", "cache", "get", "open", "rows_at", "simulate", "split", "training_view"]

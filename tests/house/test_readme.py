@@ -13,7 +13,7 @@ from tests.house.tree import ROOT, blocks, files, listed
 
 README = (ROOT / "README.md").read_text("utf-8")
 
-COMMANDS = ("check", "data", "diff", "explain", "fmt", "init", "profile", "score", "test", "train")
+COMMANDS = ("check", "data", "diff", "explain", "fmt", "init", "profile", "recommend", "score", "test", "train")
 
 
 def output(command: str, folder: Path) -> str:

@@ -319,7 +319,7 @@ def test_an_alarm_counts_on(tmp_path: Path) -> None:
     assert "collapsed" in str(alarms.stopped)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_program_killed_at_ten_random_moments_ends_the_same(whole: Path, tmp_path: Path) -> None:
     """Moments are drawn over the work of a whole run; a run that is over before ten were is followed by another."""
     rng, kills, runs = random.Random(6), 0, 0

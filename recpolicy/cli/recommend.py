@@ -1,0 +1,179 @@
+"""`recpolicy recommend`: a finished run and maybe later data in, slates for their users out, or how new items stand.
+
+Slates are JSON Lines that `recpolicy score` reads: `user_id`, `items` (ids, the best first), `now` (Unix seconds: the
+time of the latest event in the data) and `reasoning`, what the model wrote before its answer.
+
+`--arrivals --format json` writes one document: `schema_version`, `run`, `data`, `users` (how many were looked at) and
+`arrivals`, each with `id`, `title` and the fields of `recommendation.Arrival`, `alike` as ids. What does not apply is
+null.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recpolicy.cli import reading
+from recpolicy.errors import UsageError
+from recpolicy.recommendation import ALIKE, Arrival, Recommendation
+from recpolicy.render.text import counted, visible
+from recpolicy.runs import Run, plain
+
+if TYPE_CHECKING:
+    from recpolicy.data import Aligned
+    from recpolicy.dataset import Dataset
+
+FEW = 10
+"""At most so many users' slates are shown as lists of titles on a terminal."""
+LOOKED_AT = 1000
+"""Users that new items are ranked for, unless users are named."""
+HOW = (
+    "users: may be shown the item; lists: show it. Alike are the {most} items most like it, of those with at least "
+    "{least} events in training. Likeness is the cosine of all attributes (topics, words of the title, creator, ...), "
+    "each weighed by its rarity. Ranks are by the model's probability for the first place, medians over the users that "
+    "the item may be shown to."
+)
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command; it sets `run`, a function of the arguments that gives the exit code."""
+    parser = subparsers.add_parser(
+        "recommend",
+        help="lists for users by a trained model, new items among them",
+        description="Lets the model of a finished run make lists for the users of its data, or of a later state of "
+        "them: items that came since can be recommended, what left the catalog is not shown. Lists are written as "
+        "JSON Lines, which `recpolicy score` reads.",
+    )
+    parser.add_argument("--run", dest="folder", type=Path, required=True, metavar="RUN", help="a finished run folder")
+    parser.add_argument(
+        "--data",
+        metavar="SOURCE",
+        help="a later state of the run's data, with the same columns; default: the run's own",
+    )
+    parser.add_argument("--user", nargs="+", action="extend", metavar="ID", help="for these users; default: for all")
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write the lists to this .jsonl file")
+    parser.add_argument(
+        "--arrivals", action="store_true", help="instead of lists, say how the items stand that came after training"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("human", "json"),
+        help=f"human: titles (default on a terminal for at most {FEW} users, and with --arrivals); json",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Recommend. Raises UsageError for a run, data or users of no use."""
+    if args.out is not None and args.arrivals:
+        raise UsageError("--out is for lists", help="leave out --arrivals, or write `--format json > FILE`")
+    if args.out is not None and args.out.suffix != ".jsonl":
+        raise UsageError("lists are written as .jsonl", where=str(args.out))
+    held = Run(args.folder)
+    held.read()
+    with reading.trainer("recommending"):
+        from recpolicy.trainer.recommend import deploy
+    from rich.console import Console
+
+    status = Console(stderr=True).status
+    with status("reading the run and the data"):
+        deployment = deploy(held, args.data)
+        users = deployment.users(args.user, LOOKED_AT if args.arrivals else None)
+    if args.arrivals:
+        with status("ranking new items"):
+            found = deployment.arrivals(users)
+        if args.format == "json":
+            sys.stdout.write(_document(found, deployment.dataset, len(users), args.folder))
+        else:
+            _standing(found, deployment.catalog, len(users))
+        return 0
+    said = deployment.recommendations(users)
+    human = args.format == "human" or (args.format is None and sys.stdout.isatty() and len(users) <= FEW)
+    if args.out is not None:
+        try:
+            with args.out.open("w", encoding="utf-8") as file, status("making lists"):
+                file.writelines(_lines(said, deployment.dataset, deployment.now))
+        except OSError as error:
+            raise UsageError(f"cannot write: {error.strerror}", where=str(args.out)) from None
+        print(f"wrote {args.out}: {counted(len(users), 'list')}")
+    elif human:
+        sys.stdout.writelines(_titled(said, deployment.catalog))
+    else:
+        sys.stdout.writelines(_lines(said, deployment.dataset, deployment.now))
+    return 0
+
+
+# ---- lists ----------------------------------------------------------------------------------------------------------
+
+
+def _lines(said: Iterable[Recommendation], dataset: Dataset, now: float) -> Iterator[str]:
+    for one in said:
+        items = [dataset.item_ids[item] for item in one.items]
+        line = {"user_id": dataset.user_ids[one.user], "items": items, "now": now}
+        yield json.dumps({**line, "reasoning": one.reasoning}, ensure_ascii=False) + "\n"
+
+
+def _titled(said: Iterable[Recommendation], catalog: Aligned) -> Iterator[str]:
+    """Each user's list with titles; `*` marks what came after training."""
+    from recpolicy.cli.titles import titles  # loads NumPy
+
+    names = titles(catalog.dataset)
+    for one in said:
+        yield f"user {visible(catalog.dataset.user_ids[one.user])}\n"
+        yield f"  {visible(one.reasoning)}\n" if one.reasoning else ""
+        for rank, item in enumerate(one.items, 1):
+            yield f"  {rank:>3} {'*' if item >= catalog.earlier else ' '} {visible(names[item])}\n"
+        yield "" if one.items else "  nothing may be shown to this user\n"
+
+
+# ---- new items ------------------------------------------------------------------------------------------------------
+
+
+def _standing(found: Sequence[Arrival], catalog: Aligned, users: int) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from recpolicy.cli.titles import titles  # loads NumPy
+    from recpolicy.trainer.arrivals import LEAST
+
+    console, names = Console(highlight=False, markup=False), titles(catalog.dataset)
+    gone = int((~catalog.present).sum())
+    came = f"{counted(len(found), 'item')} of {catalog.dataset.name} came after training"
+    left = f", {counted(gone, 'item')} left the catalog since" if gone else ""
+    console.print(f"{came}{left}. Looked at: {counted(users, 'user')}.")
+    if not found:
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in ("item", "users", "lists", "among alike", "in the catalog", "most like it"):
+        number = title not in ("item", "most like it")
+        table.add_column(title, justify="right" if number else "left", no_wrap=number)
+    for one in found:
+        ranks = (_rank(one.rank_alike, one.of_alike), _rank(one.rank, one.of))
+        like = visible(names[one.alike[0]]) if one.alike else "-"
+        table.add_row(visible(names[one.item]), f"{one.users:,}", f"{one.slates:,}", *ranks, like)
+    console.print(table)
+    console.print(HOW.format(most=ALIKE, least=LEAST))
+
+
+def _rank(rank: float, of: float) -> str:
+    return "-" if math.isnan(rank) else f"{rank:,.0f} of {of:,.0f}"
+
+
+def _document(found: Sequence[Arrival], dataset: Dataset, users: int, folder: Path) -> str:
+    from recpolicy.cli.titles import titles  # loads NumPy
+
+    names, ids = titles(dataset), dataset.item_ids
+    arrivals = []
+    for one in found:
+        fields = asdict(one) | {"alike": [ids[item] for item in one.alike]}
+        del fields["item"]
+        arrivals.append({"id": ids[one.item], "title": names[one.item], **fields})
+    about = {"schema_version": 1, "run": str(folder), "data": dataset.name, "users": users}
+    return json.dumps(plain({**about, "arrivals": arrivals}), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,72 @@
+"""A data set and the item ids of an earlier state in, the data set with those items first, in their order, out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+import numpy as np
+
+from recpolicy.data.digest import digest
+from recpolicy.dataset import Dataset
+from recpolicy.table import (
+    Bools,
+    ColumnData,
+    Ints,
+    ListColumn,
+    NumberColumn,
+    Ragged,
+    Table,
+    TruthColumn,
+    WordColumn,
+)
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A data set whose first `earlier` items are those of an earlier state of it; what came later follows.
+
+    Of an item that is no longer in the catalog nothing but its id is known.
+    """
+
+    dataset: Dataset
+    earlier: int
+    present: Bools  # [items], False for what is no longer in the catalog
+
+    @property
+    def arrived(self) -> Ints:
+        """The rows of the items that came later."""
+        return np.arange(self.earlier, self.dataset.items.rows)
+
+
+def aligned(dataset: Dataset, earlier: Sequence[str]) -> Aligned:
+    """Number the items as an earlier state of the data set did, whose item ids are `earlier`, in order of rows."""
+    row = {id: i for i, id in enumerate(dataset.item_ids)}
+    before = np.array([row.get(id, -1) for id in earlier], np.int64)
+    later = np.setdiff1d(np.arange(dataset.items.rows), before)
+    order = np.concatenate([before, later])  # the row in `dataset` of every item, -1 for what is gone
+    number = np.zeros(dataset.items.rows, np.int32)
+    number[order[order >= 0]] = np.flatnonzero(order >= 0)
+    columns = {name: _taken(column, order) for name, column in dataset.items.columns.items()}
+    ids = (*earlier, *(dataset.item_ids[i] for i in later))
+    found = replace(dataset, items=Table(len(order), columns), item_ids=ids, item=number[dataset.item])
+    return Aligned(replace(found, digest=digest(found)), len(earlier), order >= 0)
+
+
+def _taken(column: ColumnData, rows: Ints) -> ColumnData:
+    """The column at these rows, -1 for a row without a value."""
+    gone = rows < 0
+    match column:
+        case NumberColumn():
+            return replace(column, values=np.where(gone, np.nan, column.values[rows]))
+        case TruthColumn():
+            return replace(column, values=np.where(gone, np.int8(1), column.values[rows]))
+        case WordColumn():
+            return replace(column, values=np.where(gone, np.int32(-1), column.values[rows]))
+        case ListColumn():
+            begin, stop = column.values.offsets[:-1][rows], column.values.offsets[1:][rows]
+            lists = Ragged.slices(column.values.values, begin, np.where(gone, begin, stop))
+            return replace(column, values=lists, missing=gone | column.missing[rows])
+        case _:
+            assert_never(column)

@@ -1,0 +1,57 @@
+"""Two states of a data set, and the items of the later one numbered as in the earlier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recpolicy import data
+from recpolicy.data import Aligned
+from recpolicy.dataset import Dataset
+from recpolicy.table import ListColumn, NumberColumn, TruthColumn, WordColumn
+from tests.recommend.platform import before, later, write
+
+
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Dataset, Aligned]:
+    home: Path = tmp_path_factory.mktemp("data")
+    old, new = data.open(write(home / "before", before())), data.open(write(home / "later", later()))
+    return old, new, data.aligned(new, old.item_ids)
+
+
+def test_earlier_items_keep_their_rows_and_later_ones_follow(states: tuple[Dataset, Dataset, Aligned]) -> None:
+    old, new, found = states
+    assert found.dataset.item_ids[: found.earlier] == old.item_ids
+    assert [found.dataset.item_ids[row] for row in found.arrived] == list(new.item_ids[:8])
+    assert np.flatnonzero(~found.present).tolist() == [old.item_ids.index("gone")]
+
+
+def test_events_and_attributes_move_with_their_items(states: tuple[Dataset, Dataset, Aligned]) -> None:
+    old, new, found = states
+    assert [found.dataset.item_ids[i] for i in found.dataset.item] == [new.item_ids[i] for i in new.item]
+    for name, column in old.items.columns.items():
+        moved = found.dataset.items.columns[name]
+        here = np.arange(60)  # all but the one that has left
+        match column, moved:
+            case (WordColumn(), WordColumn()):
+                assert [moved.words[c] for c in moved.values[here]] == [column.words[c] for c in column.values[here]]
+                assert moved.values[60] == -1
+            case (ListColumn(), ListColumn()):
+                for row in here.tolist():
+                    assert [moved.words[c] for c in moved.values.row(row)] == [
+                        column.words[c] for c in column.values.row(row)
+                    ]
+                assert moved.missing.tolist() == [False] * 60 + [True] + [False] * 8
+            case (NumberColumn(), NumberColumn()):
+                np.testing.assert_array_equal(moved.values[here], column.values[here])
+                assert np.isnan(moved.values[60]) and not np.isnan(moved.values[61:]).any()
+            case (TruthColumn(), TruthColumn()):
+                np.testing.assert_array_equal(moved.values[here], column.values[here])
+                assert moved.values[60] == 1
+
+
+def test_a_data_set_aligned_with_itself_is_the_same(states: tuple[Dataset, Dataset, Aligned]) -> None:
+    old, _, _ = states
+    assert data.aligned(old, old.item_ids).dataset.digest == old.digest

@@ -1,0 +1,172 @@
+"""`recpolicy recommend` as its user meets it: a small run, and the data some days later."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import recpolicy
+from tests.recommend.platform import KINDS, NEW, POLICY, SETTINGS, Row, before, later, write
+
+TABLES = later()
+POSTS = {row["item_id"]: row for row in TABLES["items"]}
+CHILDREN = {row["user_id"] for row in TABLES["users"] if row["age"] < 18}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    write(home / "platform", before())
+    write(home / "later", TABLES)
+    (home / "settings.toml").write_text(SETTINGS)
+    (home / "kept.policy").write_text(POLICY)
+    trained = recpolicy(home, "train", "kept.policy", "--config", "settings.toml", "--out", "run")
+    assert trained.returncode == 0, trained.stderr
+    made = recpolicy(home, "recommend", "--run", "run", "--data", "later", "--out", "lists.jsonl")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == "wrote lists.jsonl: 121 lists\n"
+    return home
+
+
+@pytest.fixture(scope="module")
+def lists(home: Path) -> Mapping[str, list[str]]:
+    return {line["user_id"]: line["items"] for line in map(json.loads, (home / "lists.jsonl").read_text().splitlines())}
+
+
+def document(home: Path, *more: str) -> dict[str, Any]:
+    found = recpolicy(home, "recommend", "--run", "run", "--data", "later", "--arrivals", "--format", "json", *more)
+    assert found.returncode == 0, found.stderr
+    out: dict[str, Any] = json.loads(found.stdout)
+    return out
+
+
+@pytest.mark.slow
+def test_every_user_gets_a_list_that_the_catalog_and_the_policy_allow(lists: Mapping[str, list[str]]) -> None:
+    taken: dict[str, set[str]] = {row["user_id"]: set() for row in TABLES["users"]}
+    for row in TABLES["interactions"]:
+        taken[row["user_id"]].add(row["item_id"])
+    assert list(lists) == [row["user_id"] for row in TABLES["users"]]
+    for user, items in lists.items():
+        assert len(items) == len(set(items)) == 6
+        assert set(items) <= set(POSTS) - taken[user], "what has left the catalog and what was taken is not shown"
+        assert max(Counter(POSTS[item]["creator_id"] for item in items).values()) <= 3
+    adult = {item for item, row in POSTS.items() if row["rating"] >= 18}
+    assert not any(adult & set(lists[user]) for user in CHILDREN)
+    assert any(adult & set(items) for items in lists.values())
+
+
+@pytest.mark.slow
+def test_new_items_go_to_those_who_like_their_kind(lists: Mapping[str, list[str]]) -> None:
+    shown = Counter(
+        (user.split("-")[0], item.split("-")[1])
+        for user, items in lists.items()
+        for item in items
+        if item.startswith("new-")
+    )
+    liked = sum(shown[kind, kind] for kind in KINDS)
+    others = shown["chess", "jazz"] + shown["jazz", "chess"]
+    assert liked >= 10 and liked >= 3 * others, shown
+
+
+@pytest.mark.slow
+def test_the_lists_are_what_score_reads(home: Path) -> None:
+    line = json.loads((home / "lists.jsonl").read_text().splitlines()[1])
+    assert set(line) == {"user_id", "items", "now", "reasoning"}
+    assert line["now"] == max(row["timestamp"] for row in TABLES["interactions"])
+    assert 1 <= len(line["reasoning"].split()) <= 3 and "<" not in line["reasoning"]
+    scored = recpolicy(home, "score", "kept.policy", "--data", "later", "--slates", "lists.jsonl")
+    assert scored.returncode == 0, scored.stderr
+    assert "121 slates" in scored.stdout and "Slates with a blocked item: 0 " in scored.stdout
+    assert "Holes" not in scored.stdout and "history" not in scored.stdout
+
+
+@pytest.mark.slow
+def test_each_new_item_is_told_with_its_ranks(home: Path, lists: Mapping[str, list[str]]) -> None:
+    found = document(home)
+    assert found["schema_version"] == 1 and found["data"] == "platform" and found["users"] == 121
+    assert [one["id"] for one in found["arrivals"]] == [f"new-{kind}-{i}" for kind in KINDS for i in range(NEW)]
+    shown = Counter(item for items in lists.values() for item in items)
+    for one in found["arrivals"]:
+        assert one["title"] == POSTS[one["id"]]["title"] and one["slates"] == shown[one["id"]]
+        _, kind, number = one["id"].split("-")
+        assert one["alike"][0] == f"{kind[0]}{number}", "the post whose attributes it has"
+        assert len(one["alike"]) == 20 and 1 <= one["rank_alike"] <= one["of_alike"] <= 21
+        assert one["rank_alike"] <= one["rank"] <= one["of"] < len(POSTS)
+    users = {one["id"]: one["users"] for one in found["arrivals"]}
+    assert users["new-chess-0"] == 121 - len(CHILDREN), "it is blocked for children"
+    assert users["new-jazz-1"] == 120, "one has taken it"
+    assert users["new-chess-1"] == 121
+
+
+@pytest.mark.slow
+def test_an_item_that_nobody_may_be_shown_has_no_rank(home: Path) -> None:
+    found = document(home, "--user", *sorted(CHILDREN)[:3])
+    assert found["users"] == 3
+    blocked = next(one for one in found["arrivals"] if one["id"] == "new-jazz-0")
+    assert (blocked["users"], blocked["slates"], blocked["rank"], blocked["rank_alike"]) == (0, 0, None, None)
+
+
+@pytest.mark.slow
+def test_people_are_shown_titles(home: Path) -> None:
+    told = recpolicy(home, "recommend", "--run", "run", "--data", "later", "--arrivals")
+    assert told.returncode == 0, told.stderr
+    assert "8 items of platform came after training, 1 item left the catalog since." in told.stdout
+    assert "Chess, part 3" in told.stdout and "Likeness is the cosine" in told.stdout
+    named = recpolicy(home, "recommend", "--run", "run", "--data", "later", "--user", "jazz-4", "--format", "human")
+    lines = named.stdout.splitlines()
+    assert lines[0] == "user jazz-4" and lines[2].startswith("    1 ") and "part" in lines[2] and len(lines) == 8
+
+
+@pytest.mark.slow
+def test_without_other_data_those_of_the_run_are_read(home: Path) -> None:
+    made = recpolicy(home, "recommend", "--run", "run", "--user", "jazz-4", "chess-1", "jazz-4")
+    assert made.returncode == 0, made.stderr
+    assert [json.loads(line)["user_id"] for line in made.stdout.splitlines()] == ["jazz-4", "chess-1"]
+    told = recpolicy(home, "recommend", "--run", "run", "--arrivals")
+    assert told.stdout == "0 items of platform came after training. Looked at: 120 users.\n"
+
+
+@pytest.mark.slow
+def test_a_model_that_chooses_from_pools_is_given_pools(home: Path) -> None:
+    (home / "pools.toml").write_text(SETTINGS.replace("think = 3", "think = 0\npool = 12\nexplored = 0.5"))
+    trained = recpolicy(home, "train", "kept.policy", "--config", "pools.toml", "--out", "pools")
+    assert trained.returncode == 0, trained.stderr
+    about = ("--run", "pools", "--data", "later", "--arrivals", "--format", "json")
+    found = recpolicy(home, "recommend", *about)
+    assert found.returncode == 0, found.stderr
+    for one in json.loads(found.stdout)["arrivals"]:
+        assert one["slates"] <= one["users"] < 60 and one["of"] == 12, "in a pool of 12 only some are new"
+
+
+def _without(name: str, column: str) -> dict[str, list[Row]]:
+    return {**TABLES, name: [{key: cell for key, cell in row.items() if key != column} for row in TABLES[name]]}
+
+
+@pytest.mark.slow
+def test_wrong_use_is_told_without_a_traceback(home: Path) -> None:
+    write(home / "poorer", _without("items", "topics"))
+    other = {row["item_id"]: f"x{i}" for i, row in enumerate(TABLES["items"])}
+    renamed = {n: [row | {"item_id": other[row["item_id"]]} for row in TABLES[n]] for n in ("items", "interactions")}
+    write(home / "other", {**TABLES, **renamed})
+    shutil.copytree(home / "run", home / "older", ignore=shutil.ignore_patterns("items.json"))
+    shutil.copytree(home / "run", home / "begun", ignore=shutil.ignore_patterns("eval.json"))
+    for seen, *arguments in (
+        ("this folder holds no run", "--run", "nowhere"),
+        ("this run has no `items.json`", "--run", "older"),
+        ("this run is not finished", "--run", "begun"),
+        ("does not exist", "--run", "run", "--data", "absent"),
+        ("no column `topics`, which item.genres is read from", "--run", "run", "--data", "poorer"),
+        ("almost none of the items that the model was trained on", "--run", "run", "--data", "other"),
+        ("no user `jazz-99`", "--run", "run", "--user", "jazz-1", "jazz-99"),
+        ("lists are written as .jsonl", "--run", "run", "--out", "lists.csv"),
+        ("--out is for lists", "--run", "run", "--arrivals", "--out", "lists.jsonl"),
+    ):
+        found = recpolicy(home, "recommend", *arguments)
+        assert found.returncode == 2, (arguments, found.stdout)
+        assert seen in found.stderr and "Traceback" not in found.stderr and not found.stdout

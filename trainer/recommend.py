@@ -1,0 +1,193 @@
+"""A finished run and the present state of its data in, slates for users and how new items stand out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.utils import logging as transformers_logging
+
+from recpolicy import baselines, checker, data
+from recpolicy.baselines import Baseline
+from recpolicy.compiler import CompiledPolicy, compile
+from recpolicy.data import Aligned
+from recpolicy.dataset import Dataset, Rows
+from recpolicy.errors import UsageError
+from recpolicy.recommendation import ALIKE, Arrival, Recommendation
+from recpolicy.runs import Run
+from recpolicy.table import Bools, Floats, Ints
+from recpolicy.trainer import arrivals, models, pool
+from recpolicy.trainer.arrivals import Attributes
+from recpolicy.trainer.config import Config, recorded
+from recpolicy.trainer.evaluate import BATCH, Examiner
+from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.pipeline import SCHEMA, prompter
+from recpolicy.trainer.prefix import evaluating
+from recpolicy.trainer.prompts import Prompter
+from recpolicy.trainer.rollout import first_items
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The model of a finished run over the present state of its data."""
+
+    recommender: Recommender
+    prompter: Prompter
+    compiled: CompiledPolicy
+    catalog: Aligned
+    facts: Attributes
+    learned: Ints
+    """The items whose embeddings those of the arrivals were predicted from."""
+    now: float
+    """When the slates are shown: the time of the latest event, in seconds since 1970."""
+    retriever: Baseline | None
+    """What candidate pools are drawn by, for a model that chooses from pools."""
+    seed: int
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data, their items in the order of the model's tokens."""
+        return self.catalog.dataset
+
+    def users(self, ids: Sequence[str] | None, most: int | None = None) -> Ints:
+        """Rows of the users with these ids in the order given, each once; of all for None, but `most` at most.
+
+        Raises UsageError for an id that the data do not hold.
+        """
+        if ids is None:
+            rows = np.arange(self.dataset.users.rows)
+            return rows if most is None else np.sort(np.random.default_rng(0).permutation(rows)[:most])
+        row = {id: i for i, id in enumerate(self.dataset.user_ids)}
+        for id in ids:
+            if id not in row:
+                help = f"give an id of its users table, such as {self.dataset.user_ids[0]}"
+                raise UsageError(f"no user `{id}`", where=self.dataset.name, help=help)
+        return np.array([row[id] for id in dict.fromkeys(ids)])
+
+    def recommendations(self, users: Ints) -> Iterator[Recommendation]:
+        """Greedy slates for these users, rows of the users table, in order."""
+        for part in _parts(users):
+            yield from self._recommended(part, self._examiner(part))
+
+    def arrivals(self, users: Ints) -> tuple[Arrival, ...]:
+        """How each item that came after training stands with these users."""
+        items = self.catalog.arrived
+        like = arrivals.alike(self.facts, self.learned, items, ALIKE)
+        shown = np.zeros(self.dataset.items.rows, np.int64)
+        standings = [np.zeros((0, len(items), 4))]
+        for part in _parts(users if len(items) else users[:0]):
+            examiner = self._examiner(part)
+            for recommendation in self._recommended(part, examiner):
+                shown[list(recommendation.items)] += 1
+            standings.append(_standings(self._first(examiner), items, like))
+        whole = np.concatenate(standings)
+        found = []
+        for item, alike, of in zip(items.tolist(), like, whole.transpose(1, 0, 2), strict=True):
+            may = of[~np.isnan(of[:, 0])]
+            medians = np.median(may, axis=0) if len(may) else np.full(4, np.nan)
+            found.append(Arrival(item, len(may), int(shown[item]), tuple(alike.tolist()), *medians.tolist()))
+        return tuple(found)
+
+    def _examiner(self, users: Ints) -> Examiner:
+        end = self.dataset.start[users + 1]
+        rows = replace(data.rows_at(self.dataset, users, end, 0, end), now=np.full(len(users), self.now))
+        if self.retriever is not None:
+            rows = pool.drawn(rows, self.retriever, self._servable, self.prompter.settings, self.seed)
+        examiner = Examiner.of(self.recommender, self.prompter, self.compiled, rows)
+        return replace(examiner, legal=self._servable(rows))
+
+    def _servable(self, rows: Rows) -> Bools:
+        """What each user may be shown, [users, items]: what the policy allows and the catalog still has."""
+        return self.compiled.servable(rows) & self.catalog.present
+
+    def _recommended(self, users: Ints, examiner: Examiner) -> Iterator[Recommendation]:
+        form, tokenizer = self.recommender.form, self.recommender.tokenizer
+        [said] = examiner.completions(self.recommender)
+        for user, slate, tokens, word in zip(users, form.slates(said).tolist(), said, form.is_word(said), strict=True):
+            reasoning = str(tokenizer.decode(tokens[word])).strip()
+            yield Recommendation(int(user), tuple(item for item in slate if item >= 0), reasoning)
+
+    def _first(self, examiner: Examiner) -> Floats:
+        """Log-probability of each item at the slate's first place, [users, items]; -inf for what may not be shown."""
+        model, legal = self.recommender.model, torch.from_numpy(examiner.legal)
+        with evaluating(model):
+            found = first_items(model, self.recommender.form, examiner.prompts, legal.to(model.device))
+        return found.double().cpu().numpy()
+
+
+def _parts(users: Ints) -> list[Ints]:
+    return [users[at : at + BATCH] for at in range(0, len(users), BATCH)]
+
+
+def _standings(first: Floats, items: Ints, like: list[Ints]) -> Floats:
+    """Rank and number of each of `items`, among those alike and among all, [users, items, 4]; NaN where not shown."""
+    legal = np.isfinite(first)
+    out = np.empty((len(first), len(items), 4))
+    for i, (item, near) in enumerate(zip(items, like, strict=True)):
+        own = first[:, [item]]
+        out[:, i, 0], out[:, i, 1] = 1 + (first[:, near] > own).sum(1), 1 + legal[:, near].sum(1)
+        out[:, i, 2], out[:, i, 3] = 1 + (first > own).sum(1), legal.sum(1)
+    out[~legal[:, items]] = np.nan
+    return out
+
+
+def deploy(run: Run, source: str | None = None) -> Deployment:
+    """Bring the model of a finished run up to the present state of its data.
+
+    `source` is a later state of the run's data set; None reads where the run itself read. Items are matched by id:
+    those the model does not know get a token, those no longer in the catalog are not shown. The run's policy counts as
+    of today. Raises UsageError for a folder that holds no finished run, one of an earlier version, and data that are
+    not those of the run; PolicyError where the policy cannot be kept today.
+    """
+    transformers_logging.disable_progress_bar()
+    about = run.read()
+    if not run.complete:
+        raise UsageError(
+            "this run is not finished", where=str(run.folder), help="let `recpolicy train --resume` go on with it"
+        )
+    config, items = recorded(run), _json(run, "items.json")
+    schema = SCHEMA.validate_python(_json(run, "schema.json"))
+    policy = str(run.folder / "policy" / about["policy"])
+    loaded = checker.read(policy, schema=schema, params=about["identity"]["params"])
+    catalog = data.aligned(data.open(source or about["source"], schema, seed=config.seed), items["ids"])
+    dataset, k, model = catalog.dataset, loaded.policy.slate, about["identity"]["model"]
+    learned = arrivals.learned_from(catalog, np.array(items["events"]))
+    facts = arrivals.attributes(dataset, learned)
+    think, folder = config.prompt.think, run.folder / "model"
+    recommender = models.load(folder, model, catalog.earlier, k, think, config.llm)
+    return Deployment(
+        arrivals.extended(recommender, catalog, learned, facts),
+        prompter(loaded, dataset, model, config),
+        compile(loaded.policy, dataset),
+        catalog,
+        facts,
+        learned,
+        _now(dataset),
+        _retriever(dataset, config, k) if config.prompt.pool else None,
+        config.seed,
+    )
+
+
+def _json(run: Run, name: str) -> Any:
+    """What a file of the run holds."""
+    try:
+        return json.loads((run.folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"this run has no `{name}` that says what its model was trained on",
+            where=str(run.folder),
+            help="it was begun by an earlier version of recpolicy: train again with this one",
+        ) from error
+
+
+def _retriever(dataset: Dataset, config: Config, k: int) -> Baseline:
+    return baselines.fit(dataset, data.split(dataset, holdout=config.holdout), k)["ease_recency"]
+
+
+def _now(dataset: Dataset) -> float:
+    known = dataset.time[~np.isnan(dataset.time)]
+    return float(known.max()) if len(known) else dataset.schema.now or 0.0
