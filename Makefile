@@ -12,7 +12,7 @@ demo: .venv/.ready ## train the sample policy `balanced` on MovieLens-100K, into
 	.venv/bin/recpolicy train balanced --data ml-100k --model tiny --out runs/demo
 
 test: .venv/.ready ## run all tests but those of the next two recipes
-	@.venv/bin/python -m pytest -m "not long and not llm"
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile -m "not long and not llm"
 
 test-long: .venv/.ready ## run the tests that take minutes: a run killed again and again
 	.venv/bin/python -m pytest -m long
@@ -27,7 +27,7 @@ check: .venv/.ready ## style, types and the fast tests
 	@rm -rf .links && mkdir -p .links/recpolicy && cd .links && ln -s ../tests ../benchmarks .
 	@cd .links/recpolicy && ln -s ../../recpolicy/* ../../grammar ../../policies ../../trainer .
 	cd .links && ../.venv/bin/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p recpolicy -p tests -p benchmarks
-	.venv/bin/python -m pytest -m "not slow and not long and not llm"
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile -m "not slow and not long and not llm"
 
 golden: .venv/.ready ## rewrite expected output, parse tables and what the README shows; read the diff
 	RECPOLICY_GOLDEN=1 .venv/bin/python -m pytest tests/language tests/words tests/trials tests/analysis tests/examples \

@@ -148,6 +148,7 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
 SETTINGS = """
 holdout = 3
 validation_users = 20
+test_users = 20
 [prompt]
 history = 8
 think = 6

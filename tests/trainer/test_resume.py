@@ -353,7 +353,9 @@ def lived(home: Home, work: float = math.inf) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["sft", "distil", "grpo"])
+@pytest.mark.parametrize(
+    "stage", [pytest.param("sft", marks=pytest.mark.long), pytest.param("distil", marks=pytest.mark.long), "grpo"]
+)
 def test_the_program_killed_while_it_writes_a_checkpoint_ends_the_same(whole: Path, tmp_path: Path, stage: str) -> None:
     home = Home.made(tmp_path)
     program = begun(home)
