@@ -60,6 +60,16 @@ class AnswerFormat:
         """The place a completion starts with."""
         return Place.OPEN_THINK if self.max_think else Place.OPEN_ANSWER
 
+    @property
+    def item_columns(self) -> slice:
+        """The items in the vocabulary."""
+        return slice(self.item_base, self.item_base + self.items)
+
+    @property
+    def word_columns(self) -> slice:
+        """Words and the form in the vocabulary."""
+        return slice(0, self.item_base)
+
     def is_item(self, ids: Tensor) -> Tensor:
         """Which of the ids, any shape, are items."""
         return (ids >= self.item_base) & (ids < self.item_base + self.items)

@@ -191,7 +191,6 @@ class DistilTrainer(Trainer):
         words, places, legal, wanted = (inputs[name] for name in ("words", "places", "legal", "wanted"))
         length = words.shape[1]
         item = inputs["input_ids"][:, -length:] - self._form.item_base  # [B, C], meaningful where an item stands
-        items = slice(self._form.item_base, self._form.item_base + self._form.items)
         row, at = (places >= 0).nonzero(as_tuple=True)
         said_row, said_at = (words != IGNORED).nonzero(as_tuple=True)
         open_ = legal[row]  # [items in the batch, items]
@@ -202,8 +201,9 @@ class DistilTrainer(Trainer):
         def loss(bare: PreTrainedModel, ids: Tensor, mask: Tensor) -> Tensor:
             states, _ = prefix.read(bare, ids, mask, use_cache=False)
             states = states[:, -length - 1 : -1]  # [B, C, H]: before each token of the completion
-            said = prefix.mean_cross_entropy(bare, states[said_row, said_at], words[said_row, said_at]) * of_words
-            logits = prefix.logits(bare, states[row, at, None], items).squeeze(1).float()
+            told, columns = words[said_row, said_at], self._form.word_columns
+            said = prefix.cross_entropy(bare, states[said_row, said_at], told, columns) / len(told) * of_words
+            logits = prefix.logits(bare, states[row, at, None], self._form.item_columns).squeeze(1).float()
             logp = logits.masked_fill(~open_, -torch.inf).log_softmax(-1).gather(1, inputs["candidates"][row])
             taught = wanted[row, places[row, at]]  # [items in the batch, N]
             return said - (taught * logp.masked_fill(taught == 0, 0.0)).sum(-1).mean() * of_items

@@ -29,10 +29,10 @@ def log_probabilities(
     `opened` [B, K, items] bool: what a `Shelf` held open at each place.
     """
     row, at, rank = form.chosen_items(completion)
-    items = slice(form.item_base, form.item_base + form.items)
+    items = form.item_columns
     item = _choice(read(row, at, items), opened[row, rank], completion[row, at] - form.item_base, temperature)
     word_row, word_at = form.chosen_words(completion)
-    words = read(word_row, word_at, slice(0, form.item_base))
+    words = read(word_row, word_at, form.word_columns)
     word = _choice(words, form.reasoning.to(words.device), completion[word_row, word_at], temperature)
     places = torch.cat([row, word_row]), torch.cat([at, word_at])
     certain = torch.zeros(completion.shape, device=completion.device)

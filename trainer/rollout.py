@@ -98,7 +98,7 @@ def decode(
     forced, reasoning = form.forced.to(device), form.reasoning.to(device)
     begin = int(form.forced[form.first()])
     reader = Reader(model, [[*prompt, begin] for prompt in prompts], form.pad, form.longest)
-    items = slice(form.item_base, form.item_base + form.items)
+    items = form.item_columns
     token = torch.full((len(prompts),), begin, device=device)
     words, taken = torch.zeros_like(token), torch.zeros_like(token)
 
@@ -119,7 +119,7 @@ def decode(
             unread = []
         word = (place == Place.WORD).nonzero()[:, 0]
         if len(word):
-            token[word] = choose(word, reader.logits(word, slice(0, form.item_base)), reasoning)
+            token[word] = choose(word, reader.logits(word, form.word_columns), reasoning)
         item = (place == Place.ITEM).nonzero()[:, 0]
         if len(item):
             chosen = choose(item, reader.logits(item, items), shelf.open[item])
@@ -156,5 +156,5 @@ def next_items(model: PreTrainedModel, form: AnswerFormat, prompts: list[list[in
 def _items_behind(model: PreTrainedModel, form: AnswerFormat, texts: list[list[int]]) -> Tensor:
     ids, mask = (t.to(model.device) for t in left_pad(texts, form.pad))
     states, _ = prefix.read(model, ids, mask, use_cache=False)
-    items = slice(form.item_base, form.item_base + form.items)
+    items = form.item_columns
     return prefix.logits(model, states[:, -1:], items)[:, 0].float()

@@ -178,25 +178,33 @@ def token_rows(recommender: Recommender, prompts: list[str], completions: list[s
 
 
 class LabelledTokensTrainer(SFTTrainer):
-    """SFTTrainer whose loss makes the logits of labelled tokens only, a few rows at a time.
+    """SFTTrainer whose loss is that of the labelled tokens as they are decoded: items among items, words among words.
 
-    TRL makes those of all tokens, and computes entropy and accuracy that nobody reads: with 10,000 items a step then
-    takes several times as long on a CPU.
+    Only the logits that this takes are made, a few rows at a time. TRL makes those of all tokens of the vocabulary at
+    all places, and computes entropy and accuracy that nobody reads: a step then takes several times as long on a CPU.
     """
+
+    def __init__(self, recommender: Recommender, **settings: Any) -> None:
+        self._form = recommender.form
+        super().__init__(model=recommender.trained, processing_class=recommender.tokenizer, **settings)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The mean cross-entropy of the labelled tokens of the batch, which processes may share."""
         labels = inputs["labels"][:, 1:]
-        row, at = (labels != IGNORED).nonzero(as_tuple=True)
+        item = self._form.is_item(labels)
+        among = ((item, self._form.item_columns), ((labels != IGNORED) & ~item, self._form.word_columns))
+        count = int((labels != IGNORED).sum())
 
         def loss(bare: PreTrainedModel, ids: Tensor, mask: Tensor) -> Tensor:
             states, _ = prefix.read(bare, ids, mask, use_cache=False)
-            return prefix.mean_cross_entropy(bare, states[row, at], labels[row, at])
+            states = states[:, :-1]
+            parts = [prefix.cross_entropy(bare, states[which], labels[which], columns) for which, columns in among]
+            return torch.stack(parts).sum() / max(count, 1)
 
         found = prefix.inside(model, inputs["input_ids"], inputs["attention_mask"], loss)
-        return found * processes.portion(len(row))
+        return found * processes.portion(count)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Rows of like length beside each other, in the batches that all processes take together."""
@@ -222,7 +230,7 @@ def train(
     """
     best = BestOnValidation(score, settings.averaging, settings.evaluate_every, settings.patience, report)
     trainer = LabelledTokensTrainer(
-        model=recommender.trained,
+        recommender,
         args=SFTConfig(
             output_dir=str(checkpoints.folder),
             max_steps=settings.steps,
@@ -248,7 +256,6 @@ def train(
             **reporting.arguments(),
         ),
         train_dataset=examples,
-        processing_class=recommender.tokenizer,
         callbacks=[best],
     )
     trainer.remove_callback(PrinterCallback)

@@ -74,4 +74,4 @@ def start_items(model: PreTrainedModel, form: AnswerFormat, tastes: Tensor) -> N
     embeddings = model.get_input_embeddings()
     assert isinstance(embeddings, torch.nn.Embedding)
     with torch.no_grad():
-        embeddings.weight[form.item_base : form.item_base + form.items] = tastes * model.config.initializer_range
+        embeddings.weight[form.item_columns] = tastes * model.config.initializer_range
