@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from recpolicy.errors import UsageError
+from recpolicy.errors.near import near
 from recpolicy.slate import item_token
 from recpolicy.trainer import smollm2
 from recpolicy.trainer.config import Llm
@@ -170,7 +171,11 @@ def adapted(folder: Path, name: str, tokenizer: PreTrainedTokenizerFast, setting
 
 
 def _source(name: str) -> str | Path:
-    return smollm2.folder() if name == SMOLLM2 else name
+    if name == SMOLLM2:
+        return smollm2.folder()
+    if not Path(name).is_dir() and (meant := near(name, ("tiny", SMOLLM2))):
+        raise UsageError(f"no model `{name}`", help=f"did you mean `{meant}`?")  # before the hub is asked for minutes
+    return name
 
 
 def _read(name: str, tokenizer: PreTrainedTokenizerFast, settings: Llm) -> PreTrainedModel:

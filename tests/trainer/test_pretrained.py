@@ -143,6 +143,9 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing-here cannot be read") as error:
         pretrained.tokenizer(str(tmp_path / "nothing-here"), 3)
     assert "smollm2" in error.value.help
+    with pytest.raises(UsageError, match="no model `smolm2`") as error:
+        pretrained.tokenizer("smolm2", 3)
+    assert error.value.help == "did you mean `smollm2`?"
 
 
 SETTINGS = """
