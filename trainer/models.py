@@ -104,7 +104,8 @@ def load(folder: Path, name: str, items: int, slate: int, max_think: int, settin
     form = answer_format(tokenizer, items, slate, max_think)
     if (folder / "adapter_config.json").is_file():
         return _recommender(pretrained.adapted(folder, name, tokenizer, settings), tokenizer, form)
-    return _recommender(AutoModelForCausalLM.from_pretrained(folder), tokenizer, form)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    return _recommender(model if name == TINY else pretrained.checkpointed(model, settings), tokenizer, form)
 
 
 def _recommender(

@@ -178,6 +178,13 @@ def _source(name: str) -> str | Path:
     return name
 
 
+def checkpointed(model: PreTrainedModel, settings: Llm) -> PreTrainedModel:
+    """The model, computing its activations anew in the backward pass where the settings ask for it."""
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model
+
+
 def _read(name: str, tokenizer: PreTrainedTokenizerFast, settings: Llm) -> PreTrainedModel:
     dtype = precision(settings) if settings.rank else torch.float32
     try:
@@ -192,7 +199,7 @@ def _read(name: str, tokenizer: PreTrainedTokenizerFast, settings: Llm) -> PreTr
     model.config.pad_token_id = tokenizer.pad_token_id
     # a model's own (top_k, repetition penalty) would filter items that the policy allows
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
-    return model
+    return checkpointed(model, settings)
 
 
 def _absent(name: str, error: Exception) -> UsageError:

@@ -23,7 +23,7 @@ from transformers import (
 from recpolicy import data
 from recpolicy.errors import UsageError
 from recpolicy.slate import item_token
-from recpolicy.trainer import pretrained
+from recpolicy.trainer import prefix, pretrained
 from recpolicy.trainer.config import Config, Llm
 from recpolicy.trainer.models import Recommender, begun, load
 from recpolicy.trainer.prompts import TAGS
@@ -128,6 +128,25 @@ def test_a_saved_model_says_the_same(folder: Path, tmp_path: Path) -> None:
         ids = torch.tensor([[5, 80, form.item_base, form.item_base + form.items - 1, form.think_open]])
         assert after.form == form
         torch.testing.assert_close(after.model.eval()(ids).logits, before.model.eval()(ids).logits)
+
+
+@pytest.mark.parametrize("rank", [4, 0])
+def test_activations_can_be_computed_twice_for_the_same_gradients(folder: Path, tmp_path: Path, rank: int) -> None:
+    begin = start(folder, rank)
+    begin.save(tmp_path / "saved")
+    form, gradients = begin.form, []
+    ids = torch.tensor([[5, 80, form.item_base, form.item_base + form.items - 1, form.think_open]])
+    for twice in (False, True):
+        settings = Llm(rank=rank, precision="float32", gradient_checkpointing=twice)
+        found = load(tmp_path / "saved", str(folder), form.items, form.slate, form.max_think, settings)
+        found.trained.train()
+        reason = prefix.why_not(found.model)
+        assert (reason is not None and "gradient checkpointing" in reason) == twice
+        torch.manual_seed(0)
+        found.model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in found.trained.parameters() if p.grad is not None]))
+    assert gradients[0].abs().max() > 0
+    torch.testing.assert_close(*gradients)
 
 
 def test_prompts_beyond_what_the_model_reads_are_refused(folder: Path) -> None:
