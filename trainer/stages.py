@@ -169,6 +169,7 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
         rows = sft.training_rows(view, material.split, k, config.sft.steps * config.sft.batch, config.seed)
         rows = sft.shuffled(sft.thinned(material.answered(rows), config.prompt.kept, config.seed), config.seed)
         prompts, completions = material.prompter.prompts(rows), material.prompter.completions(rows)
+        held_out = material.held_out_for_sft()
         with processes.first_ahead():  # it may have to be downloaded
             recommender = models.begun(
                 material.model,
@@ -177,10 +178,10 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
                 material.split,
                 k,
                 texts=prompts + completions,
-                shown=material.prompter.prompts(material.held_out_for_sft()),
+                shown=material.prompter.prompts(held_out),
                 about=material.prompter.about(),
             )
-        examiner = Examiner.of(recommender, material.prompter, None, material.held_out_for_sft())
+        examiner = Examiner.of(recommender, material.prompter, None, held_out)
 
         def score() -> Score:
             return Score(0.0, metrics.mean(metrics.accuracy("ndcg", examiner.rows, examiner.greedy(recommender))))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import signal
 import subprocess
@@ -128,16 +127,11 @@ class Home:
 
     def train(self, witness: Witness, *, resume: bool) -> None:
         """Train in this process."""
-        before = os.environ.get("RECPOLICY_CACHE")
-        os.environ["RECPOLICY_CACHE"] = str(self.folder / "cache")
-        try:
+        with pytest.MonkeyPatch.context() as around:
+            around.setenv("RECPOLICY_CACHE", str(self.folder / "cache"))
             loaded = checker.read(str(self.folder / "steered.policy"))
             settings = config.load(self.folder / "settings.toml", {})
             pipeline.train(loaded, "simulator", "tiny", settings, self.run, witness, resume=resume)
-        finally:
-            del os.environ["RECPOLICY_CACHE"]
-            if before is not None:
-                os.environ["RECPOLICY_CACHE"] = before
 
     def killed(self, moment: str, *, resume: bool = True) -> Witness:
         """Train until then."""

@@ -14,30 +14,8 @@ from recpolicy.trainer.config import Config
 from recpolicy.trainer.evaluate import Examiner
 from tests.command import recpolicy
 from tests.trainer import platform
+from tests.trainer.test_train import SETTINGS
 
-SETTINGS = """
-holdout = 3
-validation_users = 40
-[tiny]
-width = 16
-layers = 1
-[sft]
-steps = 4
-batch = 8
-evaluate_every = 2
-[distil]
-steps = 3
-batch = 8
-evaluate_every = 3
-[grpo]
-steps = 2
-prompts = 2
-generations = 4
-evaluate_every = 1
-[prompt]
-history = 20
-think = 8
-"""
 SHOWING = (
     'policy = true\ntemplate = "{% for i in items + pool %}{{ i.token }} {{ i.title }} {% endfor %}{{ policy }}"\n'
 )
@@ -50,7 +28,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     platform.write(home / "plain")
     platform.write(home / "odd", platform.ODD)
     (home / "settings.toml").write_text(SETTINGS)
-    (home / "showing.toml").write_text(SETTINGS + SHOWING)
+    (home / "showing.toml").write_text(SETTINGS.replace("[prompt]\n", "[prompt]\n" + SHOWING))
     for run, data, *more in (
         ("plain-run", "plain", "--config", "settings.toml"),
         ("odd-run", "odd", "--config", "settings.toml"),
