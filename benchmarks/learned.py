@@ -46,7 +46,8 @@ class Finished:
     """One complete run."""
 
     seed: int
-    minutes: float
+    minutes: float | None
+    """None of a run that shared the machine with other work."""
     found: Mapping[str, Any]
     """`eval.json`."""
     kept: float
@@ -134,8 +135,9 @@ def bars(experiment: Experiment, runs: Sequence[Finished]) -> list[list[str]]:
         best = [max(run.measured.values()) for run in runs]
         rows.append(_ratio("SFT's validation NDCG, times its best", 0.98, [run.kept for run in runs], best))
         rows[-1][2] += f", of {_last(runs)}"
-    minutes = [run.minutes for run in runs]
-    rows.append(["minutes", f"<= {MINUTES} each", _each(minutes, ".1f"), _holds(max(minutes) <= MINUTES)])
+    if minutes := [run.minutes for run in runs if run.minutes is not None]:
+        timed = f"{_each(minutes, '.1f')}, alone on the machine"
+        rows.append(["minutes", f"<= {MINUTES} each", timed, _holds(max(minutes) <= MINUTES)])
     return [[experiment.title, *row] for row in rows]
 
 

@@ -37,14 +37,15 @@ def experiments(goodbooks: Path) -> tuple[Experiment, ...]:
     )
 
 
-def train(experiment: Experiment, runs: Path, seed: int) -> None:
+def train(experiment: Experiment, runs: Path, seed: int, alone: bool) -> None:
     """Complete one run. Ends the program with what `recpolicy train` said where that fails.
 
-    The folder gets `run/`, `cache/`, `log.txt` and at last `seconds`. A run has its own cache and so pays for all its
+    The folder gets `run/`, `cache/`, `log.txt` and at last `complete`, with the seconds a run took that had the machine
+    to itself. A run has its own cache and so pays for all its
     stages; only the sweep starts from the SFT model of the run with targets, where there is one.
     """
     folder = _folder(experiment, runs, seed)
-    complete = (folder / "seconds").is_file()
+    complete = (folder / "complete").is_file()
     if not complete:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -65,13 +66,13 @@ def train(experiment: Experiment, runs: Path, seed: int) -> None:
     if code:
         sys.exit("\n".join((folder / "log.txt").read_text("utf-8").splitlines()[-20:]))
     if not complete:
-        (folder / "seconds").write_text(f"{time.monotonic() - began:.0f}\n", "utf-8")
+        (folder / "complete").write_text(f"{time.monotonic() - began:.0f}\n" if alone else "", "utf-8")
 
 
 def finished(experiment: Experiment, runs: Path, seeds: Sequence[int]) -> tuple[Finished, ...]:
     """The complete runs of an experiment."""
     folders = {seed: _folder(experiment, runs, seed) for seed in seeds}
-    return tuple(_read(seed, folder) for seed, folder in folders.items() if (folder / "seconds").is_file())
+    return tuple(_read(seed, folder) for seed, folder in folders.items() if (folder / "complete").is_file())
 
 
 def _folder(experiment: Experiment, runs: Path, seed: int) -> Path:
@@ -81,10 +82,11 @@ def _folder(experiment: Experiment, runs: Path, seed: int) -> Path:
 
 def _read(seed: int, folder: Path) -> Finished:
     run = folder / "run"
+    seconds = (folder / "complete").read_text("utf-8")
     lines = map(json.loads, (run / "metrics.jsonl").read_text("utf-8").splitlines())
     return Finished(
         seed=seed,
-        minutes=float((folder / "seconds").read_text("utf-8")) / 60,
+        minutes=float(seconds) / 60 if seconds else None,
         found=json.loads((run / "eval.json").read_text("utf-8")),
         kept=json.loads((run / "sft" / "stage.json").read_text("utf-8"))["validation_ndcg"],
         measured={line["step"]: line["validation_ndcg"] for line in lines if line["stage"] == "sft"},
@@ -98,6 +100,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="default: 0 1 2")
     parts = ["a", "b", "c", "sweep"]
     parser.add_argument("--only", nargs="+", default=parts, choices=parts, help="what to train; default: all")
+    parser.add_argument("--beside", action="store_true", help="other work shares the machine: record no minutes")
     parser.add_argument("--table-only", action="store_true", help="train nothing")
     parser.add_argument("--goodbooks", type=Path, default=GOODBOOKS, metavar="FOLDER", help=f"default: {GOODBOOKS}")
     arguments = parser.parse_args()
@@ -105,7 +108,7 @@ def main() -> None:
     if not arguments.table_only:
         for experiment in (e for e in planned if e.part in arguments.only):
             for seed in arguments.seeds:
-                train(experiment, arguments.runs, seed)
+                train(experiment, arguments.runs, seed, alone=not arguments.beside)
     done = {e: runs for e in planned if (runs := finished(e, arguments.runs, arguments.seeds))}
     if not done:
         sys.exit(f"{arguments.runs} holds no complete run")
