@@ -40,6 +40,7 @@ from recpolicy.dataset import Rows
 from recpolicy.rewards import Judge, rewards
 from recpolicy.trainer import grpo, models, sft, tiny
 from recpolicy.trainer.answer import AnswerFormat
+from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Config, Grpo
 from recpolicy.trainer.grpo import PolicyGRPOTrainer
 from recpolicy.trainer.models import Recommender
@@ -48,6 +49,7 @@ from recpolicy.trainer.pipeline import prepare
 from recpolicy.trainer.prompts import TAGS
 from recpolicy.trainer.reporting import Reporting
 from recpolicy.trainer.stages import Material
+from recpolicy.trainer.training import Training
 
 THREADS = 2
 POLICY, DATA = "balanced", "ml-100k"
@@ -152,7 +154,8 @@ def small(material: Material) -> Scene:
 def arguments(scene: Scene, folder: str) -> GRPOConfig:
     """The settings of both sides, those that `recpolicy train` has; one step at a time."""
     settings = scene.settings.model_copy(update={"steps": 1})
-    found = grpo.arguments(settings, Path(folder), 0, scene.recommender.form.longest, Reporting((), Path(), "grpo"))
+    training = Training(Checkpoints.found(Path(folder)), Reporting((), Path(folder), "grpo"), 0, print)
+    found = grpo.arguments(settings, scene.recommender.form.longest, training)
     found.logging_strategy = IntervalStrategy.NO
     found.save_strategy = SaveStrategy.NO
     return found

@@ -206,20 +206,23 @@ def extended(recommender: Recommender, catalog: Aligned, learned: Ints, facts: A
     return Recommender(model, tokenizer, replace(form, items=catalog.dataset.items.rows))
 
 
+def directions(facts: Attributes, learned: Ints, rows: Ints) -> Floats:
+    """The attributes of `rows` as vectors of length 1, [rows, width]; zeros where nothing is known.
+
+    Each attribute is weighed by its rarity, log(learned items / those that have it).
+    """
+    having = np.bincount(facts.feature[np.isin(facts.item, learned)], minlength=facts.width)
+    vectors = facts.of(rows) * np.log(len(learned) / np.maximum(having, 1))
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float64)
+
+
 def alike(facts: Attributes, learned: Ints, items: Ints, most: int) -> list[Ints]:
     """For each of `items` the `learned` ones most like it, the most alike first; only such as share something with it.
 
-    Likeness is the cosine of the attributes, each weighed by its rarity, log(learned items / those that have it).
+    Likeness is the cosine of their `directions`.
     """
-    having = np.bincount(facts.feature[np.isin(facts.item, learned)], minlength=facts.width)
-    rarity = np.log(len(learned) / np.maximum(having, 1))
-
-    def directions(rows: Ints) -> Floats:
-        vectors = facts.of(rows) * rarity
-        return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float64)
-
-    own = directions(items)
-    parts = [own @ directions(learned[at : at + BLOCK]).T for at in range(0, len(learned), BLOCK)]
+    own = directions(facts, learned, items)
+    parts = [own @ directions(facts, learned, learned[at : at + BLOCK]).T for at in range(0, len(learned), BLOCK)]
     likeness = np.concatenate(parts, 1)  # [items, learned]
     nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :most]
     return [learned[near[of[near] > 0]] for near, of in zip(nearest, likeness, strict=True)]

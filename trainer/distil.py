@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from recpolicy import metrics
 from recpolicy.baselines import Baseline, Scores, top
@@ -23,16 +23,15 @@ from recpolicy.dataset import Dataset, Rows, Slates, Split
 from recpolicy.demands import Score
 from recpolicy.table import Bools, Codes, Floats, Ragged
 from recpolicy.trainer import prefix, processes
-from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Distil
 from recpolicy.trainer.control import Reranking, aimed
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.multipliers import Aim
 from recpolicy.trainer.prefix import evaluating, left_pad
 from recpolicy.trainer.prompts import Prompter
-from recpolicy.trainer.reporting import Reporting
 from recpolicy.trainer.rollout import next_items
-from recpolicy.trainer.sft import IGNORED, LOGGED, BestOnValidation, thinned
+from recpolicy.trainer.sft import IGNORED, BestOnValidation, thinned
+from recpolicy.trainer.training import Training
 from recpolicy.trainer.validation import Validation
 
 BATCH = 256
@@ -201,8 +200,7 @@ class DistilTrainer(Trainer):
         def loss(bare: PreTrainedModel, ids: Tensor, mask: Tensor) -> Tensor:
             states, _ = prefix.read(bare, ids, mask, use_cache=False)
             states = states[:, -length - 1 : -1]  # [B, C, H]: before each token of the completion
-            told, columns = words[said_row, said_at], self._form.word_columns
-            said = prefix.cross_entropy(bare, states[said_row, said_at], told, columns) / len(told) * of_words
+            said = prefix.mean_cross_entropy(bare, states[said_row, said_at], words[said_row, said_at]) * of_words
             logits = prefix.logits(bare, states[row, at, None], self._form.item_columns).squeeze(1).float()
             logp = logits.masked_fill(~open_, -torch.inf).log_softmax(-1).gather(1, inputs["candidates"][row])
             taught = wanted[row, places[row, at]]  # [items in the batch, N]
@@ -233,9 +231,7 @@ def train(
     recommender: Recommender,
     lessons: Lessons,
     settings: Distil,
-    seed: int,
-    checkpoints: Checkpoints,
-    reporting: Reporting,
+    training: Training,
     score: Callable[[], Score],
     report: Callable[[int, Score], None],
     start: Score,
@@ -243,42 +239,25 @@ def train(
     """Teach in place, ending with the weights that scored best on validation; returns that score.
 
     `start` is the score of the model as it comes, `score` measures it as it stands, `report` is told each. The pupil
-    may start as the teacher's own model, of which `lessons` needs a copy. Training goes on from the last of the
-    checkpoints, as if it had never been interrupted.
+    may start as the teacher's own model, of which `lessons` needs a copy.
     """
     best = BestOnValidation(score, settings.averaging, settings.evaluate_every, settings.steps, report)
-    if checkpoints.last is None:
+    if training.checkpoints.last is None:
         best.begin(recommender.trained, start)
     trainer = DistilTrainer(
         recommender,
         lessons,
         args=TrainingArguments(
-            output_dir=str(checkpoints.folder),
-            max_steps=settings.steps,
-            per_device_train_batch_size=processes.batch(settings.batch, "distil.batch"),
-            learning_rate=settings.learning_rate,
-            lr_scheduler_type="constant_with_warmup",
+            **training.arguments(settings, settings.batch, "distil.batch"),
             warmup_steps=20,
             weight_decay=0.01,
             max_grad_norm=1.0,
             remove_unused_columns=False,
             label_names=["words"],
-            seed=seed,
-            bf16=False,
-            use_cpu=not torch.cuda.is_available(),
-            save_strategy="steps",
-            save_steps=settings.evaluate_every,
-            logging_strategy="steps" if reporting.reporters else "no",
-            logging_steps=LOGGED,
-            disable_tqdm=True,
-            log_level_replica="error",  # the first process tells what there is to tell
-            **reporting.arguments(),
         ),
         train_dataset=[{"row": row} for row in range(len(lessons.rows))],
         data_collator=list,
         callbacks=[best],
     )
-    trainer.remove_callback(PrinterCallback)
-    reporting.follow(trainer)
-    checkpoints.train(trainer, best=best, lessons=lessons)
+    training.carry_out(trainer, best=best, lessons=lessons)
     return best.restore(recommender.trained)

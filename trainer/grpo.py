@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from datasets import Dataset as PromptDataset
 from torch import Tensor
-from transformers import PreTrainedModel, PrinterCallback, TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from recpolicy.dataset import Slates
@@ -29,16 +28,15 @@ from recpolicy.rewards import Judge, done, rewards
 from recpolicy.table import Floats
 from recpolicy.trainer import prefix, processes
 from recpolicy.trainer.alarms import Alarms
-from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Config, Grpo
 from recpolicy.trainer.likelihood import log_probabilities
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.multipliers import Controller
 from recpolicy.trainer.objectives import Objectives, Returns
-from recpolicy.trainer.reporting import Reporting
 from recpolicy.trainer.rollout import chances, decode
 from recpolicy.trainer.sft import BestOnValidation
 from recpolicy.trainer.shelf import Shelf
+from recpolicy.trainer.training import Training
 from recpolicy.trainer.validation import Standing, Validation
 
 CALIBRATION = 32
@@ -124,6 +122,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
             advantages = self._objectives.advantages(found, self._copies)
             for name, value in self._objectives.report(found, self._copies).items():
                 self._note(name, value)
+            self._note("valid_slates", float((verdict.valid.items >= 0).all(1).mean()))
         first = self.accelerator.process_index * len(inputs)
         own = torch.from_numpy(advantages[first : first + len(inputs)]).float().to(completion.device)
         return output | {
@@ -287,15 +286,14 @@ def train(
     judge: Judge,
     validation: Validation,
     config: Config,
-    checkpoints: Checkpoints,
-    reporting: Reporting,
+    training: Training,
     watcher: Watcher,
 ) -> Trained:
     """Move the recommender in place by the judge's policy, ending with the weights that were best on validation.
 
     `prompts` are those of the training rows. Best is what lacks least of the targets, and among those that lack
-    nothing the largest whole reward. The model it starts from takes part, as step 0. Training goes on from the last of
-    the checkpoints, as if it had never been interrupted; the recommender has to be the one it began with.
+    nothing the largest whole reward. The model it starts from takes part, as step 0; a training that goes on from a
+    checkpoint has to be given the one it began with.
     Raises UsageError where no list of the first steps was worth more than another.
     """
     settings = config.grpo
@@ -315,7 +313,7 @@ def train(
         settings.steer_every,
         lambda step, standing: watcher.steered(step, standing, objectives),
     )
-    if checkpoints.last is None:
+    if training.checkpoints.last is None:
         start = validation.of(recommender)
         best.begin(recommender.trained, start.score)
         objectives.shown = start.slates
@@ -327,13 +325,11 @@ def train(
         recommender,
         judge,
         objectives,
-        args=arguments(settings, checkpoints.folder, config.seed, recommender.form.longest, reporting),
+        args=arguments(settings, recommender.form.longest, training),
         train_dataset=PromptDataset.from_dict({"prompt": list(prompts), "row": list(range(len(prompts)))}),
         callbacks=[steering, best, Metrics(watcher.stepped), alarms],
     )
-    trainer.remove_callback(PrinterCallback)
-    reporting.follow(trainer)
-    checkpoints.train(trainer, best=best, steering=steering, alarms=alarms)
+    training.carry_out(trainer, best=best, steering=steering, alarms=alarms)
     return Trained(best.restore(recommender.trained), alarms.stopped)
 
 
@@ -359,30 +355,16 @@ def calibrated(
     return processes.agreed((deviations(found.values, copies), float(verdict.weights.sum(1).mean()) or 1.0))
 
 
-def arguments(settings: Grpo, folder: Path, seed: int, longest: int, reporting: Reporting) -> GRPOConfig:
+def arguments(settings: Grpo, longest: int, training: Training) -> GRPOConfig:
     """TRL's arguments for these settings; completions have at most `longest` tokens."""
     return GRPOConfig(
-        output_dir=str(folder),
-        max_steps=settings.steps,
-        per_device_train_batch_size=processes.batch(settings.prompts * settings.generations, "grpo.prompts"),
+        **training.arguments(settings, settings.prompts * settings.generations, "grpo.prompts") | {"logging_steps": 1},
         num_generations=settings.generations,
         max_completion_length=longest,
         temperature=settings.temperature,
         beta=settings.beta,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
         warmup_steps=10,
         weight_decay=0.0,
         loss_type="dr_grpo",
         disable_dropout=True,
-        seed=seed,
-        bf16=False,
-        gradient_checkpointing=False,
-        use_cpu=not torch.cuda.is_available(),
-        save_strategy="steps",
-        save_steps=settings.evaluate_every,
-        logging_steps=1,
-        disable_tqdm=True,
-        log_level_replica="error",  # the first process tells what there is to tell
-        **reporting.arguments(),
     )

@@ -16,7 +16,8 @@ from peft import PeftModel
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointWrapper
-from torch.nn import LinearCrossEntropyOptions, functional
+from torch.nn import LinearCrossEntropyOptions
+from torch.nn.functional import cross_entropy, linear, linear_cross_entropy
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.utils.generic import ModelOutput
@@ -243,20 +244,16 @@ def logits(model: PreTrainedModel, states: Tensor, columns: slice = EVERY) -> Te
     if weights is None:
         return _own_logits(model, states)[..., columns]
     weight, bias = weights
-    return functional.linear(states, weight[columns], None if bias is None else bias[columns])
+    return linear(states, weight[columns], None if bias is None else bias[columns])
 
 
-def cross_entropy(model: PreTrainedModel, states: Tensor, tokens: Tensor, columns: slice) -> Tensor:
-    """Sum of -log p(token) among the tokens `columns`, of `tokens` [N] behind `states` [N, H]."""
-    own = tokens - columns.start
+def mean_cross_entropy(model: PreTrainedModel, states: Tensor, tokens: Tensor) -> Tensor:
+    """Mean of -log p(token), all of the vocabulary open, of `tokens` [N] behind `states` [N, H]."""
     weights = _product(model)
     if weights is None:
-        return functional.cross_entropy(logits(model, states[:, None], columns)[:, 0].float(), own, reduction="sum")
+        return cross_entropy(_own_logits(model, states[:, None])[:, 0].float(), tokens)
     weight, bias = weights
-    bias = None if bias is None else bias[columns]
-    return functional.linear_cross_entropy(
-        states, weight[columns], own, linear_bias=bias, reduction="sum", options=CHUNKS
-    )
+    return linear_cross_entropy(states, weight, tokens, linear_bias=bias, options=CHUNKS)
 
 
 def _product(causal: PreTrainedModel) -> tuple[Tensor, Tensor | None] | None:
@@ -274,7 +271,7 @@ def _product(causal: PreTrainedModel) -> tuple[Tensor, Tensor | None] | None:
         with evaluating(causal), torch.no_grad():
             row = weight[weight.norm(dim=1).argmax()]
             state = (row * (LARGE / row.dot(row))).expand(1, 2, -1)  # [1, 2, H], its largest logit is LARGE
-            made, product = _own_logits(causal, state), functional.linear(state, weight, bias)
+            made, product = _own_logits(causal, state), linear(state, weight, bias)
             _PLAIN[causal] = bool((made - product).norm() <= _tolerance(causal) * product.norm())
     return (weight, bias) if _PLAIN[causal] else None
 

@@ -73,6 +73,11 @@ class Deployment:
         for part in _parts(users):
             yield from self._recommended(part, self._examiner(part))
 
+    def first(self, users: Ints) -> Floats:
+        """Log-probability of each item at a slate's first place, [users, items]; -inf for what may not be shown."""
+        found = [self._first(self._examiner(part)) for part in _parts(users)]
+        return np.concatenate([np.zeros((0, self.dataset.items.rows)), *found])
+
     def arrivals(self, users: Ints) -> tuple[Arrival, ...]:
         """How each item that came after training stands with these users."""
         items = self.catalog.arrived
@@ -112,7 +117,6 @@ class Deployment:
             yield Recommendation(int(user), tuple(item for item in slate if item >= 0), reasoning)
 
     def _first(self, examiner: Examiner) -> Floats:
-        """Log-probability of each item at the slate's first place, [users, items]; -inf for what may not be shown."""
         model, legal = self.recommender.model, torch.from_numpy(examiner.legal)
         with evaluating(model):
             found = first_items(model, self.recommender.form, examiner.prompts, legal.to(model.device))

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +33,7 @@ from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.objectives import Objectives
 from recpolicy.trainer.prompts import Prompter
 from recpolicy.trainer.reporting import Reporting
+from recpolicy.trainer.training import Training
 from recpolicy.trainer.validation import Standing, Validation
 
 PARTS = {
@@ -164,8 +165,8 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
         for step, ndcg in json.loads((cached / "stage.json").read_text(encoding="utf-8")).get("validation", []):
             run.log("sft", step, {"validation_ndcg": ndcg})
     else:
-        checkpoints = _checkpoints(run, "sft")
-        progress.stage("sft", f"{config.sft.steps:,} steps at most{_from(checkpoints)}")
+        training, tell = _begun(material, run, "sft", progress)
+        progress.stage("sft", f"{config.sft.steps:,} steps at most{_from(training)}")
         rows = sft.training_rows(view, material.split, k, config.sft.steps * config.sft.batch, config.seed)
         rows = sft.shuffled(sft.thinned(material.answered(rows), config.prompt.kept, config.seed), config.seed)
         prompts, completions = material.prompter.prompts(rows), material.prompter.completions(rows)
@@ -186,14 +187,12 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
         def score() -> Score:
             return Score(0.0, metrics.mean(metrics.accuracy("ndcg", examiner.rows, examiner.greedy(recommender))))
 
-        reporting, tell = _telling(material, run, "sft")
-
         def report(step: int, score: Score) -> None:
             tell(step, {"validation_ndcg": score.value})
             progress.validated("sft", step, config.sft.steps, score)
 
         examples = sft.token_rows(recommender, prompts, completions, rows.history)
-        best = sft.train(recommender, examples, config.sft, config.seed, checkpoints, reporting, score, report)
+        best = sft.train(recommender, examples, config.sft, training, score, report)
 
         def keep() -> None:
             measured = [(line["step"], line["validation_ndcg"]) for line in run.logged() if line["stage"] == "sft"]
@@ -213,26 +212,26 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
     return processes.once(copied)
 
 
-def _checkpoints(run: Run, stage: str) -> Checkpoints:
-    """What the stage goes on from; of its lines in the log those stay that lead there."""
-    found = processes.once(lambda: Checkpoints.found(run.checkpoints / stage))
-    run.unlog(stage, found.step)
-    return found
+def _begun(
+    material: Material, run: Run, stage: str, progress: Progress
+) -> tuple[Training, Callable[[int, Mapping[str, float]], None]]:
+    """How a stage is trained, and how to put what was measured at a step into its reports and the run's log.
 
-
-def _telling(material: Material, run: Run, stage: str) -> tuple[Reporting, Callable[[int, Mapping[str, float]], None]]:
-    """The reports of a stage, and how to put what was measured at a step into them and into the run's log."""
+    Of its lines in the log those stay that lead to the checkpoint it goes on from.
+    """
+    checkpoints = processes.once(lambda: Checkpoints.found(run.checkpoints / stage))
+    run.unlog(stage, checkpoints.step)
     reporting = Reporting(material.config.report_to, run.folder, stage)
 
     def tell(step: int, values: Mapping[str, float]) -> None:
         run.log(stage, step, values)
         reporting.tell(values)
 
-    return reporting, tell
+    return Training(checkpoints, reporting, material.config.seed, partial(progress.stage, stage)), tell
 
 
-def _from(checkpoints: Checkpoints) -> str:
-    return f", going on after step {checkpoints.step:,}" if checkpoints.last else ""
+def _from(training: Training) -> str:
+    return f", going on after step {training.checkpoints.step:,}" if training.checkpoints.last else ""
 
 
 def teach(
@@ -257,18 +256,17 @@ def teach(
         kept = load(done, recommender.model.device)
         recommender.model.load_state_dict(kept["weights"], strict=False)
         return {name: Slates(items.cpu().numpy()) for name, items in kept["slates"].items()}
-    checkpoints = _checkpoints(run, "distil")
+    training, tell = _begun(material, run, "distil", progress)
     teacher = distil.Teacher(before, material.classics["ease_recency"])
     teacher = teacher.tuned(examiner.rows, examiner.prompts, examiner.legal, material.k)
     likely = distil.likeliest(teacher.scores(examiner.rows, examiner.prompts, examiner.legal))
     reranking = solved(*likely, validation)
     told = f"EASE {teacher.share:.0%} of the teacher, policy x {reranking.mu:g}{_pulls(reranking)}"
-    progress.stage("distil", f"{settings.steps:,} steps; {told}, as validation has it{_from(checkpoints)}")
+    progress.stage("distil", f"{settings.steps:,} steps; {told}, as validation has it{_from(training)}")
     count = settings.steps * settings.batch
     endings = material.pooled(distil.endings(material.view, material.split))
     rows = distil.lesson_rows(endings, count, config.prompt.kept, config.seed)
     lessons = distil.Lessons(teacher, reranking, material.prompter, rows, settings.temperature)
-    reporting, tell = _telling(material, run, "distil")
     standing = start = validation.of(recommender)
 
     def score() -> Score:
@@ -282,7 +280,7 @@ def teach(
         if 0 < step < settings.steps and standing.aims:
             lessons.aim_further(standing.aims, *likely, validation)
 
-    distil.train(recommender, lessons, settings, config.seed, checkpoints, reporting, score, report, start.score)
+    distil.train(recommender, lessons, settings, training, score, report, start.score)
     items, scores = distil.likeliest(teacher.scores(test.rows, test.prompts, test.legal))
     slates = {"teacher": reranking.slates(items, scores, test.rows), "distilled": test.greedy(recommender)}
     weights = {name: w.detach() for name, w in recommender.model.named_parameters() if w.requires_grad}
@@ -338,14 +336,13 @@ def reinforce(
     """Move the model by the policy's rewards and targets, in place; why it was stopped early, if it was."""
     config, view, compiled = material.config, material.view, material.compiled
     settings = config.grpo
-    checkpoints = _checkpoints(run, "grpo")
+    training, tell = _begun(material, run, "grpo", progress)
     told = f"{settings.steps:,} steps of {settings.prompts} prompts x {settings.generations} slates"
-    progress.stage("grpo", told + _from(checkpoints))
+    progress.stage("grpo", told + _from(training))
     if reason := prefix.why_not(recommender.model):
         progress.stage("grpo", f"every completion runs its prompt anew, which takes several times longer: {reason}")
     count = settings.steps * settings.prompts
     rows = material.pooled(sft.training_rows(view, material.split, material.k, count, config.seed + 1))
-    reporting, tell = _telling(material, run, "grpo")
     watcher = _Watcher(run, tell, progress, settings.steps)
     trained = grpo.train(
         recommender,
@@ -353,8 +350,7 @@ def reinforce(
         Judge(compiled, rows, view.items.rows),
         validation,
         config,
-        checkpoints,
-        reporting,
+        training,
         watcher,
     )
     if watcher.seconds["step_time"]:

@@ -138,7 +138,7 @@ def test_the_loss_is_the_cross_entropy_written_out(school: School, tmp_path: Any
                 before = logits[start + at - 1]
                 label, place = int(inputs["words"][row, at]), int(inputs["places"][row, at])
                 if label >= 0:
-                    words.append(-before[: form.item_base].log_softmax(-1)[label])
+                    words.append(-before.log_softmax(-1)[label])
                 if place >= 0:
                     logp = before[form.item_base : form.item_base + form.items].masked_fill(~left, -torch.inf)
                     logp = logp.log_softmax(-1)

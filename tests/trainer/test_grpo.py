@@ -21,18 +21,16 @@ from recpolicy.demands import Score
 from recpolicy.errors import UsageError
 from recpolicy.rewards import Judge
 from recpolicy.trainer import grpo, models, sft, tiny
-from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Config, Grpo, Prompt, Tiny
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.grpo import PolicyGRPOTrainer
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.objectives import Objectives
 from recpolicy.trainer.prompts import Prompter
-from recpolicy.trainer.reporting import Reporting
 from recpolicy.trainer.validation import Standing, Validation
+from tests.trainer.quiet import quiet
 
 HEAD = 'policy "small" { language = 1  data = "simulator"  slate = 4 }\n'
-SILENT = Reporting((), Path(), "grpo")
 SHORT = Grpo(steps=3, prompts=8, generations=4, evaluate_every=3, steer_every=1, learning_rate=3e-2, temperature=1.0)
 
 
@@ -65,8 +63,8 @@ class Course:
 
     def run(self, settings: Grpo, folder: Path) -> tuple[Told, grpo.Trained]:
         told, own = Told(), replace(self.recommender, model=deepcopy(self.recommender.model))
-        config, checkpoints = Config(grpo=settings), Checkpoints.found(folder / "checkpoints")
-        trained = grpo.train(own, self.prompts, self.judge, self.validation, config, checkpoints, SILENT, told)
+        config, training = Config(grpo=settings), quiet(folder / "checkpoints")
+        trained = grpo.train(own, self.prompts, self.judge, self.validation, config, training, told)
         return told, trained
 
 
@@ -155,7 +153,7 @@ def test_credit_is_by_rank_or_by_slate(credit: str, tmp_path: Path) -> None:
         made.recommender,
         made.judge,
         objectives,
-        args=grpo.arguments(settings, tmp_path, 0, form.longest, SILENT),
+        args=grpo.arguments(settings, form.longest, quiet(tmp_path)),
         train_dataset=PromptDataset.from_dict({"prompt": made.prompts, "row": list(range(len(made.prompts)))}),
     )
     batch = next(iter(trainer.get_train_dataloader()))  # type: ignore[no-untyped-call]

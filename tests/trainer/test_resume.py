@@ -34,8 +34,8 @@ from recpolicy.trainer.config import Sft
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.multipliers import Controller
 from recpolicy.trainer.prefix import unwrapped
-from recpolicy.trainer.reporting import Reporting
 from tests.command import environment, recpolicy
+from tests.trainer.quiet import quiet
 from tests.trainer.small import SHARING, lora
 
 SETTINGS = """
@@ -241,14 +241,11 @@ def test_a_stage_that_was_stopped_early_is_not_trained_on(recommender: Recommend
     weights, steps = [], list[int]()
     for _ in range(2):
         own = replace(recommender, model=deepcopy(recommender.model))
-        found = Checkpoints.found(tmp_path)
         best = sft.train(
             own,
             sft.token_rows(own, told, said, Ragged.of([[1]] * 4)),
             settings,
-            0,
-            found,
-            Reporting((), tmp_path, "sft"),
+            quiet(tmp_path),
             lambda: Score(0.0, 1.0 / (1 + len(steps))),
             lambda step, score: steps.append(step),
         )
@@ -290,8 +287,7 @@ def fine_tuned(own: Recommender, folder: Path, until: int = 0) -> torch.Tensor:
             raise Killed
 
     examples = sft.token_rows(own, told, said, Ragged.of([[i] for i in range(12)]))
-    silent = Reporting((), folder, "sft")
-    sft.train(own, examples, settings, 0, Checkpoints.found(folder), silent, score, report)
+    sft.train(own, examples, settings, quiet(folder), score, report)
     return weights(own)
 
 

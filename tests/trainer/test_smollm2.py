@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from recpolicy import data
 from recpolicy.errors import UsageError
 from recpolicy.trainer import smollm2
+from tests.command import recpolicy
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "smollm2.toml"
 
 pytestmark = pytest.mark.llm
 
@@ -109,3 +114,31 @@ def test_without_a_network_it_says_what_to_do(tmp_path: Path, monkeypatch: pytes
         smollm2.folder()
     assert f"copy {tmp_path / 'smollm2-gguf'}" in caught.value.help
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_learns_to_recommend(folder: Path, tmp_path: Path) -> None:
+    try:
+        data.open("ml-100k", seed=0)
+    except UsageError as error:
+        pytest.skip(f"MovieLens-100K cannot be fetched here: {error}")
+    (tmp_path / "cache").mkdir()
+    for fetched in (folder, data.cache() / "ml-100k"):
+        (tmp_path / "cache" / fetched.name).symlink_to(fetched)
+    small = {"validation_users": 16, "test_users": 16, "warmup": 2, "steps": 4, "evaluate_every": 2, "prompts": 2}
+    settings = EXAMPLE.read_text("utf-8")
+    for name, value in small.items():
+        settings, found = re.subn(rf"^{name} = .*$", f"{name} = {value}", settings, flags=re.M)
+        assert found
+    (tmp_path / "settings.toml").write_text(settings)
+    run = ("--model", "smollm2", "--config", "settings.toml", "--out", "run")
+    trained = recpolicy(tmp_path, "train", "balanced", *run)
+    assert trained.returncode == 0, trained.stderr
+    steps = [line for line in map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())]
+    assert [line["valid_slates"] for line in steps if "reward" in line] == [1.0] * 4
+    found = json.loads((tmp_path / "run" / "eval.json").read_text())
+    assert 0 < found["systems"]["grpo"]["metrics"]["reward"]["mean"] < 1
+    shown = recpolicy(tmp_path, "recommend", "--run", "run", "--user", "196", "186", "--format", "json")
+    assert shown.returncode == 0, shown.stderr
+    lists = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [one["user_id"] for one in lists] == ["196", "186"]
+    assert all(len(set(one["items"])) == 10 and one["reasoning"] for one in lists)

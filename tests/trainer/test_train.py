@@ -106,6 +106,7 @@ def test_the_metrics_have_every_rule_at_every_step(home: Path) -> None:
         assert line["reward"] == pytest.approx(parts, abs=1e-5)
         assert 0 < line["time/rewards"] + line["time/advantages"] < line["step_time"] > line["time/sampling"] > 0
         assert 0.0 <= line["silent_prompts"] <= 1.0
+        assert line["valid_slates"] == 1.0
     steered = [line for line in lines if "targets/wide/multiplier" in line]
     assert [line["step"] for line in steered] == [0, 1, 2]
     assert all(line["targets/wide/aim"] > line["targets/wide/bound"] for line in steered)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from recpolicy.trainer import grpo, processes
-from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.grpo import PolicyGRPOTrainer
-from tests.trainer.test_grpo import SHORT, SILENT, Told, course
+from tests.trainer.quiet import quiet
+from tests.trainer.test_grpo import SHORT, Told, course
 
 RULES = (
     "reward relevance weight 0.6 = ndcg(next_items)\nreward variety weight 0.4 = distance(item.genres)\n"
@@ -51,8 +51,8 @@ def ten_steps(folder: Path) -> list[Step]:
     made, told = course(RULES, folder), Told()
     grpo.PolicyGRPOTrainer = Recording  # type: ignore[misc]
     config = Config(grpo=SETTINGS)
-    checkpoints = Checkpoints.found(folder / "checkpoints")
-    grpo.train(made.recommender, made.prompts, made.judge, made.validation, config, checkpoints, SILENT, told)
+    training = quiet(folder / "checkpoints")
+    grpo.train(made.recommender, made.prompts, made.judge, made.validation, config, training, told)
     of_targets: list[Mapping[str, float]] = [multipliers for _, multipliers in told.standings]
     for step, logged in zip(steps, told.steps, strict=True):
         step["gradient"] = torch.tensor(logged["grad_norm"])

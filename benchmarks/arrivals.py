@@ -1,0 +1,136 @@
+"""Nothing in, the section "New items" of BENCHMARKS.md out: do items that came after training find their users?
+
+`python -m benchmarks.arrivals --runs FOLDER` takes a random tenth of the films out of ML-100K, with all that happened
+to them, trains `tiny` on the rest, and then gives the trained model the whole catalog. Whoever took a film that was
+left out should rather be shown it than the others that were left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+
+from benchmarks import page
+from recpolicy import data
+from recpolicy.dataset import Dataset
+from recpolicy.runs import Run
+from recpolicy.table import Bools, Floats, Ints
+from recpolicy.trainer import arrivals, recommend
+from recpolicy.trainer.arrivals import Attributes
+
+DATA, POLICY = "ml-100k", "relevance"
+SHARE = 0.1
+"""Of the films that arrive later."""
+
+
+def parted(folder: Path, seed: int) -> tuple[Path, Path, list[tuple[str, str]]]:
+    """The data without a random tenth of the films; those with the films but not their events; these, user and film."""
+    source = data.get(DATA)
+    events, items = (source / f"{DATA}{ending}" for ending in (".inter", ".item"))
+    [head, *films], [first, *log] = (path.read_text("utf-8").splitlines() for path in (items, events))
+    ids = sorted(film.split("\t")[0] for film in films)
+    late = set(np.random.default_rng(seed).permutation(ids)[: round(SHARE * len(ids))].tolist())
+    before, later = folder / "before", folder / "later"
+    for there, kept in ((before, [f for f in films if f.split("\t")[0] not in late]), (later, films)):
+        shutil.copytree(source, there, dirs_exist_ok=True)
+        shutil.copy(Path(data.__file__).parent / f"{DATA}.toml", there / "schema.toml")
+        (there / items.name).write_text("\n".join([head, *kept, ""]), "utf-8")
+        (there / events.name).write_text(
+            "\n".join([first, *(e for e in log if e.split("\t")[1] not in late), ""]), "utf-8"
+        )
+    pairs = [(user, film) for user, film, *_ in (event.split("\t") for event in log)]
+    return before, later, [(user, film) for user, film in pairs if film in late]
+
+
+def stands_above(scores: Floats, taken: Bools, user: Ints, of: Ints) -> float:
+    """The mean share of the arrivals a user did not take that one they took stands above; half of those with its score.
+
+    `scores` and `taken` are [users, arrivals]; `user` and `of` name each event.
+    """
+    shares = []
+    for row, column in zip(user, of, strict=True):
+        others, own = scores[row, ~taken[row]], scores[row, column]
+        shares.append((others < own).mean() + (others == own).mean() / 2)
+    return float(np.mean(shares))
+
+
+def likes(dataset: Dataset, facts: Attributes, learned: Ints, items: Ints) -> Floats:
+    """How much each of `items` is like what each user took, [users, items]: mean cosine, as in `arrivals.alike`."""
+    directions = arrivals.directions(facts, learned, np.arange(dataset.items.rows))
+    tastes = [directions[dataset.item[s:e]].mean(0) for s, e in zip(dataset.start[:-1], dataset.start[1:], strict=True)]
+    return np.asarray(np.nan_to_num(np.array(tastes)) @ directions[items].T)
+
+
+def measured(folder: Path, seed: int) -> dict[str, float]:
+    """What one seed found; trains where that is not done."""
+    before, later, events = parted(folder, seed)
+    run = Run(folder / "run")
+    if not run.complete:
+        command = ["train", POLICY, "--data", str(before), "--seed", str(seed), "--out", str(run.folder)]
+        code = subprocess.run([sys.executable, "-m", "recpolicy", *command], check=False).returncode
+        if code:
+            sys.exit(code)
+    deployment = recommend.deploy(run, str(later))
+    dataset, came = deployment.dataset, deployment.catalog.arrived
+    users = np.arange(dataset.users.rows)
+    rows = {id: row for row, id in enumerate(dataset.user_ids)}
+    columns = {dataset.item_ids[item]: at for at, item in enumerate(came)}
+    known = [(rows[user], columns[film]) for user, film in events if user in rows]
+    user, of = np.array(known).T
+    taken = np.zeros((len(users), len(came)), np.bool_)
+    taken[user, of] = True
+    popularity = np.log1p(np.bincount(dataset.item, minlength=dataset.items.rows))[:, None]
+    facts, learned = deployment.facts, deployment.learned
+    predicted = arrivals.fit(facts, learned, popularity[learned]).of(facts.of(came))[:, 0]
+    everybodys = np.log1p(np.bincount(of, minlength=len(came)))
+    ways = {
+        "chance": np.zeros((len(users), len(came))),
+        "popularity, predicted from the attributes": np.tile(predicted, (len(users), 1)),
+        "likeness to what the user took, by the attributes": likes(dataset, facts, learned, came),
+        "the model, embeddings predicted from the attributes": deployment.first(users)[:, came],
+        "popularity among these very events, which nobody knows": np.tile(everybodys, (len(users), 1)),
+    }
+    found = {way: stands_above(scores, taken, user, of) for way, scores in ways.items()}
+    shown = [item for told in deployment.recommendations(users) for item in told.items]
+    return found | {"places": float(np.isin(shown, came).mean()), "events": float(len(known))}
+
+
+def section(found: list[dict[str, float]]) -> str:
+    """The table."""
+    ways = [way for way in found[0] if way not in ("places", "events")]
+    rows = [[way, f"{mean(f[way] for f in found):.1%}", ", ".join(f"{f[way]:.1%}" for f in found)] for way in ways]
+    events = ", ".join(f"{one['events']:,.0f}" for one in found)
+    return "\n".join(
+        [
+            "A random tenth of the films of ML-100K is left out of training with all that happened to them; then the\n"
+            f"model is given the whole catalog. {events} events (each seed) are with films left out: the one taken\n"
+            "stands above so many of the others that its user did not take.\n",
+            page.table(["ranked by", "mean", "each seed"], rows),
+            f"In lists for all users, which the policy `{POLICY}` asks no new films of, they hold\n"
+            f"{mean(one['places'] for one in found):.2%} of the places.\n",
+            page.machine(),
+        ]
+    )
+
+
+def main() -> None:
+    """Measure every seed, then write the section."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, required=True, metavar="FOLDER", help="where the runs are kept")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="default: 0 1 2")
+    arguments = parser.parse_args()
+    found = []
+    for seed in arguments.seeds:
+        found.append(measured(arguments.runs / f"arrivals-{seed}", seed))
+        print(found[-1], flush=True)
+    page.write("New items", section(found))
+
+
+if __name__ == "__main__":
+    main()

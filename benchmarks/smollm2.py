@@ -1,0 +1,139 @@
+"""Nothing in, the section "SmolLM2" of BENCHMARKS.md out: a pretrained model trained on a CPU, from nothing.
+
+`python -m benchmarks.smollm2 --run runs/smollm2` trains by the sample policy `balanced` with the settings of
+examples/smollm2.toml and a cache of its own, so that the time includes fetching the model and the data. It then lets
+the trained model recommend to everybody and looks at every list without the help of what decoded it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from benchmarks import page
+from recpolicy import data
+from recpolicy.cli.progress import TITLES
+
+POLICY, DATA = "balanced", "ml-100k"
+SETTINGS = Path(__file__).parents[1] / "examples" / "smollm2.toml"
+MINUTES = 60
+STEPS = 30
+"""Steps of GRPO that have to fit into the time."""
+ENDS = 5
+"""Steps at the beginning and at the end whose means are compared."""
+
+
+def recpolicy(folder: Path, *arguments: str) -> float:
+    """Run the program with a cache in `folder` and its output in log.txt; returns the minutes it took."""
+    began = time.monotonic()
+    environment = {**os.environ, "RECPOLICY_CACHE": str((folder / "cache").resolve())}
+    with (folder / "log.txt").open("a", encoding="utf-8") as log:
+        command = [sys.executable, "-m", "recpolicy", *arguments]
+        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False, env=environment).returncode
+    if code:
+        sys.exit("\n".join((folder / "log.txt").read_text("utf-8").splitlines()[-20:]))
+    return (time.monotonic() - began) / 60
+
+
+def faults(lists: Path, k: int) -> tuple[int, int]:
+    """How many lists there are, and how many of them are not K different films of the catalog that are new to the user.
+
+    `balanced` blocks nothing, so that is all a list has to be.
+    """
+    dataset = data.open(DATA, seed=0)
+    films, users = set(dataset.item_ids), {user: row for row, user in enumerate(dataset.user_ids)}
+    told = [json.loads(line) for line in lists.read_text("utf-8").splitlines()]
+    wrong = 0
+    for one in told:
+        row = users[one["user_id"]]
+        taken = {dataset.item_ids[item] for item in dataset.item[dataset.start[row] : dataset.start[row + 1]]}
+        shown = set(one["items"])
+        wrong += not (len(one["items"]) == len(shown) == k and shown <= films and not shown & taken)
+    return len(told), wrong
+
+
+def section(folder: Path, minutes: float) -> str:
+    """The tables."""
+    run = folder / "run"
+    found = json.loads((run / "eval.json").read_text("utf-8"))
+    config = json.loads((run / "run.json").read_text("utf-8"))["identity"]["config"]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    steps = [line for line in lines if "reward" in line]
+    before, after = (mean(line["reward"] for line in part) for part in (steps[:ENDS], steps[-ENDS:]))
+    valid = mean(line["valid_slates"] for line in steps)
+    lists, wrong = faults(folder / "lists.jsonl", found["k"])
+    rows = [
+        ["minutes, from nothing to the tables", f"<= {MINUTES}", f"{minutes:.1f}", _holds(minutes <= MINUTES)],
+        ["steps of GRPO", f">= {STEPS}", str(len(steps)), _holds(len(steps) >= STEPS)],
+        [
+            f"reward of sampled slates, first {ENDS} steps and last {ENDS}",
+            "up",
+            f"{before:.3f}, {after:.3f}",
+            _holds(after > before),
+        ],
+        ["valid slates among those sampled", "all", f"{valid:.2%}", _holds(valid == 1)],
+        [
+            "lists by `recpolicy recommend` that are not valid",
+            "0",
+            f"{wrong} of {lists:,}",
+            _holds(wrong == 0 and lists > 0),
+        ],
+    ]
+    return "\n".join(
+        [
+            f"SmolLM2-135M-Instruct on ML-100K by the sample policy `{POLICY}`, settings of\n"
+            "[examples/smollm2.toml](examples/smollm2.toml). Fetching the model's package and the data is included.\n"
+            f"{_said(config)}\n",
+            page.table(["", "asked", "found", "holds"], rows),
+            page.table(
+                ["", "NDCG@10", "reward"], [_system(name, found) for name in TITLES if name in found["systems"]]
+            ),
+            f"Answers behind no reasoning: NDCG {found['thinking']['none']['ndcg']:.3f}; behind another user's: "
+            f"{found['thinking']['another_user']['ndcg']:.3f}.\n",
+            page.machine(),
+        ]
+    )
+
+
+def _said(config: dict[str, Any]) -> str:
+    sft, distil, grpo = (config[stage] for stage in ("sft", "distil", "grpo"))
+    return (
+        f"SFT {sft['steps']} steps of {sft['batch']} rows, distillation {distil['steps']} of {distil['batch']},\n"
+        f"GRPO {grpo['steps']} of {grpo['prompts']} prompts x {grpo['generations']}; {config['test_users']} test users."
+    )
+
+
+def _system(name: str, found: dict[str, Any]) -> list[str]:
+    metrics = found["systems"][name]["metrics"]
+    return [TITLES[name], *(f"{metrics[key]['mean']:.3f}" for key in ("ndcg", "reward"))]
+
+
+def _holds(truth: bool) -> str:
+    return "yes" if truth else "no"
+
+
+def main() -> None:
+    """Train where that is not done, then write the section."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="where the run is kept")
+    folder = parser.parse_args().run
+    taken, lists = folder / "minutes", folder / "lists.jsonl"
+    if not taken.is_file():
+        folder.mkdir(parents=True)
+        settings = ("--model", "smollm2", "--config", str(SETTINGS))
+        minutes = recpolicy(folder, "train", POLICY, "--data", DATA, *settings, "--out", str(folder / "run"))
+        taken.write_text(f"{minutes:.2f}\n", "utf-8")
+    if not lists.is_file():
+        recpolicy(folder, "recommend", "--run", str(folder / "run"), "--out", str(lists))
+    page.write("SmolLM2", section(folder, float(taken.read_text("utf-8"))))
+
+
+if __name__ == "__main__":
+    main()
