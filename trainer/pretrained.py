@@ -168,6 +168,7 @@ def _mixed(model: PeftModel) -> PeftModel:
             layer.cast_input_dtype_enabled = False
             for matrices in (layer.lora_A, layer.lora_B):
                 for name, held in matrices.items():
+                    assert isinstance(held, nn.Linear)
                     matrices[name] = Adapter(held.in_features, held.out_features, bias=False)
                     matrices[name].weight = held.weight
     return model
