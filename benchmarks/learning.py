@@ -40,9 +40,9 @@ def experiments(goodbooks: Path) -> tuple[Experiment, ...]:
 def train(experiment: Experiment, runs: Path, seed: int, alone: bool) -> None:
     """Complete one run. Ends the program with what `recpolicy train` said where that fails.
 
-    The folder gets `run/`, `cache/`, `log.txt` and at last `complete`, with the seconds a run took that had the machine
-    to itself. A run has its own cache and so pays for all its
-    stages; only the sweep starts from the SFT model of the run with targets, where there is one.
+    The folder gets `run/`, `cache/`, `log.txt` and at last `complete`, with the seconds it took and whether alone. A
+    run has its own cache and so pays for all its stages; only the sweep starts from the SFT model of the run with
+    targets, where there is one.
     """
     folder = _folder(experiment, runs, seed)
     complete = (folder / "complete").is_file()
@@ -66,7 +66,7 @@ def train(experiment: Experiment, runs: Path, seed: int, alone: bool) -> None:
     if code:
         sys.exit("\n".join((folder / "log.txt").read_text("utf-8").splitlines()[-20:]))
     if not complete:
-        (folder / "complete").write_text(f"{time.monotonic() - began:.0f}\n" if alone else "", "utf-8")
+        (folder / "complete").write_text(f"{time.monotonic() - began:.0f} {'alone' if alone else 'beside'}\n", "utf-8")
 
 
 def finished(experiment: Experiment, runs: Path, seeds: Sequence[int]) -> tuple[Finished, ...]:
@@ -82,11 +82,12 @@ def _folder(experiment: Experiment, runs: Path, seed: int) -> Path:
 
 def _read(seed: int, folder: Path) -> Finished:
     run = folder / "run"
-    seconds = (folder / "complete").read_text("utf-8")
+    seconds, how = (folder / "complete").read_text("utf-8").split()
     lines = map(json.loads, (run / "metrics.jsonl").read_text("utf-8").splitlines())
     return Finished(
         seed=seed,
-        minutes=float(seconds) / 60 if seconds else None,
+        minutes=float(seconds) / 60,
+        alone=how == "alone",
         found=json.loads((run / "eval.json").read_text("utf-8")),
         kept=json.loads((run / "sft" / "stage.json").read_text("utf-8"))["validation_ndcg"],
         measured={line["step"]: line["validation_ndcg"] for line in lines if line["stage"] == "sft"},
@@ -100,7 +101,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="default: 0 1 2")
     parts = ["a", "b", "c", "sweep"]
     parser.add_argument("--only", nargs="+", default=parts, choices=parts, help="what to train; default: all")
-    parser.add_argument("--beside", action="store_true", help="other work shares the machine: record no minutes")
+    parser.add_argument("--beside", action="store_true", help="other work shares the machine, which the table says")
     parser.add_argument("--table-only", action="store_true", help="train nothing")
     parser.add_argument("--goodbooks", type=Path, default=GOODBOOKS, metavar="FOLDER", help=f"default: {GOODBOOKS}")
     arguments = parser.parse_args()
