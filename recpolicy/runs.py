@@ -16,6 +16,9 @@ from typing import Any
 
 from recpolicy.errors import UsageError
 
+FINGERPRINTS = ("policy", "schema", "data")
+"""What a run's identity holds the fingerprint of."""
+
 
 def fingerprint(*parts: object) -> str:
     """SHA-256 over the JSON of the parts, keys sorted; 64 hexadecimal digits."""
@@ -44,6 +47,27 @@ def plain(value: object) -> object:
             return None
         case _:
             return value
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What one run's identity has otherwise than another's, in words."""
+    before, after = _flat(then), _flat(now)
+    return [
+        f"another {name}" if name in FINGERPRINTS else f"{name} is {before.get(name)!r}, now {after.get(name)!r}"
+        for name in {**after, **before}
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _flat(identity: Mapping[str, Any], before: str = "") -> dict[str, object]:
+    """What stands in an identity by its name, settings as they are called in a file."""
+    found: dict[str, object] = {}
+    for name, value in identity.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, before if name == "config" else f"{before}{name}.")
+        else:
+            found[f"{before}{name}"] = value
+    return found
 
 
 @contextmanager
@@ -81,10 +105,12 @@ class Run:
         for one that was begun without `resume`.
         """
         run = Run(folder)
+        if folder.exists() and not folder.is_dir():
+            raise UsageError("this is a file, and a run needs a folder", where=str(folder), help="choose another --out")
         if run.begun:
-            if run.read().get("identity") != json.loads(json.dumps(identity)):
+            if other := _differences(run.read().get("identity", {}), json.loads(json.dumps(identity))):
                 raise UsageError(
-                    "this folder holds a run with another policy, data or setting",
+                    f"this folder holds another run: {'; '.join(other)}",
                     where=str(folder),
                     help="choose another --out, or remove the folder",
                 )

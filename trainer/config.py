@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from recpolicy.errors import UsageError
+from recpolicy.errors.near import nearest
 from recpolicy.runs import Run
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -47,6 +48,12 @@ class Tiny(_Settings):
     width: Count = 64
     heads: Count = 2
     dropout: Share = 0.2
+
+    @model_validator(mode="after")
+    def _check_width(self) -> Tiny:
+        if self.width % (2 * self.heads):  # positions turn pairs of a head's numbers
+            raise ValueError(f"a width of {self.width} is no multiple of twice the {self.heads} heads")
+        return self
 
 
 class Llm(_Settings):
@@ -116,7 +123,7 @@ class Grpo(_Settings):
 class Config(_Settings):
     """All settings of a run; what a file leaves out has the default."""
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     holdout: Count = 10
     """H, held-out events a user."""
     prompt: Prompt = Prompt()
@@ -143,26 +150,44 @@ def load(path: Path | None, changes: Mapping[str, object]) -> Config:
         try:
             settings = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise UsageError("the settings file cannot be read", where=str(path), help=str(error)) from error
+            message = f"the settings file cannot be read: {error.strerror}"
+            raise UsageError(message, where=str(path), help="give --config a TOML file") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError("the settings file is not TOML", where=str(path), help=str(error)) from error
+            message = f"the settings file is not TOML: {error}"
+            raise UsageError(
+                message, where=str(path), help="docs/training.md shows how settings are written"
+            ) from error
+    _validated(settings, str(path))
+    for key, value in changes.items():
+        *sections, name = key.split(".")
+        within = settings
+        for section in sections:
+            within = within.setdefault(section, {})
+        within[name] = value
+    return _validated(settings, "the command line")
+
+
+def _validated(settings: Mapping[str, Any], where: str) -> Config:
     try:
-        Config.model_validate(settings)
-        for key, value in changes.items():
-            *sections, name = key.split(".")
-            within = settings
-            for section in sections:
-                within = within.setdefault(section, {})
-            within[name] = value
         return Config.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise UsageError(
-            f"setting `{key}`: {first['msg'].lower()}",
-            where=str(path) if path else "",
-            help="the settings and their ranges are listed in docs/training.md",
-        ) from error
+        found = error.errors()[0]
+        key = ".".join(map(str, found["loc"]))
+        if found["type"] == "extra_forbidden":
+            raise UsageError(f"no setting `{key}`", where=where, help=_meant(key)) from error
+        seen = "" if isinstance(found["input"], dict) else f", it is {found['input']!r}"
+        said = found["msg"].removeprefix("Value error, ")
+        message = f"setting `{key}`: {said[:1].lower()}{said[1:]}{seen}"
+        raise UsageError(message, where=where, help="docs/training.md lists all settings") from error
+
+
+def _meant(key: str) -> str:
+    """What may have been meant by a setting that is not known: one of this name elsewhere, or one of a like name."""
+    sections = [(name, section) for name, section in Config() if isinstance(section, _Settings)]
+    known = [*Config.model_fields, *(f"{name}.{own}" for name, section in sections for own, _ in section)]
+    elsewhere = [other for other in known if other.rpartition(".")[2] == key.rpartition(".")[2]]
+    meant = " or ".join(f"`{other}`" for other in elsewhere or nearest(key, known)[:1])
+    return (f"did you mean {meant}? " if meant else "") + "docs/training.md lists all settings"
 
 
 def recorded(run: Run) -> Config:

@@ -190,6 +190,9 @@ class Prompter:
             raise UsageError(
                 f"the prompt template cannot be read: {error}", help="see docs/training.md, `prompt.template`"
             ) from error
+        if not named:
+            help = f"it is the text itself, not a file's name, and shows what stands in {{{{ }}}}: {', '.join(known)}"
+            raise UsageError("the prompt template says the same of every user", help=help)
         for name in sorted(named - set(known)):
             meant = near(name, known)
             help = (f"did you mean `{meant}`? " if meant else "") + f"known: {', '.join(known)}"

@@ -94,7 +94,7 @@ def test_the_plain_template_tells_all_there_is_to_tell() -> None:
 def test_the_settings_come_before_the_models_own_template() -> None:
     speech = Speech(template="own {{ k }}", frame="[{}]".format)
     assert Prompter(SIMULATED, Prompt(), 3, speech).prompts(HELD_OUT)[0] == "[own 3]"
-    assert Prompter(SIMULATED, Prompt(template="set"), 3, speech).prompts(HELD_OUT)[0] == "[set]"
+    assert Prompter(SIMULATED, Prompt(template="set {{ k }}"), 3, speech).prompts(HELD_OUT)[0] == "[set 3]"
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,10 @@ def test_the_settings_come_before_the_models_own_template() -> None:
         ),
         ("{% for i in items %}{{ i.creatr }}{% endfor %}", "creatr", "an item has: token, title, topics, about"),
         ("{{ k ", "cannot be read", "docs/training.md"),
+        ("prompts/mine.j2", "the same of every user", "not a file's name"),
         ("{{ k / 0 }}", "division", ""),
         ("{{ k + profile }}", "unsupported", ""),
-        ("{% include 'x' %}", "cannot be rendered", ""),
+        ("{{ k }}{% include 'x' %}", "cannot be rendered", ""),
         ("{{ profile.__class__.__mro__ }}", "unsafe", ""),
     ],
 )

@@ -165,7 +165,13 @@ def test_a_finished_run_is_shown_again_and_another_one_is_refused(home: Path) ->
     assert again.returncode == 0 and "nothing to do" in again.stdout and "EASE" in again.stdout
     other = _train("second.policy", home / "first", home)
     assert other.returncode == 2
-    assert "another policy" in other.stderr and "--out" in other.stderr
+    assert "another run: another policy;" in other.stderr and "--out" in other.stderr
+    silent = _train("relevance", home / "first", home, "--no-think", "--seed", "3")
+    assert (
+        silent.returncode == 2 and "prompt.think is 8, now 0" in silent.stderr and "seed is 0, now 3" in silent.stderr
+    )
+    file = _train("relevance", home / "settings.toml", home)
+    assert file.returncode == 2 and "a file" in file.stderr
 
 
 @pytest.mark.slow
@@ -178,7 +184,13 @@ def test_the_same_seed_gives_the_same_model(home: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "seen"),
-    [("[grpo]\nstepz = 3\n", "grpo.stepz"), ("[grpo]\ngenerations = 1\n", "grpo.generations"), ("a = \n", "not TOML")],
+    [
+        ("[grpo]\nstepz = 3\n", "no setting `grpo.stepz`"),
+        ("[grpo]\ngenerations = 1\n", "`grpo.generations`: input should be greater than or equal to 2, it is 1"),
+        ("[tiny]\nwidth = 30\nheads = 4\n", "`tiny`: a width of 30"),
+        ("seed = -1\n", "`seed`"),
+        ("a = \n", "not TOML"),
+    ],
 )
 def test_wrong_settings_name_the_key(tmp_path: Path, settings: str, seen: str) -> None:
     from recpolicy.errors import UsageError
@@ -189,6 +201,34 @@ def test_wrong_settings_name_the_key(tmp_path: Path, settings: str, seen: str) -
     with pytest.raises(UsageError) as error:
         config.load(path, {})
     assert seen in error.value.message and error.value.where == str(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "meant"),
+    [
+        ("[grpo]\nstepz = 3\n", "did you mean `grpo.steps`?"),
+        ("pool = 3\n", "did you mean `prompt.pool`?"),
+        ("[prompt]\ntest_users = 3\n", "did you mean `test_users`?"),
+    ],
+)
+def test_a_setting_that_stands_elsewhere_is_named(tmp_path: Path, settings: str, meant: str) -> None:
+    from recpolicy.errors import UsageError
+    from recpolicy.trainer import config
+
+    (tmp_path / "settings.toml").write_text(settings)
+    with pytest.raises(UsageError) as error:
+        config.load(tmp_path / "settings.toml", {})
+    assert meant in error.value.help
+
+
+def test_a_wrong_option_is_not_blamed_on_the_settings_file(tmp_path: Path) -> None:
+    from recpolicy.errors import UsageError
+    from recpolicy.trainer import config
+
+    (tmp_path / "settings.toml").write_text("seed = 3\n")
+    with pytest.raises(UsageError) as error:
+        config.load(tmp_path / "settings.toml", {"prompt.pool": -1})
+    assert "it is -1" in error.value.message and error.value.where == "the command line"
 
 
 def test_the_page_on_training_lists_every_setting_with_its_default() -> None:
