@@ -59,6 +59,11 @@ def speech(name: str) -> Speech:
     return tiny.SPEECH if name == TINY else pretrained.speech(name)
 
 
+def located(name: str) -> str:
+    """The model's name as it is understood in any folder: that of a folder by its whole path."""
+    return name if name in (TINY, pretrained.SMOLLM2) or not Path(name).is_dir() else str(Path(name).resolve())
+
+
 def begun(
     name: str,
     config: Config,

@@ -23,7 +23,7 @@ from recpolicy.errors import PolicyError, UsageError
 from recpolicy.runs import Run, fingerprint, write_json
 from recpolicy.schema import Schema
 from recpolicy.table import Ints, Ragged
-from recpolicy.trainer import evaluate, models, pool, processes, stages, thinking
+from recpolicy.trainer import evaluate, models, pool, pretrained, processes, stages, thinking
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.control import MUS, best_swept, swept
 from recpolicy.trainer.evaluate import Examiner
@@ -42,7 +42,8 @@ SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
 def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material:
     """Read and split the data and compile the policy for it.
 
-    Raises UsageError for data, a model or a prompt template of no use, and for pools smaller than a slate.
+    Raises UsageError for data, a model or a prompt template of no use, and for pools smaller than a slate or larger
+    than the catalog.
     """
     with processes.first_ahead():  # it may have to be downloaded
         dataset = data.open(source, loaded.schema, seed=config.seed)
@@ -53,6 +54,9 @@ def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material
     if 0 < settings.pool < k:
         message = f"a pool of {settings.pool} items is too small for slates of {k} places"
         raise UsageError(message, help=f"give --pool (`prompt.pool`) {k} or more; 0 is the whole catalog")
+    if settings.pool > view.items.rows:
+        message = f"a pool of {settings.pool:,} items is more than the {view.items.rows:,} items of {view.name}"
+        raise UsageError(message, help="leave out --pool (`prompt.pool = 0`): then lists are of the whole catalog")
     material = Material(loaded, view, split, compiled, prompter(loaded, view, model, config), config, model)
     material.prompter.prompts(split.validation.take(np.arange(1)))  # a template of no use is refused before training
     return material
@@ -75,7 +79,10 @@ def train(
     Raises UsageError where `out` holds another run, or one that was begun and is not to be resumed.
     """
     refuse_missing(config.report_to)
+    source, model = data.located(source), models.located(model)
     progress.stage("data", source)
+    if model != models.TINY:
+        progress.stage("model", f"{model}, from {pretrained.origin(model)}")
     material = prepare(loaded, source, model, config)
     for note in material.split.notes:
         progress.stage("data", note)
@@ -101,10 +108,16 @@ def train(
         known = pool.recall(material.held_out())
         progress.stage("pool", f"they hold {known:.0%} of what validation users took next")
     stages.refuse_out_of_reach(material, progress)
+    fresh = not processes.agreed(run.begun)
     processes.once(lambda: _describe(run, identity, source, material))
     transformers_logging.disable_progress_bar()
 
-    fine_tuned = stages.fine_tune(material, run, progress)
+    try:
+        fine_tuned = stages.fine_tune(material, run, progress)
+    except UsageError:
+        if fresh and processes.first():  # what was asked will come back changed
+            shutil.rmtree(out)
+        raise
     before = material.load(fine_tuned)
     held_out = Examiner.of(before, material.prompter, material.compiled, material.held_out())
     test = Examiner.of(before, material.prompter, material.compiled, material.tested())
@@ -159,7 +172,10 @@ def train(
 def _describe(run: Run, identity: Mapping[str, Any], source: str, material: Material) -> None:
     """Write down what the run is of."""
     loaded = material.loaded
-    run.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the run folder cannot be made: {error.strerror}", where=str(run.folder)) from error
     about = {"identity": identity, "source": source, "policy": Path(loaded.source.name).name}
     write_json(run.about, {**about, "versions": _versions(), "notes": material.view.notes})
     _write_policy(loaded, run.folder / "policy")

