@@ -218,9 +218,8 @@ def _show_thinking(found: Mapping[str, Any], console: Console) -> None:
         d = found["own_minus"][name]["ndcg"]
         line = f"  {title:<20}  {d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print(
-        f"  {found['changed']:.0%} of the users are reasoned about otherwise than before GRPO:", highlight=False
-    )
+    changed = f"{found['changed']:.0%} of the users are reasoned about otherwise than before GRPO. The first of all:"
+    console.print(f"  {changed}", highlight=False, soft_wrap=True)
     for sample in found["samples"]:
         for title, text in (("before", sample["sft"]), ("after", sample["grpo"])):
             console.print(f"    {title:<6}  {' '.join(text.split())}", highlight=False, markup=False, soft_wrap=True)

