@@ -40,6 +40,15 @@ class Recommender:
         """What a trainer is given."""
         return self.model if self.adapters is None else self.adapters
 
+    def size(self) -> str:
+        """How many weights it has and how many of them are trained, and where, in words."""
+        weights = list(self.trained.parameters())
+        trained = sum(p.numel() for p in weights if p.requires_grad) / 1e6
+        kept = {str(p.dtype).removeprefix("torch.") for p in weights if not p.requires_grad}
+        others = f", the others kept in {' and '.join(sorted(kept))}" if kept else ""
+        whole = sum(p.numel() for p in weights) / 1e6
+        return f"{trained:,.1f} of {whole:,.1f} million weights are trained on {self.model.device}{others}"
+
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text."""
         ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]

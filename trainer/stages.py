@@ -183,6 +183,7 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
                 shown=material.prompter.prompts(held_out),
                 about=material.prompter.about(),
             )
+        progress.stage("sft", recommender.size())
         examiner = Examiner.of(recommender, material.prompter, None, held_out)
 
         def score() -> Score:

@@ -171,7 +171,8 @@ def show(found: Mapping[str, Any], policy: Policy, out: Path, console: Console |
     ranked = "the whole catalog ranked"
     if found["pool"]:
         ranked = f"pools of {found['pool']:,} items ranked (popularity to EASE: {ranked})"
-    console.print(f"\n{found['users']:,} users, held-out events, {ranked}, {k} places", highlight=False)
+    about = f"\n{found['users']:,} users, held-out events, {ranked}, {k} places"
+    console.print(about, highlight=False, soft_wrap=True)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     shown = [(key, title) for key, title in METRICS if key in systems["sft"]["metrics"]]

@@ -105,8 +105,10 @@ def test_only_adapters_and_added_tokens_are_trained(folder: Path) -> None:
     trained = [name for name, p in found.adapters.named_parameters() if p.requires_grad]
     assert all("lora_" in name or "trainable_tokens" in name for name in trained)
     assert any("lora_" in name for name in trained) and any("trainable_tokens" in name for name in trained)
+    assert found.size().endswith(f"million weights are trained on {found.model.device}, the others kept in float32")
     whole = start(folder, rank=0)
     assert whole.adapters is None and all(p.requires_grad for p in whole.model.parameters())
+    assert "others" not in whole.size()
 
 
 def test_a_saved_model_says_the_same(folder: Path, tmp_path: Path) -> None:

@@ -105,7 +105,11 @@ def test_the_settings_come_before_the_models_own_template() -> None:
             "`histori`",
             "did you mean `history`? known: profile, topics, history, items, by_topic, pool",
         ),
-        ("{% for i in items %}{{ i.creatr }}{% endfor %}", "creatr", "an item has: token, title, topics, about"),
+        (
+            "{% for i in items %}{{ i.creatr }}{% endfor %}",
+            ": an item has no attribute 'creatr'",
+            "an item has: token, title, topics, about",
+        ),
         ("{{ k ", "cannot be read", "docs/training.md"),
         ("prompts/mine.j2", "the same of every user", "not a file's name"),
         ("{{ k / 0 }}", "division", ""),
