@@ -153,9 +153,9 @@ class Prompter:
         try:
             filled = [template.render({name: said[name](i) for name in named}) for i in range(len(rows))]
         except (TemplateError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
-            said = str(error).replace(f"'{Item.__module__}.{Item.__name__} object'", "an item")
+            why = str(error).replace(f"'{Item.__module__}.{Item.__name__} object'", "an item")
             known = f"an item has: {', '.join(describe.fields(self.dataset))}"
-            raise UsageError(f"the prompt template cannot be rendered: {said}", help=known) from error
+            raise UsageError(f"the prompt template cannot be rendered: {why}", help=known) from error
         return [self.speech.frame(prompt) for prompt in filled]
 
     def completions(self, rows: Rows) -> list[str]:
