@@ -75,14 +75,12 @@ class _Saving(TrainerCallback):
     parts: Mapping[str, Stateful]
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        processes.wait()  # for what each of them saves of its own
-        if not processes.first():
-            return
         folder = Path(args.output_dir)
         states = {name: part.state_dict() for name, part in self.parts.items()}
         ended = control.should_training_stop
         save(folder / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}" / STATE, {**states, "ended": ended})
-        Checkpoints.found(folder)
+        if processes.first():
+            Checkpoints.found(folder)
 
 
 def _step(checkpoint: Path) -> int:
@@ -90,14 +88,31 @@ def _step(checkpoint: Path) -> int:
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors and plain values whole or not at all."""
+    """Write tensors and plain values whole or not at all, once all processes have written what they had to.
+
+    All have to ask. The first writes; where the model is sharded, and their states differ, the others do, too, before.
+    """
+    if processes.sharded() and not processes.first():
+        _write(_own(path), state)
+    processes.wait()
+    if processes.first():
+        _write(path, state)
+
+
+def _write(path: Path, state: Mapping[str, Any]) -> None:
     temporary = path.with_name(path.name + ".part")
     torch.save(dict(state), temporary)
     os.replace(temporary, path)
 
 
+def _own(path: Path) -> Path:
+    """Where this process's state is, beside the first's."""
+    other = processes.sharded() and not processes.first()
+    return path.with_name(f"{path.name}-{processes.rank()}") if other else path
+
+
 def load(path: Path, device: torch.device) -> dict[str, Any]:
-    """What `save` wrote, with its tensors on the device."""
+    """What this process's `save` wrote, with its tensors on the device."""
     there = "cpu" if device.type == "cpu" else device  # several processes call it cpu:0, which torch cannot load to
-    state: dict[str, Any] = torch.load(path, map_location=there, weights_only=True)
+    state: dict[str, Any] = torch.load(_own(path), map_location=there, weights_only=True)
     return state

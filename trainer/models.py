@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from recpolicy.baselines import taken
 from recpolicy.dataset import Dataset, Split
-from recpolicy.trainer import pretrained, processes, tiny
+from recpolicy.trainer import pretrained, sharding, tiny
 from recpolicy.trainer.answer import AnswerFormat
 from recpolicy.trainer.config import Config, Llm
 from recpolicy.trainer.prefix import unwrapped
@@ -54,12 +55,15 @@ class Recommender:
         ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         return ids
 
-    def save(self, folder: Path) -> None:
-        """Write weights (safetensors; of a model with adapters these alone), config and tokenizer."""
+    def save(self, folder: Path, whole: dict[str, Any] | None = None) -> None:
+        """Write weights (safetensors; of a model with adapters these alone), config and tokenizer.
+
+        `whole`: a sharded model's weights, as `sharding.whole` finds them.
+        """
         if self.adapters is not None:
             self.adapters.save_pretrained(str(folder), save_embedding_layers=False)  # the added tokens are adapted, too
         else:
-            self.model.save_pretrained(folder)
+            self.model.save_pretrained(folder, state_dict=whole)
         self.tokenizer.save_pretrained(folder)
 
 
@@ -125,7 +129,7 @@ def load(folder: Path, name: str, items: int, slate: int, max_think: int, settin
 def _recommender(
     model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerFast, form: AnswerFormat
 ) -> Recommender:
-    model.to(processes.device())  # type: ignore[arg-type]  # transformers wraps the method without its types
+    sharding.placed(model)
     adapters = model if isinstance(model, PeftModel) else None
     return Recommender(unwrapped(model), tokenizer, form, adapters)
 

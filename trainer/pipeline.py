@@ -23,7 +23,7 @@ from recpolicy.errors import PolicyError, UsageError
 from recpolicy.runs import Run, fingerprint, write_json
 from recpolicy.schema import Schema
 from recpolicy.table import Ints, Ragged
-from recpolicy.trainer import evaluate, models, pool, pretrained, processes, stages, thinking
+from recpolicy.trainer import evaluate, models, pool, pretrained, processes, sharding, stages, thinking
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.control import MUS, best_swept, swept
 from recpolicy.trainer.evaluate import Examiner
@@ -86,7 +86,7 @@ def train(
     material = prepare(loaded, source, model, config)
     for note in material.split.notes:
         progress.stage("data", note)
-    identity = {
+    identity: dict[str, Any] = {
         "policy": fingerprint(*(source.text for source in loaded.policy.sources)),
         "as_of": str(loaded.policy.as_of) if loaded.policy.as_of else None,
         "params": {param.name: param.written for param in loaded.policy.params},
@@ -95,6 +95,11 @@ def train(
         "model": model,
         "config": config.model_dump(exclude={"report_to"}),
     }
+    if processes.sharded():
+        identity["sharded"] = processes.count()  # checkpoints hold what each process has
+        if config.grpo.beta:
+            message = f"grpo.beta is {config.grpo.beta:g}, and with FSDP there is no second model to diverge from"
+            raise UsageError(message, help="set it to 0, or use plain processes (examples/accelerate/gpus.yaml)")
     run = replace(processes.once(lambda: Run.start(out, identity, resume=resume)), writes=processes.first())
     if processes.agreed(run.complete):
         processes.once(lambda: shutil.rmtree(run.checkpoints, ignore_errors=True))
@@ -133,7 +138,8 @@ def train(
     after = material.load(fine_tuned)
     taught = stages.teach(material, before, after, validation, test, run, progress)
     stopped = stages.reinforce(material, after, validation, run, progress)
-    processes.once(lambda: after.save(out / "model"))
+    whole = sharding.whole(after.model)
+    processes.once(lambda: after.save(out / "model", whole))
 
     progress.stage("eval", f"{len(test.rows):,} users, {config.holdout} held-out events, greedy slates")
     slates, settings = evaluate.baseline_slates(material.classics, test.rows, material.compiled)

@@ -23,7 +23,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.utils.generic import ModelOutput
 
 from recpolicy.errors import UsageError
-from recpolicy.trainer import attention
+from recpolicy.trainer import attention, sharding
 
 T = TypeVar("T")
 
@@ -42,11 +42,12 @@ _STACKS: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 @contextmanager
 def evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """The model in evaluation mode, and afterwards in the mode it was in."""
+    """The model in evaluation mode with all its weights here, and afterwards as it was. All processes have to ask."""
     training = model.training
     model.eval()
     try:
-        yield
+        with sharding.gathered(model):
+            yield
     finally:
         model.train(training)
 
@@ -109,14 +110,8 @@ def inside(
     def forward(input_ids: Tensor, attention_mask: Tensor, **_: Any) -> T:
         return run(causal, input_ids, attention_mask)
 
-    before = causal.__dict__.get("forward")  # TRL and accelerate put theirs there
-    causal.forward = forward
-    try:
+    with sharding.forward(causal, forward):
         found: T = model(input_ids=input_ids, attention_mask=attention_mask)
-    finally:
-        del causal.forward
-        if before is not None:
-            causal.forward = before
     return found
 
 

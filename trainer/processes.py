@@ -14,12 +14,27 @@ from typing import TypeVar
 
 import torch
 from accelerate import PartialState  # type: ignore[import-untyped]
-from accelerate.utils import DeepSpeedPlugin, broadcast_object_list, gather_object  # type: ignore[import-untyped]
+from accelerate.utils import (  # type: ignore[import-untyped]
+    DeepSpeedPlugin,
+    DistributedType,
+    broadcast_object_list,
+    gather_object,
+)
 from torch.distributed import distributed_c10d
 
 from recpolicy.errors import UsageError
 
 T = TypeVar("T")
+
+FSDP = {
+    "fsdp_version": "2",
+    "fsdp_auto_wrap_policy": "NO_WRAP",  # `sharding` has wrapped the layers before accelerate comes to it
+    "fsdp_state_dict_type": "SHARDED_STATE_DICT",
+    "fsdp_cpu_ram_efficient_loading": "false",  # would leave all processes but the first without weights
+    "fsdp_activation_checkpointing": "false",  # llm.gradient_checkpointing does it
+    "fsdp_offload_params": "false",
+}
+"""The settings of accelerate's FSDP with which a model is sharded as it is trained and saved here."""
 
 
 def _state() -> PartialState:
@@ -31,6 +46,17 @@ def count() -> int:
     """How many there are."""
     found: int = _state().num_processes
     return found
+
+
+def rank() -> int:
+    """Which of them this is, from 0."""
+    found: int = _state().process_index
+    return found
+
+
+def sharded() -> bool:
+    """Whether each is to keep a part of a model's weights (FSDP)."""
+    return os.environ.get("ACCELERATE_USE_FSDP") == "true"
 
 
 def device() -> torch.device:
@@ -50,11 +76,11 @@ def together() -> Iterator[None]:
     """The whole of a program that all processes run.
 
     Whichever fails first says why. The others, which fail for the same reason or because it is gone, keep silent.
-    Raises UsageError where the weights are to be spread over the processes, too.
+    Raises UsageError where they are to share the weights in a way that is not provided for.
     """
     state = _state()
     try:
-        _refuse_parted_weights()
+        _refuse_other_sharding()
         yield
     except BaseException:
         if count() > 1 and distributed_c10d._get_default_store().add("recpolicy failed", 1) > 1:
@@ -63,19 +89,28 @@ def together() -> Iterator[None]:
     state.destroy_process_group()
 
 
-def _refuse_parted_weights() -> None:
-    environment = os.environ
-    if environment.get("ACCELERATE_USE_FSDP") == "true":
-        kind = "FSDP"
-    elif environment.get("ACCELERATE_USE_DEEPSPEED") == "true" and DeepSpeedPlugin().zero_stage == 3:
-        kind = "ZeRO-3"
-    else:
+def _refuse_other_sharding() -> None:
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true" and DeepSpeedPlugin().zero_stage == 3:
+        raise UsageError(
+            "ZeRO-3 leaves each process a part of the weights, and would fetch the others for every token of a slate",
+            where="accelerate",
+            help="use FSDP, which gathers them once for many slates, ZeRO-2 or plain processes: see docs/scale.md",
+        )
+    if not sharded():
         return
-    raise UsageError(
-        f"{kind} leaves each process a part of the weights, and would fetch the others for every token of a slate",
-        where="accelerate",
-        help="use plain processes or DeepSpeed ZeRO-2, which part gradients and optimizer alone: see docs/scale.md",
-    )
+    if _state().distributed_type in (DistributedType.NO, DistributedType.MULTI_CPU):
+        raise UsageError(
+            "FSDP spreads a model over several GPUs, a process each, and these were not started",
+            where="accelerate",
+            help="on a CPU use plain processes: examples/accelerate/cpu.yaml",
+        )
+    for key, wanted in FSDP.items():
+        if (found := os.environ.get(key.upper(), "")).lower() != wanted.lower():
+            raise UsageError(
+                f"{key} is {found or 'not set'}, and has to be {wanted}",
+                where="accelerate",
+                help="set FSDP up as in examples/accelerate/fsdp.yaml: see docs/scale.md",
+            )
 
 
 def first_ahead() -> AbstractContextManager[None]:

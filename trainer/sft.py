@@ -18,7 +18,7 @@ from recpolicy.data import rows_at
 from recpolicy.dataset import Dataset, Rows, Split
 from recpolicy.demands import Score
 from recpolicy.table import Ragged
-from recpolicy.trainer import prefix, processes
+from recpolicy.trainer import prefix, processes, sharding
 from recpolicy.trainer.config import Sft
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.training import Training
@@ -101,15 +101,15 @@ class BestOnValidation(TrainerCallback):
 
     def measure(self, model: Module, step: int) -> None:
         """Score the average, and keep it if it is the best so far."""
-        current = _weights(model)
-        _set(model, self.average)
+        current = weights(model)
+        set_weights(model, self.average)
         value = processes.agreed(self.score())
-        _set(model, current)
+        set_weights(model, current)
         self._keep(step, value)
 
     def begin(self, model: Module, score: Score) -> None:
         """Let the model as it comes, whose score is known, take part as step 0."""
-        self.average = _weights(model)
+        self.average = weights(model)
         self._keep(0, score)
 
     def _keep(self, step: int, value: Score) -> None:
@@ -122,7 +122,7 @@ class BestOnValidation(TrainerCallback):
     def restore(self, model: Module) -> Score:
         """Give the model the best average; returns its score."""
         assert self.best is not None, "nothing was measured"
-        _set(model, self.weights)
+        set_weights(model, self.weights)
         return self.best
 
     def state_dict(self) -> dict[str, Any]:
@@ -137,19 +137,21 @@ class BestOnValidation(TrainerCallback):
 
 
 def _trained(model: Module) -> Iterator[tuple[str, Tensor]]:
-    """The weights that are trained, in 32 bits: fewer would lose the small steps of an average."""
-    return ((n, weight.detach().float()) for n, weight in model.named_parameters() if weight.requires_grad)
+    """What this process has of the weights that are trained, in 32 bits: fewer would lose an average's small steps."""
+    return ((n, sharding.own(w).detach().float()) for n, w in model.named_parameters() if w.requires_grad)
 
 
-def _weights(model: Module) -> dict[str, Tensor]:
+def weights(model: Module) -> dict[str, Tensor]:
+    """A copy of what this process has of the weights that are trained."""
     return {name: weight.clone() for name, weight in _trained(model)}
 
 
-def _set(model: Module, weights: Mapping[str, Tensor]) -> None:
+def set_weights(model: Module, weights: Mapping[str, Tensor]) -> None:
+    """Give the model what `weights` found of it, in this process."""
     own = dict(model.named_parameters())
     with torch.no_grad():
         for name, weight in weights.items():
-            own[name].copy_(weight)
+            sharding.own(own[name]).copy_(weight)
 
 
 def token_rows(recommender: Recommender, prompts: list[str], completions: list[str], histories: Ragged) -> TokenDataset:

@@ -25,7 +25,7 @@ from recpolicy.rewards import Judge
 from recpolicy.runs import Run, fingerprint, finished, write_json
 from recpolicy.slate import unseen
 from recpolicy.table import Bools
-from recpolicy.trainer import distil, grpo, models, pool, prefix, pretrained, processes, sft
+from recpolicy.trainer import distil, grpo, models, pool, prefix, pretrained, processes, sft, sharding
 from recpolicy.trainer.checkpoints import Checkpoints, load, save
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.control import Reranking, solved
@@ -195,11 +195,12 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
 
         examples = sft.token_rows(recommender, prompts, completions, rows.history)
         best = sft.train(recommender, examples, config.sft, training, score, report)
+        whole = sharding.whole(recommender.model)
 
         def keep() -> None:
             measured = [(line["step"], line["validation_ndcg"]) for line in run.logged() if line["stage"] == "sft"]
             with finished(cached) as folder:
-                recommender.save(folder)
+                recommender.save(folder, whole)
                 about = {"validation_ndcg": best.value, "validation": measured, "of": material.sft_key()}
                 write_json(folder / "stage.json", about)
 
@@ -256,7 +257,7 @@ def teach(
     if processes.agreed(done.is_file()):
         progress.stage("distil", "done before")
         kept = load(done, recommender.model.device)
-        recommender.model.load_state_dict(kept["weights"], strict=False)
+        sft.set_weights(recommender.model, kept["weights"])
         return {name: Slates(items.cpu().numpy()) for name, items in kept["slates"].items()}
     training, tell = _begun(material, run, "distil", progress)
     teacher = distil.Teacher(before, material.classics["ease_recency"])
@@ -285,9 +286,8 @@ def teach(
     distil.train(recommender, lessons, settings, training, score, report, start.score)
     items, scores = distil.likeliest(teacher.scores(test.rows, test.prompts, test.legal))
     slates = {"teacher": reranking.slates(items, scores, test.rows), "distilled": test.greedy(recommender)}
-    weights = {name: w.detach() for name, w in recommender.model.named_parameters() if w.requires_grad}
     kept = {name: torch.from_numpy(found.items) for name, found in slates.items()}
-    processes.once(lambda: save(done, {"weights": weights, "slates": kept}))
+    save(done, {"weights": sft.weights(recommender.model), "slates": kept})
     return slates
 
 

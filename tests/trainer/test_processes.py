@@ -7,21 +7,27 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
+from accelerate.utils import DistributedType  # type: ignore[import-untyped]
+from safetensors.torch import load_file
 
 from recpolicy.errors import UsageError
 from recpolicy.trainer import checkpoints, processes
 from tests.command import environment
+from tests.trainer import sharded
 from tests.trainer.test_train import SETTINGS as FEW_STEPS
 from tests.trainer.test_train import _write_second
 from tests.trainer.together import SETTINGS, ten_steps
 
 TOP = Path(__file__).parents[2]
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", f"{TOP}/examples/accelerate/cpu.yaml"]
+TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 LEARNING = (
     FEW_STEPS.replace("layers = 1", "layers = 1\ndropout = 0.0")
     .replace("steps = 4", "steps = 40\nlearning_rate = 0.01")
@@ -29,6 +35,12 @@ LEARNING = (
     .replace("steps = 3\n", "steps = 6\n")
     .replace("steps = 2\nprompts = 2", "steps = 8\nlearning_rate = 0.01\nprompts = 2")
 )
+VARIED = """
+policy "varied" { language = 1  data = "simulator"  slate = 4 }
+reward variety weight 1 = distance(item.genres)
+quota  voices hard = at most 1 per item.creator
+"""
+TABLE = "model.embed_tokens.weight"
 FAILING = """
 from recpolicy.trainer import processes
 
@@ -41,17 +53,20 @@ print("finished")
 
 
 def _run(command: list[str], home: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, env=environment(home) | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, cwd=home, timeout=600
-    )
+    return subprocess.run(command, env=_surroundings(home), capture_output=True, text=True, cwd=home, timeout=600)
+
+
+def _surroundings(home: Path) -> dict[str, str]:
+    found = os.pathsep.join([*environment(home).get("PYTHONPATH", "").split(os.pathsep), str(TOP)])
+    return environment(home) | {"OMP_NUM_THREADS": "1", "PYTHONPATH": found}
 
 
 @pytest.mark.slow
-def test_ten_steps_of_two_processes_are_those_of_one(tmp_path: Path) -> None:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+@pytest.mark.parametrize("program", ["together", "sharded"])
+def test_ten_steps_of_two_processes_are_those_of_one(program: str, tmp_path: Path) -> None:
     subprocess.run(
-        [*launch, "-m", "tests.trainer.together", str(tmp_path)],
-        cwd=Path(__file__).parents[2],
+        [*TWO, "-m", f"tests.trainer.{program}", str(tmp_path)],
+        cwd=TOP,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=True,
         timeout=600,
@@ -89,6 +104,50 @@ def _alike(one: Any, two: Any, at: str = "") -> None:
             assert two == pytest.approx(one, rel=1e-4, abs=1e-6), at
         case _:
             assert one == two, at
+
+
+@pytest.mark.slow
+def test_fsdp_makes_the_run_of_one_process_however_often_it_is_killed(tmp_path: Path) -> None:
+    homes = [tmp_path / "alone", tmp_path / "sharded"]
+    command = ["train", "varied.policy", "--data", "simulator", "--config", "settings.toml", "--out", "run"]
+    for home in homes:
+        home.mkdir()
+        (home / "varied.policy").write_text(VARIED)
+        (home / "settings.toml").write_text(LEARNING.replace("layers = 1", "layers = 2"))
+    alone = _run([sys.executable, "-m", "recpolicy", *command], homes[0])
+    assert alone.returncode == 0, alone.stderr
+    resumed = [*TWO, "-m", "tests.trainer.sharded", *command, "--resume"]
+    for stage in ("sft", "distil", "grpo"):
+        _killed(resumed, homes[1], f"run/checkpoints/{stage}/checkpoint-*/{checkpoints.STATE}")
+    done = _run(resumed, homes[1])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done before") == 2 and done.stdout.count("going on after step") == 1
+    one, two = (json.loads((home / "run" / "eval.json").read_text()) for home in homes)
+    _alike(one, two)
+    assert _files(homes[0] / "run") == _files(homes[1] / "run")
+    steps = [_steps(home / "run") for home in homes]
+    assert len({step.get("validation_reward") for step in steps[0]}) > 8, "what changes nothing would show nothing"
+    _alike(steps[0], steps[1])
+    kept = [load_file(home / "run" / "model" / "model.safetensors") for home in homes]
+    torch.testing.assert_close(*kept, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(*(load_file(part)[TABLE] for part in sorted((homes[1] / "run").glob("*/model.safetensors"))))
+
+
+def _steps(run: Path) -> list[dict[str, Any]]:
+    """What each step of each stage came to."""
+    found = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    told = ("stage", "step", "grad_norm", "reward", "validation_ndcg", "validation_reward")
+    return [{key: line[key] for key in told if key in line} for line in found]
+
+
+def _killed(command: list[str], home: Path, until: str) -> None:
+    """Run it, and end all its processes as soon as there is such a file."""
+    with subprocess.Popen(command, env=_surroundings(home), cwd=home) as begun:
+        while not [*home.glob(until)]:
+            assert begun.poll() is None, "it ended before it was to be killed"
+            time.sleep(0.05)
+        for process in [*psutil.Process(begun.pid).children(recursive=True), begun]:
+            process.kill()
 
 
 def _files(run: Path) -> set[str]:
@@ -136,11 +195,36 @@ def test_a_process_that_fails_alone_ends_all_and_says_why(tmp_path: Path) -> Non
     assert done.stderr.count("ValueError: the second has no data") == 1 and "Connection closed" not in done.stderr
 
 
-def test_parted_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fsdp_wants_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(UsageError) as error, processes.together():
         pass
-    assert "FSDP" in error.value.message and "ZeRO-2" in error.value.help
+    assert "GPUs" in error.value.message and "cpu.yaml" in error.value.help
+
+
+@pytest.mark.slow
+def test_the_launcher_sets_fsdp_up_as_it_has_to_be(tmp_path: Path) -> None:
+    script = tmp_path / "told.py"
+    script.write_text("import json, os, sys\njson.dump(dict(os.environ), open(sys.argv[1], 'w'))")
+    launch = ["-m", "accelerate.commands.launch", "--config_file", str(sharded.EXAMPLE), "--num_processes", "1"]
+    done = _run([sys.executable, *launch, str(script), str(tmp_path / "told.json")], tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert {key: told[key.upper()].lower() for key in processes.FSDP} == {
+        k: v.lower() for k, v in processes.FSDP.items()
+    }
+    assert told["ACCELERATE_USE_FSDP"] == "true"
+
+
+@pytest.mark.parametrize("setting", processes.FSDP)
+def test_fsdp_is_set_up_as_the_example_has_it(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes._state(), "distributed_type", DistributedType.MULTI_GPU)
+    for key, value in {**sharded.surroundings(), setting.upper(): "other"}.items():
+        monkeypatch.setenv(key, value)
+    with pytest.raises(UsageError) as error, processes.together():
+        pass
+    assert error.value.message == f"{setting} is other, and has to be {processes.FSDP[setting]}"
+    assert "fsdp.yaml" in error.value.help
 
 
 def test_checkpoints_are_loaded_to_the_cpu_by_whatever_name(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recpolicy.trainer import grpo, processes
+from recpolicy.trainer import grpo, processes, sharding
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.grpo import PolicyGRPOTrainer
 from tests.trainer.quiet import quiet
@@ -49,6 +49,7 @@ def ten_steps(folder: Path) -> list[Step]:
     Recording.steps = steps
     folder.mkdir(exist_ok=True)
     made, told = course(RULES, folder), Told()
+    sharding.placed(made.recommender.model)
     grpo.PolicyGRPOTrainer = Recording  # type: ignore[misc]
     config = Config(grpo=SETTINGS)
     training = quiet(folder / "checkpoints")
@@ -61,9 +62,13 @@ def ten_steps(folder: Path) -> list[Step]:
     return steps
 
 
-if __name__ == "__main__":
-    into = Path(sys.argv[1])
+def own_part(into: Path) -> None:
+    """Take the steps in one of two processes, and keep its part of them in `into/RANK.pt`."""
     rank = os.environ["RANK"]
     found = ten_steps(into / rank)
     assert processes.count() == 2
     torch.save(found, into / f"{rank}.pt")
+
+
+if __name__ == "__main__":
+    own_part(Path(sys.argv[1]))
