@@ -22,7 +22,7 @@ from recpolicy import data
 
 POLICIES = Path(__file__).parent / "policies"
 GOODBOOKS = Path("../shared/data/goodbooks")
-WEIGHTS = (0.1, 0.2, 0.4, 0.8, 1.6)
+WEIGHTS = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 
 def experiments(goodbooks: Path) -> tuple[Experiment, ...]:
