@@ -62,7 +62,7 @@ def stands_above(scores: Floats, taken: Bools, user: Ints, of: Ints) -> float:
 
 def likes(dataset: Dataset, facts: Attributes, learned: Ints, items: Ints) -> Floats:
     """How much each of `items` is like what each user took, [users, items]: mean cosine, as in `arrivals.alike`."""
-    directions = arrivals.directions(facts, learned, np.arange(dataset.items.rows))
+    directions = arrivals.directions(facts, arrivals.rarity(facts, learned), np.arange(dataset.items.rows))
     tastes = [directions[dataset.item[s:e]].mean(0) for s, e in zip(dataset.start[:-1], dataset.start[1:], strict=True)]
     return np.asarray(np.nan_to_num(np.array(tastes)) @ directions[items].T)
 

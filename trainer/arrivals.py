@@ -206,23 +206,26 @@ def extended(recommender: Recommender, catalog: Aligned, learned: Ints, facts: A
     return Recommender(model, tokenizer, replace(form, items=catalog.dataset.items.rows))
 
 
-def directions(facts: Attributes, learned: Ints, rows: Ints) -> Floats:
-    """The attributes of `rows` as vectors of length 1, [rows, width]; zeros where nothing is known.
-
-    Each attribute is weighed by its rarity, log(learned items / those that have it).
-    """
+def rarity(facts: Attributes, learned: Ints) -> Floats:
+    """How rare each attribute is among the learned items, [width]: log(learned items / those that have it)."""
     having = np.bincount(facts.feature[np.isin(facts.item, learned)], minlength=facts.width)
-    vectors = facts.of(rows) * np.log(len(learned) / np.maximum(having, 1))
+    return np.asarray(np.log(len(learned) / np.maximum(having, 1)), np.float64)
+
+
+def directions(facts: Attributes, weights: Floats, rows: Ints) -> Floats:
+    """The attributes of `rows`, weighed, as vectors of length 1, [rows, width]; zeros where nothing is known."""
+    vectors = facts.of(rows) * weights
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float64)
 
 
 def alike(facts: Attributes, learned: Ints, items: Ints, most: int) -> list[Ints]:
     """For each of `items` the `learned` ones most like it, the most alike first; only such as share something with it.
 
-    Likeness is the cosine of their `directions`.
+    Likeness is the cosine of the attributes, each weighed by its rarity.
     """
-    own = directions(facts, learned, items)
-    parts = [own @ directions(facts, learned, learned[at : at + BLOCK]).T for at in range(0, len(learned), BLOCK)]
+    weights = rarity(facts, learned)
+    own = directions(facts, weights, items)
+    parts = [own @ directions(facts, weights, learned[at : at + BLOCK]).T for at in range(0, len(learned), BLOCK)]
     likeness = np.concatenate(parts, 1)  # [items, learned]
     nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :most]
     return [learned[near[of[near] > 0]] for near, of in zip(nearest, likeness, strict=True)]

@@ -92,8 +92,8 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
     All have to ask. The first writes; where the model is sharded, and their states differ, the others do, too, before.
     """
-    if processes.sharded() and not processes.first():
-        _write(_own(path), state)
+    if (own := _own(path)) != path:
+        _write(own, state)
     processes.wait()
     if processes.first():
         _write(path, state)
