@@ -129,7 +129,7 @@ def bars(experiment: Experiment, runs: Sequence[Finished]) -> list[list[str]]:
             verdicts = [run.target(name)["verdict"] for run in runs]
             found = f"{_each([run.target(name)['value'] for run in runs])}: {', '.join(verdicts)}"
             bound = f"{runs[0].target(name)['op']} {mean(run.target(name)['bound'] for run in runs):.3f}"
-            rows.append([f"target `{name}`", f"{bound}, met", found, _holds(set(verdicts) == {"met"})])
+            rows.append([f"target `{name}`", f"{bound}, met", found, page.holds(set(verdicts) == {"met"})])
         control = [ndcg_at(run.control(experiment.after), run.target(experiment.after)["value"]) for run in runs]
         asked = 1.02 if experiment.part == "b" else 1
         rows.append(_ratio(f"NDCG, times the control's at equal {experiment.after}", asked, ndcg["grpo"], control))
@@ -198,14 +198,14 @@ def _ratio(of: str, asked: float, above: Sequence[float], below: Sequence[float 
         return [of, f">= {asked:g}", missed, "yes"]
     ratio = mean(a for a, _ in pairs) / mean(b for _, b in pairs)
     found = _each([a / b for a, b in pairs], whole=ratio) + (f", {missed}" if missed else "")
-    return [of, f">= {asked:g}", found, _holds(ratio >= asked)]
+    return [of, f">= {asked:g}", found, page.holds(ratio >= asked)]
 
 
 def _minutes(runs: Sequence[Finished]) -> list[str]:
     """The bar on time. A run that shared the machine took no less than it would have alone."""
     times = ", ".join(f"{run.minutes:.1f}{'' if run.alone else '*'}" for run in runs)
     known = [run.minutes <= MINUTES for run in runs if run.alone or run.minutes <= MINUTES]
-    return ["minutes", f"<= {MINUTES} each", times, _holds(all(known)) if known else "open"]
+    return ["minutes", f"<= {MINUTES} each", times, page.holds(all(known)) if known else "open"]
 
 
 def _each(values: Sequence[float], form: str = ".3f", whole: float | None = None) -> str:
@@ -217,7 +217,3 @@ def _each(values: Sequence[float], form: str = ".3f", whole: float | None = None
 def _last(runs: Sequence[Finished]) -> str:
     """The step of the best validation among those measured, of each run."""
     return ", ".join(f"step {max(run.measured, key=lambda at: run.measured[at])}/{max(run.measured)}" for run in runs)
-
-
-def _holds(truth: bool) -> str:
-    return "yes" if truth else "no"

@@ -27,6 +27,11 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
 
 
+def holds(truth: bool) -> str:
+    """Whether a bar holds, for a table."""
+    return "yes" if truth else "no"
+
+
 def machine() -> str:
     """Where it was measured, in one sentence."""
     return (

@@ -70,20 +70,20 @@ def section(folder: Path, minutes: float) -> str:
     valid = mean(line["valid_slates"] for line in steps)
     lists, wrong = faults(folder / "lists.jsonl", found["k"])
     rows = [
-        ["minutes, from nothing to the tables", f"<= {MINUTES}", f"{minutes:.1f}", _holds(minutes <= MINUTES)],
-        ["steps of GRPO", f">= {STEPS}", str(len(steps)), _holds(len(steps) >= STEPS)],
+        ["minutes, from nothing to the tables", f"<= {MINUTES}", f"{minutes:.1f}", page.holds(minutes <= MINUTES)],
+        ["steps of GRPO", f">= {STEPS}", str(len(steps)), page.holds(len(steps) >= STEPS)],
         [
             f"reward of sampled slates, first {ENDS} steps and last {ENDS}",
             "up",
             f"{before:.3f}, {after:.3f}",
-            _holds(after > before),
+            page.holds(after > before),
         ],
-        ["valid slates among those sampled", "all", f"{valid:.2%}", _holds(valid == 1)],
+        ["valid slates among those sampled", "all", f"{valid:.2%}", page.holds(valid == 1)],
         [
             "lists by `recpolicy recommend` that are not valid",
             "0",
             f"{wrong} of {lists:,}",
-            _holds(wrong == 0 and lists > 0),
+            page.holds(wrong == 0 and lists > 0),
         ],
     ]
     return "\n".join(
@@ -113,10 +113,6 @@ def _said(config: dict[str, Any]) -> str:
 def _system(name: str, found: dict[str, Any]) -> list[str]:
     metrics = found["systems"][name]["metrics"]
     return [TITLES[name], *(f"{metrics[key]['mean']:.3f}" for key in ("ndcg", "reward"))]
-
-
-def _holds(truth: bool) -> str:
-    return "yes" if truth else "no"
 
 
 def main() -> None:
