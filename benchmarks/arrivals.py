@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
 
 from benchmarks import page
+from benchmarks.program import recpolicy
 from recpolicy import data
 from recpolicy.dataset import Dataset
 from recpolicy.runs import Run
@@ -73,9 +72,7 @@ def measured(folder: Path, seed: int) -> dict[str, float]:
     run = Run(folder / "run")
     if not run.complete:
         command = ["train", POLICY, "--data", str(before), "--seed", str(seed), "--out", str(run.folder)]
-        code = subprocess.run([sys.executable, "-m", "recpolicy", *command], check=False).returncode
-        if code:
-            sys.exit(code)
+        recpolicy(*command, cache=data.cache(), log=folder / "log.txt")
     deployment = recommend.deploy(run, str(later))
     dataset, came = deployment.dataset, deployment.catalog.arrived
     users = np.arange(dataset.users.rows)

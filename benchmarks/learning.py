@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +16,7 @@ from pathlib import Path
 
 from benchmarks import page
 from benchmarks.learned import Experiment, Finished, section
+from benchmarks.program import recpolicy
 from recpolicy import data
 
 POLICIES = Path(__file__).parent / "policies"
@@ -54,19 +53,14 @@ def train(experiment: Experiment, runs: Path, seed: int, alone: bool) -> None:
         data.open("ml-100k", seed=seed)  # fetched once for all runs
         shutil.copytree(data.cache() / "ml-100k", cache / "ml-100k")
     policy = POLICIES / experiment.policy
-    command = [sys.executable, "-m", "recpolicy", "train", str(policy) if policy.is_file() else experiment.policy]
+    command = ["train", str(policy) if policy.is_file() else experiment.policy]
     command += ["--data", experiment.source, "--seed", str(seed), "--out", str(folder / "run")]
     if experiment.weight is not None:
         command += ["--set", f"by_hand={experiment.weight}"]
     print(f"{time.strftime('%H:%M')} {folder.name}{' is complete' if complete else ''}", flush=True)
-    began = time.monotonic()
-    with (folder / "log.txt").open("a", encoding="utf-8") as log:
-        environment = {**os.environ, "RECPOLICY_CACHE": str(cache.resolve())}
-        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False, env=environment).returncode
-    if code:
-        sys.exit("\n".join((folder / "log.txt").read_text("utf-8").splitlines()[-20:]))
+    seconds = recpolicy(*command, cache=cache, log=folder / "log.txt")
     if not complete:
-        (folder / "complete").write_text(f"{time.monotonic() - began:.0f} {'alone' if alone else 'beside'}\n", "utf-8")
+        (folder / "complete").write_text(f"{seconds:.0f} {'alone' if alone else 'beside'}\n", "utf-8")
 
 
 def finished(experiment: Experiment, runs: Path, seeds: Sequence[int]) -> tuple[Finished, ...]:

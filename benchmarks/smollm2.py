@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from benchmarks import page
+from benchmarks.program import recpolicy
 from recpolicy import data
 from recpolicy.cli.progress import TITLES
 
@@ -28,18 +25,6 @@ STEPS = 30
 """Steps of GRPO that have to fit into the time."""
 ENDS = 5
 """Steps at the beginning and at the end whose means are compared."""
-
-
-def recpolicy(folder: Path, *arguments: str) -> float:
-    """Run the program with a cache in `folder` and its output in log.txt; returns the minutes it took."""
-    began = time.monotonic()
-    environment = {**os.environ, "RECPOLICY_CACHE": str((folder / "cache").resolve())}
-    with (folder / "log.txt").open("a", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "recpolicy", *arguments]
-        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False, env=environment).returncode
-    if code:
-        sys.exit("\n".join((folder / "log.txt").read_text("utf-8").splitlines()[-20:]))
-    return (time.monotonic() - began) / 60
 
 
 def faults(lists: Path, k: int) -> tuple[int, int]:
@@ -120,14 +105,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="where the run is kept")
     folder = parser.parse_args().run
-    taken, lists = folder / "minutes", folder / "lists.jsonl"
+    taken, lists, cache, log = (folder / name for name in ("minutes", "lists.jsonl", "cache", "log.txt"))
     if not taken.is_file():
         folder.mkdir(parents=True)
-        settings = ("--model", "smollm2", "--config", str(SETTINGS))
-        minutes = recpolicy(folder, "train", POLICY, "--data", DATA, *settings, "--out", str(folder / "run"))
-        taken.write_text(f"{minutes:.2f}\n", "utf-8")
+        settings = ("--data", DATA, "--model", "smollm2", "--config", str(SETTINGS))
+        seconds = recpolicy("train", POLICY, *settings, "--out", str(folder / "run"), cache=cache, log=log)
+        taken.write_text(f"{seconds / 60:.2f}\n", "utf-8")
     if not lists.is_file():
-        recpolicy(folder, "recommend", "--run", str(folder / "run"), "--out", str(lists))
+        recpolicy("recommend", "--run", str(folder / "run"), "--out", str(lists), cache=cache, log=log)
     page.write("SmolLM2", section(folder, float(taken.read_text("utf-8"))))
 
 

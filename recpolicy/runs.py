@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,11 @@ FINGERPRINTS = ("policy", "schema", "data")
 def fingerprint(*parts: object) -> str:
     """SHA-256 over the JSON of the parts, keys sorted; 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def located(name: str, known: Collection[str]) -> str:
+    """A known name or that of a folder as it is understood in any other folder: of a folder its whole path."""
+    return name if name in known or not Path(name).is_dir() else str(Path(name).resolve())
 
 
 def write_json(path: Path, value: object) -> None:

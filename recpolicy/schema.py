@@ -82,7 +82,7 @@ class Schema:
 
 
 BUILTIN = ("ml-100k", "simulator")
-"""The data sets whose schema is shipped."""
+"""The data sets that have a name, which wins over a folder of that name; their schemas are shipped."""
 
 
 def builtin(name: str) -> Schema | None:

@@ -23,6 +23,8 @@ from recpolicy.trainer.prefix import unwrapped
 from recpolicy.trainer.prompts import TAGS, Speech
 
 TINY = "tiny"
+NAMES = (TINY, pretrained.SMOLLM2)
+"""Models that have a name; it wins over a folder of that name."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,9 @@ def speech(name: str) -> Speech:
     return tiny.SPEECH if name == TINY else pretrained.speech(name)
 
 
-def located(name: str) -> str:
-    """The model's name as it is understood in any folder: that of a folder by its whole path."""
-    return name if name in (TINY, pretrained.SMOLLM2) or not Path(name).is_dir() else str(Path(name).resolve())
+def version(name: str) -> str:
+    """The model's name; of a folder a hash of the files in it, which may be others tomorrow."""
+    return name if name in NAMES or not Path(name).is_dir() else pretrained.content(Path(name))
 
 
 def begun(

@@ -20,8 +20,8 @@ from recpolicy.checker import Loaded
 from recpolicy.compiler import compile
 from recpolicy.dataset import Dataset, Slates
 from recpolicy.errors import PolicyError, UsageError
-from recpolicy.runs import Run, fingerprint, write_json
-from recpolicy.schema import Schema
+from recpolicy.runs import Run, fingerprint, located, write_json
+from recpolicy.schema import BUILTIN, Schema
 from recpolicy.table import Ints, Ragged
 from recpolicy.trainer import evaluate, models, pool, pretrained, processes, sharding, stages, thinking
 from recpolicy.trainer.config import Config
@@ -79,7 +79,7 @@ def train(
     Raises UsageError where `out` holds another run, or one that was begun and is not to be resumed.
     """
     refuse_missing(config.report_to)
-    source, model = data.located(source), models.located(model)
+    source, model = located(source, BUILTIN), located(model, models.NAMES)
     progress.stage("data", source)
     if model != models.TINY:
         progress.stage("model", f"{model}, from {pretrained.origin(model)}")

@@ -233,12 +233,10 @@ def origin(name: str) -> str:
 
 
 @cache
-def version(name: str) -> str:
-    """The model's name; of a folder a hash of the files in it, which may be others tomorrow."""
-    if name == SMOLLM2 or not Path(name).is_dir():
-        return name
+def content(folder: Path) -> str:
+    """A hash of the files in a model's folder."""
     found = hashlib.sha256()
-    for path in sorted(Path(name).iterdir()):
+    for path in sorted(folder.iterdir()):
         if path.is_file():
             with path.open("rb") as file:
                 found.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())

@@ -25,7 +25,7 @@ from recpolicy.rewards import Judge
 from recpolicy.runs import Run, fingerprint, finished, write_json
 from recpolicy.slate import unseen
 from recpolicy.table import Bools
-from recpolicy.trainer import distil, grpo, models, pool, prefix, pretrained, processes, sft, sharding
+from recpolicy.trainer import distil, grpo, models, pool, prefix, processes, sft, sharding
 from recpolicy.trainer.checkpoints import Checkpoints, load, save
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.control import Reranking, solved
@@ -82,7 +82,7 @@ class Material:
         """What the SFT model depends on; of the policy that is its number of places, and its words in the prompts."""
         settings = self.config.model_dump(include={"seed", "holdout", "prompt", "tiny", "llm", "sft"})
         said = (self.prompter.template, self.prompter.policy)
-        model = models.TINY if self.model == models.TINY else pretrained.version(self.model)
+        model = models.version(self.model)
         return fingerprint(__version__, version("trl"), model, self.view.digest, self.k, settings, *said)
 
     @cached_property

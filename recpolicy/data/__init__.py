@@ -2,7 +2,7 @@
 
 from recpolicy.data.aligned import Aligned, aligned
 from recpolicy.data.download import cache, get
-from recpolicy.data.load import located, open
+from recpolicy.data.load import open
 from recpolicy.data.simulator import Simulation, simulate
 from recpolicy.data.split import rows_at, split, training_view
 
@@ -12,7 +12,6 @@ __all__ = [
     "aligned",
     "cache",
     "get",
-    "located",
     "open",
     "rows_at",
     "simulate",

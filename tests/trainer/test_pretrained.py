@@ -23,10 +23,11 @@ from transformers import (
 
 from recpolicy import data
 from recpolicy.errors import UsageError
+from recpolicy.runs import located
 from recpolicy.slate import item_token
 from recpolicy.trainer import prefix, pretrained
 from recpolicy.trainer.config import Config, Llm
-from recpolicy.trainer.models import Recommender, begun, load, located
+from recpolicy.trainer.models import NAMES, Recommender, begun, load, version
 from recpolicy.trainer.prompts import TAGS
 from tests.command import recpolicy
 
@@ -215,16 +216,18 @@ def test_a_chat_template_of_no_use_is_refused(tmp_path: Path, chat: str, said: s
 def test_a_folder_is_known_by_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's fine-tuned model must not be taken for that of the weights which lay there before."""
     folder = write_model(tmp_path / "lm", CONFIGS["tied head"])
-    before = pretrained.version(str(folder))
-    pretrained.version.cache_clear()
-    assert pretrained.version(str(folder)) == before
+    before = version(str(folder))
+    pretrained.content.cache_clear()
+    assert version(str(folder)) == before
     with (folder / "model.safetensors").open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x7f")
-    pretrained.version.cache_clear()
-    assert pretrained.version(str(folder)) != before
+    pretrained.content.cache_clear()
+    assert version(str(folder)) != before
+    (tmp_path / "tiny").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert located("lm") == str(folder) and located("tiny") == "tiny" and located("someone/lm") == "someone/lm"
+    assert version("tiny") == "tiny" and version("someone/lm") == "someone/lm"
+    assert [located(name, NAMES) for name in ("lm", "tiny", "someone/lm")] == [str(folder), "tiny", "someone/lm"]
 
 
 SETTINGS = """
