@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import time
-import warnings
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,10 +58,6 @@ class Screen:
         self.began = time.monotonic()
 
     def __enter__(self) -> Screen:
-        # the libraries' own advice is about options this program sets itself
-        warnings.filterwarnings("ignore")
-        for library in ("transformers", "trl", "accelerate", "datasets"):
-            logging.getLogger(library).setLevel(logging.ERROR)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

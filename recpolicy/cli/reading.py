@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -29,6 +31,10 @@ def trainer(doing: str) -> Iterator[None]:
     """Within it the trainer is imported. Raises UsageError where a package is missing that `doing` needs."""
     # threads that wait must not spin: beside any other busy process that makes a step several times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # the libraries' own advice is about options this program sets itself
+    warnings.filterwarnings("ignore")
+    for library in ("transformers", "trl", "accelerate", "datasets"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     try:
         yield
     except ModuleNotFoundError as error:
