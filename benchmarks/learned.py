@@ -205,7 +205,10 @@ def _minutes(runs: Sequence[Finished]) -> list[str]:
     """The bar on time. A run that shared the machine took no less than it would have alone."""
     times = ", ".join(f"{run.minutes:.1f}{'' if run.alone else '*'}" for run in runs)
     known = [run.minutes <= MINUTES for run in runs if run.alone or run.minutes <= MINUTES]
-    return ["minutes", f"<= {MINUTES} each", times, page.holds(all(known)) if known else "open"]
+    holds = page.holds(all(known)) if known else "open"
+    if all(known) and 0 < len(known) < len(runs):
+        holds += ", where known"
+    return ["minutes", f"<= {MINUTES} each", times, holds]
 
 
 def _each(values: Sequence[float], form: str = ".3f", whole: float | None = None) -> str:

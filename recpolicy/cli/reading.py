@@ -31,16 +31,16 @@ def trainer(doing: str) -> Iterator[None]:
     """Within it the trainer is imported. Raises UsageError where a package is missing that `doing` needs."""
     # threads that wait must not spin: beside any other busy process that makes a step several times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # the libraries' own advice is about options this program sets itself
-    warnings.filterwarnings("ignore")
-    for library in ("transformers", "trl", "accelerate", "datasets"):
-        logging.getLogger(library).setLevel(logging.ERROR)
     try:
         yield
     except ModuleNotFoundError as error:
         raise UsageError(
             f"{doing} needs the package `{error.name}`", help="install it with: pip install 'recpolicy[train]'"
         ) from error
+    # the libraries' own advice is about options this program sets itself; as they are imported, they set levels anew
+    warnings.filterwarnings("ignore")
+    for library in ("transformers", "trl", "accelerate", "datasets"):
+        logging.getLogger(library).setLevel(logging.ERROR)
 
 
 def add_columns(parser: argparse.ArgumentParser, data: str) -> None:
