@@ -40,8 +40,10 @@ bench: .venv/.ready ## measure start-up, rewards, scoring and a step of GRPO, in
 	OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.scoring
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.grpo
 
-learning: .venv/.ready ## measure what training delivers, three seeds a policy, into BENCHMARKS.md (hours)
+learning: .venv/.ready ## measure what training delivers, of SmolLM2 and for new items too, into BENCHMARKS.md (hours)
 	.venv/bin/python -m benchmarks.learning --runs runs/learning
+	.venv/bin/python -m benchmarks.smollm2 --run runs/learning/smollm2
+	.venv/bin/python -m benchmarks.arrivals --runs runs/learning
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "recpolicy needs Python 3.11, 3.12 or 3.13; $(PYTHON) is " + sys.version.split()[0])'
