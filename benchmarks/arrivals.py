@@ -20,8 +20,8 @@ from recpolicy import data
 from recpolicy.dataset import Dataset
 from recpolicy.runs import Run
 from recpolicy.table import Bools, Floats, Ints
-from recpolicy.trainer import arrivals, recommend
-from recpolicy.trainer.arrivals import Attributes
+from recpolicy.trainer import attributes, recommend, regression
+from recpolicy.trainer.attributes import Attributes
 
 DATA, POLICY = "ml-100k", "relevance"
 SHARE = 0.1
@@ -60,8 +60,8 @@ def stands_above(scores: Floats, taken: Bools, user: Ints, of: Ints) -> float:
 
 
 def likes(dataset: Dataset, facts: Attributes, learned: Ints, items: Ints) -> Floats:
-    """How much each of `items` is like what each user took, [users, items]: mean cosine, as in `arrivals.alike`."""
-    directions = arrivals.directions(facts, arrivals.rarity(facts, learned), np.arange(dataset.items.rows))
+    """How much each of `items` is like what each user took, [users, items]: mean cosine, as in `attributes.alike`."""
+    directions = attributes.directions(facts, attributes.rarity(facts, learned), np.arange(dataset.items.rows))
     tastes = [directions[dataset.item[s:e]].mean(0) for s, e in zip(dataset.start[:-1], dataset.start[1:], strict=True)]
     return np.asarray(np.nan_to_num(np.array(tastes)) @ directions[items].T)
 
@@ -84,24 +84,36 @@ def measured(folder: Path, seed: int) -> dict[str, float]:
     taken[user, of] = True
     popularity = np.log1p(np.bincount(dataset.item, minlength=dataset.items.rows))[:, None]
     facts, learned = deployment.facts, deployment.learned
-    predicted = arrivals.fit(facts, learned, popularity[learned]).of(facts.of(came))[:, 0]
+    predicted = regression.fit(facts, learned, popularity[learned]).of(facts.of(came))[:, 0]
     everybodys = np.log1p(np.bincount(of, minlength=len(came)))
     ways = {
         "chance": np.zeros((len(users), len(came))),
         "popularity, predicted from the attributes": np.tile(predicted, (len(users), 1)),
         "likeness to what the user took, by the attributes": likes(dataset, facts, learned, came),
-        "the model, embeddings predicted from the attributes": deployment.first(users)[:, came],
+        "the model, embeddings rehearsed from the attributes": deployment.first(users)[:, came],
         "popularity among these very events, which nobody knows": np.tile(everybodys, (len(users), 1)),
     }
     found = {way: stands_above(scores, taken, user, of) for way, scores in ways.items()}
-    shown = [item for told in deployment.recommendations(users) for item in told.items]
-    return found | {"places": float(np.isin(shown, came).mean()), "events": float(len(known))}
+    shown = [(row, item) for row, told in enumerate(deployment.recommendations(users)) for item in told.items]
+    row, item = np.array(shown).T
+    new = np.isin(item, came)
+    at = np.searchsorted(came, item[new])
+    return found | {
+        "places": float(new.mean()),
+        "right": float(taken[row[new], at].mean()),
+        "any": float(taken[row[new]].mean()),
+        "events": float(len(known)),
+    }
 
 
 def section(found: list[dict[str, float]]) -> str:
     """The table."""
-    ways = [way for way in found[0] if way not in ("places", "events")]
-    rows = [[way, f"{mean(f[way] for f in found):.1%}", ", ".join(f"{f[way]:.1%}" for f in found)] for way in ways]
+
+    def average(what: str) -> float:
+        return mean(one[what] for one in found)
+
+    ways = [way for way in found[0] if way not in ("places", "right", "any", "events")]
+    rows = [[way, f"{average(way):.1%}", ", ".join(f"{f[way]:.1%}" for f in found)] for way in ways]
     events = ", ".join(f"{one['events']:,.0f}" for one in found)
     return "\n".join(
         [
@@ -110,7 +122,8 @@ def section(found: list[dict[str, float]]) -> str:
             "stands above so many of the others that its user did not take.\n",
             page.table(["ranked by", "mean", "each seed"], rows),
             f"In lists for all users, which the policy `{POLICY}` asks no new films of, they hold\n"
-            f"{mean(one['places'] for one in found):.2%} of the places.\n",
+            f"{average('places'):.2%} of the places. The user of such a place took the film it shows in\n"
+            f"{average('right'):.1%} of cases; any film left out, in {average('any'):.1%}.\n",
             page.machine(),
         ]
     )

@@ -1,167 +1,24 @@
-"""A trained recommender and a catalog with further items in, the recommender with a token for each of them out.
-
-The embedding of an item that the model has not been trained on is a function of its attributes: a ridge regression from
-the attributes of the items it knows well to what training made of their embeddings.
-"""
+"""A trained recommender and a catalog with further items in, the recommender with a token for each of them out."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import assert_never
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from recpolicy.data import Aligned
-from recpolicy.dataset import Dataset
 from recpolicy.errors import UsageError
-from recpolicy.schema import Role
 from recpolicy.slate import item_token
-from recpolicy.table import Bools, ColumnData, Floats, Ints, ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.table import Floats, Ints
+from recpolicy.trainer import regression
+from recpolicy.trainer.attributes import Attributes
+from recpolicy.trainer.coldstart import Rehearsal
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.pretrained import own, tables
-from recpolicy.types import Type
 
 LEAST = 5
 """Training events that make an item's embedding one to learn from."""
-WIDTH = 1000
-"""At most so many attributes are looked at, those of most items first."""
-KNOTS = 8
-"""Quantiles of a number between which its effect is a straight line."""
-PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(-1, 4.5, 0.5))
-BLOCK = 4096
-"""Items whose attributes are held as a matrix at once."""
-
-
-@dataclass(frozen=True)
-class Attributes:
-    """What is said of items, as sparse vectors: the entries `value` in row `item` and column `feature`, all [entries].
-
-    A word, a category, a topic or a truth is a column of its own, which is 1 where it holds. A number has a column for
-    each of its quantiles, the two nearest of which share the 1: what lies beyond all known numbers is like the last.
-    """
-
-    item: Ints
-    feature: Ints
-    value: Floats
-    items: int
-    width: int
-
-    def of(self, rows: Ints) -> Floats:
-        """The vectors of the named items, [rows, width]."""
-        place = np.full(self.items, -1)
-        place[rows] = np.arange(len(rows))
-        at = place[self.item]
-        named = at >= 0
-        out = np.zeros((len(rows), self.width))
-        out[at[named], self.feature[named]] = self.value[named]
-        return out
-
-
-def attributes(dataset: Dataset, learned: Ints) -> Attributes:
-    """What all items have of the attributes that `learned` ones have: all columns but ids and popularity."""
-    known = np.zeros(dataset.items.rows, np.bool_)
-    known[learned] = True
-    specs = dataset.schema.item.values()
-    columns = [dataset.items.columns.get(s.name) for s in specs if s.role not in (Role.ID, Role.POPULARITY)]
-    parts, width = [], 0
-    for item, feature, value in (_entries(column, known) for column in columns if column is not None):
-        parts.append((item, feature + width, value))
-        width += int(feature.max(initial=-1)) + 1
-    item, feature, value = (np.concatenate([np.zeros(0, np.int64), *some]) for some in zip(*parts, strict=True))
-    counts = np.bincount(feature[known[item]], minlength=width)
-    kept = np.argsort(-counts, kind="stable")[: min(WIDTH, np.count_nonzero(counts))]
-    column = np.full(width, -1)
-    column[kept] = np.arange(len(kept))
-    held = column[feature] >= 0
-    return Attributes(item[held], column[feature[held]], value[held], dataset.items.rows, len(kept))
-
-
-def _entries(column: ColumnData, known: Bools) -> tuple[Ints, Ints, Floats]:
-    """Item, feature and value of everything that a column says, [entries] each."""
-    match column:
-        case NumberColumn():
-            return _number(column.values, known)
-        case TruthColumn():
-            said = np.flatnonzero(column.values != 1)
-            return said, column.values[said].astype(np.int64) // 2, np.ones(len(said))
-        case WordColumn(type=Type.TEXT):
-            said = np.flatnonzero(column.values >= 0)
-            spelled = [sorted(set(re.findall(r"\w+", text.casefold()))) for text in column.words]
-            codes = {word: i for i, word in enumerate(dict.fromkeys(w for words in spelled for w in words))}
-            pairs = [(row, codes[word]) for row in said for word in spelled[column.values[row]]]
-            item, feature = np.array(pairs, np.int64).reshape(-1, 2).T
-            return item, feature, np.ones(len(item))
-        case WordColumn():
-            said = np.flatnonzero(column.values >= 0)
-            return said, column.values[said].astype(np.int64), np.ones(len(said))
-        case ListColumn():
-            item = np.repeat(np.arange(len(column.values)), column.values.lengths)
-            return item, column.values.values.astype(np.int64), np.ones(len(item))
-        case _:
-            assert_never(column)
-
-
-def _number(values: Floats, known: Bools) -> tuple[Ints, Ints, Floats]:
-    """The hat functions of a piecewise linear curve through the quantiles of what is known."""
-    told = ~np.isnan(values)
-    knots = (
-        np.unique(np.quantile(values[told & known], np.linspace(0, 1, KNOTS))) if (told & known).any() else np.zeros(0)
-    )
-    parts = []
-    for at in range(len(knots)):
-        hat = np.interp(values, knots, np.eye(len(knots))[at])
-        item = np.flatnonzero(told & (hat > 0))
-        parts.append((item, np.full(len(item), at), hat[item]))
-    nothing = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    item, feature, value = (np.concatenate(some) for some in zip(nothing, *parts, strict=True))
-    return item, feature, value
-
-
-@dataclass(frozen=True)
-class Regression:
-    """Linear functions of attributes: `mean + (x - centre) @ slopes`."""
-
-    centre: Floats  # [width]
-    mean: Floats  # [targets]
-    slopes: Floats  # [width, targets]
-
-    def of(self, x: Floats) -> Floats:
-        """The values for attributes [items, width], [items, targets]."""
-        return self.mean + (x - self.centre) @ self.slopes
-
-
-def fit(attributes: Attributes, rows: Ints, targets: Floats) -> Regression:
-    """Ridge regression of `targets` [rows, targets] on the attributes of these items.
-
-    The penalty is the one of PENALTIES whose leave-one-out errors are least, in closed form from the diagonal of the
-    hat matrix (Allen's PRESS, Technometrics 1974).
-    """
-
-    named = np.isin(attributes.item, rows)
-    centre = np.bincount(attributes.feature[named], attributes.value[named], attributes.width) / len(rows)
-    mean = targets.mean(0)
-
-    def blocks() -> Iterator[tuple[Floats, Floats]]:
-        for at in range(0, len(rows), BLOCK):
-            yield attributes.of(rows[at : at + BLOCK]) - centre, targets[at : at + BLOCK] - mean
-
-    gram, cross = np.zeros((attributes.width, attributes.width)), np.zeros((attributes.width, targets.shape[1]))
-    for x, y in blocks():
-        gram += x.T @ x
-        cross += x.T @ y
-    strength, directions = np.linalg.eigh(gram)
-    strength, cross = np.maximum(strength, 0.0)[:, None], directions.T @ cross
-    errors = np.zeros(len(PENALTIES))
-    for x, y in blocks():
-        z = x @ directions
-        for i, penalty in enumerate(PENALTIES):
-            leverage = 1 / len(rows) + z**2 @ (1 / (strength + penalty))  # [block, 1]
-            errors[i] += (((y - z @ (cross / (strength + penalty))) / (1 - leverage)) ** 2).sum()
-    penalty = PENALTIES[int(errors.argmin())]
-    return Regression(centre, mean, directions @ (cross / (strength + penalty)))
 
 
 def learned_from(catalog: Aligned, events: Ints) -> Ints:
@@ -181,51 +38,40 @@ def learned_from(catalog: Aligned, events: Ints) -> Ints:
     )
 
 
-@torch.no_grad()
-def extended(recommender: Recommender, catalog: Aligned, learned: Ints, facts: Attributes) -> Recommender:
-    """The recommender with a token for each item that arrived, behind the others, whose rows stay as they are.
-
-    Model and tokenizer are changed in place; adapters become part of the weights. What is predicted is brought to the
-    length that embeddings of `learned` items typically have: a prediction is a mean and therefore short, and a short
-    embedding is hardly ever the likeliest. A head of its own is extended in the same way.
-    """
-    arrived = catalog.arrived
-    if not len(arrived):
+def merged(recommender: Recommender) -> Recommender:
+    """The same recommender, its adapters part of its weights. The model is changed in place."""
+    if recommender.adapters is None:
         return recommender
-    model, tokenizer, form = recommender.model, recommender.tokenizer, recommender.form
-    if recommender.adapters is not None:
-        model = recommender.adapters.merge_and_unload()
+    return replace(recommender, model=recommender.adapters.merge_and_unload(), adapters=None)
+
+
+@torch.no_grad()
+def extended(
+    recommender: Recommender, catalog: Aligned, learned: Ints, facts: Attributes, rehearsal: Rehearsal
+) -> Recommender:
+    """The recommender, without adapters, with a token for each item that arrived behind the others, which stay.
+
+    Model and tokenizer are changed in place. What the head reads as the item's embedding is what was rehearsed. Where
+    the embeddings that are read as input are a table of their own, theirs are predicted from those of `learned` items.
+    """
+    arrived, model, tokenizer, form = catalog.arrived, recommender.model, recommender.tokenizer, recommender.form
     tokenizer.add_tokens([own(item_token(row)) for row in arrived.tolist()])
     if len(tables(model)[0].weight) < len(tokenizer):  # some models have rows to spare
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    for weight in (table.weight for table in tables(model)):
+    places = form.item_base + torch.from_numpy(arrived)
+    *read, head = (table.weight for table in tables(model))
+    head[places] = torch.from_numpy(rehearsal.embeddings(facts).of(facts.of(arrived))).to(head)
+    for weight in read:
         known = weight[form.item_base + torch.from_numpy(learned)].double().cpu().numpy()
-        found = fit(facts, learned, known).of(facts.of(arrived))
-        length = np.median(np.linalg.norm(known, axis=1)) / np.maximum(np.linalg.norm(found, axis=1), 1e-12)
-        weight[form.item_base + torch.from_numpy(arrived)] = torch.from_numpy(found * length[:, None]).to(weight)
-    return Recommender(model, tokenizer, replace(form, items=catalog.dataset.items.rows))
+        weight[places] = torch.from_numpy(_predicted(facts, learned, known, arrived)).to(weight)
+    return replace(recommender, form=replace(form, items=catalog.dataset.items.rows))
 
 
-def rarity(facts: Attributes, learned: Ints) -> Floats:
-    """How rare each attribute is among the learned items, [width]: log(learned items / those that have it)."""
-    having = np.bincount(facts.feature[np.isin(facts.item, learned)], minlength=facts.width)
-    return np.asarray(np.log(len(learned) / np.maximum(having, 1)), np.float64)
+def _predicted(facts: Attributes, learned: Ints, known: Floats, arrived: Ints) -> Floats:
+    """What the attributes of `arrived` items say of the embeddings `known` of `learned` ones, in their usual length.
 
-
-def directions(facts: Attributes, weights: Floats, rows: Ints) -> Floats:
-    """The attributes of `rows`, weighed, as vectors of length 1, [rows, width]; zeros where nothing is known."""
-    vectors = facts.of(rows) * weights
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float64)
-
-
-def alike(facts: Attributes, learned: Ints, items: Ints, most: int) -> list[Ints]:
-    """For each of `items` the `learned` ones most like it, the most alike first; only such as share something with it.
-
-    Likeness is the cosine of the attributes, each weighed by its rarity.
+    A prediction is a mean and therefore short, and the model has never read an embedding so short.
     """
-    weights = rarity(facts, learned)
-    own = directions(facts, weights, items)
-    parts = [own @ directions(facts, weights, learned[at : at + BLOCK]).T for at in range(0, len(learned), BLOCK)]
-    likeness = np.concatenate(parts, 1)  # [items, learned]
-    nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :most]
-    return [learned[near[of[near] > 0]] for near, of in zip(nearest, likeness, strict=True)]
+    found = regression.fit(facts, learned, known).of(facts.of(arrived))
+    lengths = np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+    return np.asarray(found / lengths * np.median(np.linalg.norm(known, axis=1)), np.float64)

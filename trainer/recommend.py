@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,8 +20,8 @@ from recpolicy.errors import UsageError
 from recpolicy.recommendation import ALIKE, Arrival, Recommendation
 from recpolicy.runs import Run
 from recpolicy.table import Bools, Floats, Ints
-from recpolicy.trainer import arrivals, models, pool
-from recpolicy.trainer.arrivals import Attributes
+from recpolicy.trainer import arrivals, attributes, coldstart, models, pool
+from recpolicy.trainer.attributes import Attributes
 from recpolicy.trainer.config import Config, recorded
 from recpolicy.trainer.evaluate import BATCH, Examiner
 from recpolicy.trainer.models import Recommender
@@ -41,7 +41,7 @@ class Deployment:
     catalog: Aligned
     facts: Attributes
     learned: Ints
-    """The items whose embeddings those of the arrivals were predicted from."""
+    """The items that tell how the arrivals' embeddings follow from their attributes."""
     now: float
     """When the slates are shown: the time of the latest event, in seconds since 1970."""
     retriever: Baseline | None
@@ -81,7 +81,7 @@ class Deployment:
     def arrivals(self, users: Ints) -> tuple[Arrival, ...]:
         """How each item that came after training stands with these users."""
         items = self.catalog.arrived
-        like = arrivals.alike(self.facts, self.learned, items, ALIKE)
+        like = attributes.alike(self.facts, self.learned, items, ALIKE)
         shown = np.zeros(self.dataset.items.rows, np.int64)
         standings = [np.zeros((0, len(items), 4))]
         for part in _parts(users if len(items) else users[:0]):
@@ -139,13 +139,13 @@ def _standings(first: Floats, items: Ints, like: list[Ints]) -> Floats:
     return out
 
 
-def deploy(run: Run, source: str | None = None) -> Deployment:
+def deploy(run: Run, source: str | None = None, tell: Callable[[str], None] = lambda _: None) -> Deployment:
     """Bring the model of a finished run up to the present state of its data.
 
     `source` is a later state of the run's data set; None reads where the run itself read. Items are matched by id:
     those the model does not know get a token, those no longer in the catalog are not shown. The run's policy counts as
-    of today. Raises UsageError for a folder that holds no finished run, one of an earlier version, and data that are
-    not those of the run; PolicyError where the policy cannot be kept today.
+    of today; `tell` hears what takes long. Raises UsageError for a folder that holds no finished run, one of an earlier
+    version, and data that are not those of the run; PolicyError where the policy cannot be kept today.
     """
     transformers_logging.disable_progress_bar()
     about = run.read()
@@ -160,20 +160,17 @@ def deploy(run: Run, source: str | None = None) -> Deployment:
     catalog = data.aligned(data.open(source or about["source"], schema, seed=config.seed), items["ids"])
     dataset, k, model = catalog.dataset, loaded.policy.slate, about["identity"]["model"]
     learned = arrivals.learned_from(catalog, np.array(items["events"]))
-    facts = arrivals.attributes(dataset, learned)
+    facts = attributes.attributes(dataset, learned)
     think, folder = config.prompt.think, run.folder / "model"
     recommender = models.load(folder, model, catalog.earlier, k, think, config.llm)
-    return Deployment(
-        arrivals.extended(recommender, catalog, learned, facts),
-        prompter(loaded, dataset, model, config),
-        compile(loaded.policy, dataset),
-        catalog,
-        facts,
-        learned,
-        _now(dataset),
-        _retriever(dataset, config, k) if config.prompt.pool else None,
-        config.seed,
-    )
+    asked, now, seed = prompter(loaded, dataset, model, config), _now(dataset), config.seed
+    retriever = _retriever(dataset, config, k) if config.prompt.pool else None
+    if len(catalog.arrived):
+        recommender = arrivals.merged(recommender)
+        rehearsal = coldstart.rehearse(recommender, asked, catalog, learned, now, retriever, seed, tell)
+        recommender = arrivals.extended(recommender, catalog, learned, facts, rehearsal)
+    compiled = compile(loaded.policy, dataset)
+    return Deployment(recommender, asked, compiled, catalog, facts, learned, now, retriever, seed)
 
 
 def _json(run: Run, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -69,6 +70,10 @@ class Reader:
             states, _ = prefix.read(self._model, tokens, self._mask, self._cache)
         self._states = states[:, -1:]
 
+    def states(self, rows: Tensor) -> Tensor:
+        """What the head reads behind all that the rows [N] have read, [N, H]."""
+        return self._states[rows, 0]
+
     def logits(self, rows: Tensor, columns: slice) -> Tensor:
         """Those of the tokens `columns` behind all that the rows [N] have read, [N, columns]."""
         return prefix.logits(self._model, self._states[rows], columns)[:, 0]
@@ -87,11 +92,14 @@ def decode(
     *,
     temperature: float = 1.0,
     chance: Tensor | None = None,
+    hear: Callable[[Tensor, Tensor, Tensor], None] | None = None,
 ) -> Tensor:
     """A completion for each prompt under the mask of `form` and `shelf`, [B, T] ids padded on the right.
 
     Prompts that are alike are run once, with the token that every completion begins with. Each choice is made by the
     number that `chance` [B, form.longest], see `chances`, has for its row and place in the text; without, greedily.
+    Before items are chosen, `hear` is told the rows [N], the place of the slate each is at [N], and what the head reads
+    there [N, H].
     """
     device = shelf.open.device
     chance = None if chance is None else chance.to(device)
@@ -122,6 +130,8 @@ def decode(
             token[word] = choose(word, reader.logits(word, form.word_columns), reasoning)
         item = (place == Place.ITEM).nonzero()[:, 0]
         if len(item):
+            if hear is not None:
+                hear(item, taken[item], reader.states(item))
             chosen = choose(item, reader.logits(item, items), shelf.open[item])
             shelf.take(item, taken[item], chosen)
             token[item] = chosen + form.item_base
@@ -134,10 +144,33 @@ def decode(
 @torch.no_grad()
 def first_items(model: PreTrainedModel, form: AnswerFormat, prompts: list[list[int]], legal: Tensor) -> Tensor:
     """Log-probabilities of the items at the slate's first place after greedy reasoning, [B, items]; -inf if illegal."""
-    reasoned = decode(model, replace(form, slate=1), prompts, Shelf(legal))
-    opened = (reasoned == form.answer_open).int().argmax(1).tolist()
-    whole = [prompt + row[: at + 1].tolist() for prompt, row, at in zip(prompts, reasoned, opened, strict=True)]
-    return _items_behind(model, form, whole).masked_fill(~legal, -torch.inf).log_softmax(-1)
+    first = torch.zeros(len(prompts), dtype=torch.long)
+    _, _, logits = slates_until(model, form, prompts, legal, first)
+    return logits.masked_fill(~legal, -torch.inf).log_softmax(-1)
+
+
+@torch.no_grad()
+def slates_until(
+    model: PreTrainedModel, form: AnswerFormat, prompts: list[list[int]], legal: Tensor, place: Tensor
+) -> tuple[list[list[int]], Tensor, Tensor]:
+    """Greedy slates of `legal` items [B, items] until a place of each, `place` [B] from 0, and the head's part in it.
+
+    That is what it reads before that place, [B, H], and the items' logits there, [B, items]. Where the legal items end
+    before that place is reached, it is the last place there is.
+    """
+    place, heard = place.to(model.device), list[tuple[Tensor, Tensor, Tensor]]()
+
+    def hear(rows: Tensor, at: Tensor, states: Tensor) -> None:
+        not_past = at <= place[rows]
+        heard.append((rows[not_past], at[not_past], states[not_past]))
+
+    form = replace(form, slate=int(place.max()) + 1)
+    slates = form.slates(decode(model, form, prompts, Shelf(legal), hear=hear)).tolist()
+    rows, at, states = map(torch.cat, zip(*heard, strict=True))
+    last = torch.zeros_like(place).scatter_reduce(0, rows, torch.arange(len(rows), device=rows.device), "amax")
+    logits = prefix.logits(model, states[last, None], form.item_columns)[:, 0]
+    until = [slate[:end] for slate, end in zip(slates, at[last].tolist(), strict=True)]
+    return until, states[last].float(), logits.float()
 
 
 @torch.no_grad()
@@ -150,11 +183,6 @@ def next_items(model: PreTrainedModel, form: AnswerFormat, prompts: list[list[in
     pairs = zip(prompts, taken, strict=True)
     last = (max((at for at, token in enumerate(p) if token in own), default=len(p) - 1) for p, own in pairs)
     told = [prompt[: at + 1] for prompt, at in zip(prompts, last, strict=True)]
-    return _items_behind(model, form, told)
-
-
-def _items_behind(model: PreTrainedModel, form: AnswerFormat, texts: list[list[int]]) -> Tensor:
-    ids, mask = (t.to(model.device) for t in left_pad(texts, form.pad))
+    ids, mask = (t.to(model.device) for t in left_pad(told, form.pad))
     states, _ = prefix.read(model, ids, mask, use_cache=False)
-    items = form.item_columns
-    return prefix.logits(model, states[:, -1:], items)[:, 0].float()
+    return prefix.logits(model, states[:, -1:], form.item_columns)[:, 0].float()

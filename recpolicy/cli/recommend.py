@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     status = Console(stderr=True).status
-    with status("reading the run and the data"):
-        deployment = deploy(held, args.data)
+    with status("reading the run and the data") as shown:
+        deployment = deploy(held, args.data, shown.update)
         users = deployment.users(args.user, LOOKED_AT if args.arrivals else None)
     if args.arrivals:
         with status("ranking new items"):

@@ -13,6 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from recpolicy import data
+from recpolicy.data import Aligned
+from recpolicy.table import Floats
+from recpolicy.trainer.attributes import Attributes
+
 Row = dict[str, Any]
 
 KINDS = ("chess", "jazz")
@@ -47,11 +52,11 @@ holdout = 2
 history = 20
 think = 3
 [tiny]
-width = 16
+width = 32
 layers = 1
 dropout = 0.0
 [sft]
-steps = 200
+steps = 400
 batch = 16
 learning_rate = 0.01
 warmup = 10
@@ -119,3 +124,16 @@ def write(folder: Path, tables: Mapping[str, Sequence[Row]]) -> Path:
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table))
     (folder / "schema.toml").write_text(SCHEMA)
     return folder
+
+
+def aligned(folder: Path) -> Aligned:
+    """The later state, its items in the order of the earlier one; both stand in `folder`, as `before` and `later`."""
+    write(folder / "before", before())
+    write(folder / "later", later())
+    return data.aligned(data.open(folder / "later"), data.open(folder / "before").item_ids)
+
+
+def sparse(x: Floats) -> Attributes:
+    """Attributes that are the rows of `x`."""
+    item, feature = np.nonzero(x)
+    return Attributes(item, feature, x[item, feature], *x.shape)

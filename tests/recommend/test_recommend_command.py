@@ -62,16 +62,17 @@ def test_every_user_gets_a_list_that_the_catalog_and_the_policy_allow(lists: Map
 
 
 @pytest.mark.slow
-def test_new_items_go_to_those_who_like_their_kind(lists: Mapping[str, list[str]]) -> None:
+def test_new_items_go_to_those_who_like_their_kind(home: Path, lists: Mapping[str, list[str]]) -> None:
     shown = Counter(
-        (user.split("-")[0], item.split("-")[1])
-        for user, items in lists.items()
-        for item in items
-        if item.startswith("new-")
+        (user.split("-")[0], item.split("-")[1]) for user, own in lists.items() for item in own if "new" in item
     )
-    liked = sum(shown[kind, kind] for kind in KINDS)
-    others = shown["chess", "jazz"] + shown["jazz", "chess"]
-    assert liked >= 10 and liked >= 3 * others, shown
+    assert sum(shown[kind, kind] for kind in KINDS) >= 3 * (shown["chess", "jazz"] + shown["jazz", "chess"]), shown
+    for kind in KINDS:
+        found = document(home, "--user", *[user for user in lists if user.startswith(kind)])
+        ranks = {one["id"]: one["rank"] for one in found["arrivals"]}
+        own = [rank for id, rank in ranks.items() if kind in id]
+        others = [rank for id, rank in ranks.items() if kind not in id]
+        assert len(own) == len(others) == NEW and max(own) < min(others), (kind, ranks)
 
 
 @pytest.mark.slow
