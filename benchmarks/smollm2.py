@@ -3,7 +3,8 @@
 `python -m benchmarks.smollm2 --run runs/smollm2` trains by the sample policy `balanced` with the settings of
 examples/smollm2.toml and a cache of its own, so that the time includes fetching the model and the data. It then lets
 the trained model recommend to everybody and looks at every list without the help of what decoded it, and has the
-model of SFT and the trained one sample lists for the same test users.
+model of SFT and the trained one sample lists for the same test users. A second run leaves out distillation, so that all
+is left to GRPO.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tomllib
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -74,7 +76,21 @@ def sampled(run: Run) -> tuple[float, float, Interval]:
     return metrics.mean(before), metrics.mean(after), metrics.paired(after, before, seed=seed)
 
 
-def section(folder: Path, minutes: float) -> str:
+def undistilled(folder: Path, log: Path) -> Path:
+    """The same training without distillation, from the same SFT; trains where that is not done."""
+    text = SETTINGS.read_text("utf-8")
+    with_it, without = (f"[distil]\nsteps = {steps}\n" for steps in (tomllib.loads(text)["distil"]["steps"], 0))
+    if with_it not in text:
+        raise ValueError(f"{SETTINGS} does not say `{with_it}`")
+    settings, run = folder / "undistilled.toml", folder / "undistilled"
+    settings.write_text(text.replace(with_it, without), "utf-8")
+    if not Run(run).complete:
+        arguments = ("--data", DATA, "--model", "smollm2", "--config", str(settings), "--out", str(run))
+        recpolicy("train", POLICY, *arguments, cache=folder / "cache", log=log)
+    return run
+
+
+def section(folder: Path, minutes: float, undistilled: Path) -> str:
     """The tables."""
     run = folder / "run"
     found = json.loads((run / "eval.json").read_text("utf-8"))
@@ -83,18 +99,15 @@ def section(folder: Path, minutes: float) -> str:
     steps = [line for line in lines if "reward" in line]
     first, last = (mean(line["reward"] for line in part) for part in (steps[:ENDS], steps[-ENDS:]))
     measured = [line["validation_reward"] for line in lines if line["stage"] == "grpo" and "validation_reward" in line]
-    before, after, risen = sampled(Run(run))
+    whole, alone = sampled(Run(run)), sampled(Run(undistilled))
+    gained = json.loads((undistilled / "eval.json").read_text("utf-8"))["grpo_minus"]["sft"]
     valid = mean(line["valid_slates"] for line in steps)
     lists, wrong = faults(folder / "lists.jsonl", found["k"])
     rows = [
         ["minutes, from nothing to the tables", f"<= {MINUTES}", f"{minutes:.1f}", page.holds(minutes <= MINUTES)],
         ["steps of GRPO", f">= {STEPS}", str(len(steps)), page.holds(len(steps) >= STEPS)],
-        [
-            f"reward of slates sampled for {USERS} test users: after SFT, in the end",
-            "up",
-            f"{before:.3f}, {after:.3f}: {risen.mean:+.3f} [{risen.low:+.3f}, {risen.high:+.3f}]",
-            page.holds(risen.low > 0),
-        ],
+        _risen("", whole),
+        _risen(", without distillation", alone),
         ["valid slates among those sampled", "all", f"{valid:.2%}", page.holds(valid == 1)],
         [
             "lists by `recpolicy recommend` that are not valid",
@@ -109,9 +122,11 @@ def section(folder: Path, minutes: float) -> str:
             "[examples/smollm2.toml](examples/smollm2.toml). Fetching the model's package and the data is included.\n"
             f"{_said(config)}\n",
             page.table(["", "asked", "found", "holds"], rows),
-            "The reward in GRPO alone:\n"
+            "The reward in GRPO behind distillation:\n"
             f"of slates sampled in its first {ENDS} steps {first:.3f}, in its last {last:.3f}, for other users;\n"
-            f"of greedy slates for validation users {measured[0]:.4f} before, {max(measured):.4f} at best.\n",
+            f"of greedy slates for validation users {measured[0]:.4f} before, {max(measured):.4f} at best.\n"
+            "Without distillation, greedy slates for test users, GRPO's less SFT's:\n"
+            f"reward {_interval(Interval(**gained['reward']))}, NDCG {_interval(Interval(**gained['ndcg']))}.\n",
             page.table(
                 ["", "NDCG@10", "reward"], [_system(name, found) for name in TITLES if name in found["systems"]]
             ),
@@ -120,6 +135,16 @@ def section(folder: Path, minutes: float) -> str:
             page.machine(),
         ]
     )
+
+
+def _risen(how: str, found: tuple[float, float, Interval]) -> list[str]:
+    before, after, risen = found
+    what = f"reward of slates sampled for {USERS} test users{how}: after SFT, in the end"
+    return [what, "up", f"{before:.3f}, {after:.3f}: {_interval(risen)}", page.holds(risen.low > 0)]
+
+
+def _interval(of: Interval) -> str:
+    return f"{of.mean:+.3f} [{of.low:+.3f}, {of.high:+.3f}]"
 
 
 def _said(config: dict[str, Any]) -> str:
@@ -149,7 +174,7 @@ def main() -> None:
         taken.write_text(f"{seconds / 60:.2f}\n", "utf-8")
     if not lists.is_file():
         recpolicy("recommend", "--run", str(folder / "run"), "--out", str(lists), cache=cache, log=log)
-    page.write("SmolLM2", section(folder, float(taken.read_text("utf-8"))))
+    page.write("SmolLM2", section(folder, float(taken.read_text("utf-8")), undistilled(folder, log)))
 
 
 if __name__ == "__main__":
