@@ -98,8 +98,8 @@ def decode(
 
     Prompts that are alike are run once, with the token that every completion begins with. Each choice is made by the
     number that `chance` [B, form.longest], see `chances`, has for its row and place in the text; without, greedily.
-    Before items are chosen, `hear` is told the rows [N], the place of the slate each is at [N], and what the head reads
-    there [N, H].
+    Behind the prompts, and each time before items are chosen, `hear` is told of rows [N] the place in the slate that
+    each is at [N] and what the head reads there [N, H].
     """
     device = shelf.open.device
     chance = None if chance is None else chance.to(device)
@@ -116,6 +116,9 @@ def decode(
             return scores.argmax(-1)
         return drawn((scores / temperature).softmax(-1), chance[rows, len(completion)])
 
+    if hear is not None:
+        every = torch.arange(len(prompts), device=device)
+        hear(every, taken, reader.states(every))
     completion, unread = [token], list[Tensor]()
     while True:
         place = form.places(token, words, taken, shelf.open.any(-1))
@@ -156,7 +159,7 @@ def slates_until(
     """Greedy slates of `legal` items [B, items] until a place of each, `place` [B] from 0, and the head's part in it.
 
     That is what it reads before that place, [B, H], and the items' logits there, [B, items]. Where the legal items end
-    before that place is reached, it is the last place there is.
+    before that place is reached, it is the last place there is; where there are none, the end of the prompt.
     """
     place, heard = place.to(model.device), list[tuple[Tensor, Tensor, Tensor]]()
 

@@ -18,17 +18,6 @@ from recpolicy.trainer.pretrained import tables
 from recpolicy.trainer.prompts import Prompter
 from recpolicy.trainer.rollout import first_items
 from tests.recommend.beginners import begun, language_model
-from tests.recommend.platform import aligned
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
-def catalog(home: Path) -> Aligned:
-    return aligned(home)
 
 
 @pytest.mark.parametrize(("kind", "rank"), [("tiny", 0), ("pretrained", 0), ("pretrained", 2)])

@@ -11,12 +11,7 @@ from recpolicy import data
 from recpolicy.data import Aligned
 from recpolicy.table import Floats, Ints
 from recpolicy.trainer import attributes, regression
-from tests.recommend.platform import aligned, sparse
-
-
-@pytest.fixture(scope="module")
-def catalog(tmp_path_factory: pytest.TempPathFactory) -> Aligned:
-    return aligned(tmp_path_factory.mktemp("data"))
+from tests.recommend.platform import sparse
 
 
 def test_attributes_are_words_topics_truths_and_curves_of_numbers(catalog: Aligned) -> None:

@@ -22,7 +22,7 @@ from recpolicy.trainer.config import Llm, Prompt
 from recpolicy.trainer.pretrained import tables
 from recpolicy.trainer.prompts import Prompter
 from tests.recommend.beginners import begun, language_model
-from tests.recommend.platform import aligned, sparse
+from tests.recommend.platform import sparse
 
 LESSONS, ITEMS, STATE, WIDTH = 40, 20, 3, 5
 
@@ -110,16 +110,6 @@ def test_items_of_which_nothing_is_said_get_one_embedding_and_their_share() -> N
     nothing = sparse(np.zeros((ITEMS + 5, 0)))
     [made] = it.embeddings(nothing).of(nothing.of(np.array([ITEMS])))
     assert shares(it, torch.from_numpy(made).expand(ITEMS, -1)) == pytest.approx(taken_share(it), abs=1e-4)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
-def catalog(home: Path) -> Aligned:
-    return aligned(home)
 
 
 @dataclass(frozen=True)

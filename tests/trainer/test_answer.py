@@ -8,7 +8,7 @@ from torch import Tensor
 from recpolicy.trainer.answer import AnswerFormat
 from recpolicy.trainer.likelihood import log_probabilities
 from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.rollout import chances, decode, drawn, first_items
+from recpolicy.trainer.rollout import chances, decode, drawn, first_items, slates_until
 from recpolicy.trainer.shelf import Shelf
 
 
@@ -155,3 +155,27 @@ def test_the_first_place_is_a_distribution_over_legal_items(recommender: Recomme
     assert (logp[:, 3] == -torch.inf).all()
     greedy = form.slates(decode(recommender.model, form, prompts, Shelf(legal)))
     assert logp.argmax(1).tolist() == greedy[:, 0].tolist()
+
+
+def test_slates_until_a_place_stand_with_what_the_whole_text_makes_there(
+    recommender: Recommender, prompts: list[list[int]]
+) -> None:
+    model, form = recommender.model, recommender.form
+    legal = _legal(len(prompts), form)  # row 0 has two items, row 1 none
+    place = torch.arange(len(prompts)) % form.slate
+    place[0] = form.slate - 1
+    said = decode(model, form, prompts, Shelf(legal))
+    whole = [[item for item in slate if item >= 0] for slate in form.slates(said).tolist()]
+    slates, states, logits = slates_until(model, form, prompts, legal, place)
+    assert slates[0] == whole[0][:1], "its last place is the second"
+    assert slates[1] == [] and slates[2:] == [s[:at] for s, at in zip(whole[2:], place.tolist()[2:], strict=True)]
+    for row, slate in enumerate(slates):
+        text = said[row].tolist()
+        end = (
+            text.index(form.answer_open) + len(slate) + 1 if row != 1 else 1
+        )  # behind the prompt where nothing is open
+        out = model(input_ids=torch.tensor([prompts[row] + text[:end]]), output_hidden_states=True)
+        torch.testing.assert_close(states[row], out.hidden_states[-1][0, -1], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(logits[row], out.logits[0, -1, form.item_columns], rtol=1e-4, atol=1e-5)
+    nothing, _, logits = slates_until(model, form, prompts, torch.zeros_like(legal), place)
+    assert nothing == [[]] * len(prompts) and logits.isfinite().all()
