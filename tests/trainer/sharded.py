@@ -41,6 +41,6 @@ def take_for_gpus() -> None:
 if __name__ == "__main__":
     os.environ |= surroundings()
     take_for_gpus()
-    if len(sys.argv) > 2:
+    if sys.argv[1] == "train":
         sys.exit(main())
-    own_part(Path(sys.argv[1]))
+    own_part(Path(sys.argv[1]), sys.argv[2:])

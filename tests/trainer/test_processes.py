@@ -62,16 +62,27 @@ def _surroundings(home: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", ["together", "sharded"])
-def test_ten_steps_of_two_processes_are_those_of_one(program: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "program",
+    [
+        ["together"],
+        ["together", "lora"],
+        ["together", "lora", "checkpointing"],
+        ["sharded"],
+        ["sharded", "checkpointing"],
+    ],
+    ids=" ".join,
+)
+def test_ten_steps_of_two_processes_are_those_of_one(program: list[str], tmp_path: Path) -> None:
+    name, *how = program
     subprocess.run(
-        [*TWO, "-m", f"tests.trainer.{program}", str(tmp_path)],
+        [*TWO, "-m", f"tests.trainer.{name}", str(tmp_path), *how],
         cwd=TOP,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=True,
         timeout=600,
     )
-    alone = ten_steps(tmp_path / "alone")
+    alone = ten_steps(tmp_path / "alone", how)
     halves = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     assert len(alone) == SETTINGS.steps
     for one, *two in zip(alone, *halves, strict=True):

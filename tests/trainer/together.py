@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 
 from recpolicy.trainer import grpo, processes, sharding
-from recpolicy.trainer.config import Config
+from recpolicy.trainer.config import Config, Llm
 from recpolicy.trainer.grpo import PolicyGRPOTrainer
+from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.pretrained import checkpointed
 from tests.trainer.quiet import quiet
 from tests.trainer.test_grpo import SHORT, Told, course
 
@@ -43,17 +47,33 @@ class Recording(PolicyGRPOTrainer):
         return output
 
 
-def ten_steps(folder: Path) -> list[Step]:
-    """This process's rollouts and advantages at each step, and what all know: rewards, gradient norm, multipliers."""
+def adapted(recommender: Recommender) -> Recommender:
+    """The same with LoRA and trained vectors of the items, as pretrained models have them."""
+    form = recommender.form
+    items = list(range(form.item_base, form.item_base + form.items))
+    torch.manual_seed(3)
+    lora = LoraConfig(r=4, target_modules="all-linear", trainable_token_indices=items)
+    adapters = get_peft_model(recommender.model, lora)
+    assert isinstance(adapters, PeftModel)
+    return replace(recommender, adapters=adapters)
+
+
+def ten_steps(folder: Path, how: Collection[str] = ()) -> list[Step]:
+    """This process's rollouts and advantages at each step, and what all know: rewards, gradient norm, multipliers.
+
+    `how` may hold `lora`, and `checkpointing`, with which prompts are not shared.
+    """
     steps: list[Step] = []
     Recording.steps = steps
     folder.mkdir(exist_ok=True)
     made, told = course(RULES, folder), Told()
-    sharding.placed(made.recommender.model)
+    recommender = adapted(made.recommender) if "lora" in how else made.recommender
+    checkpointed(recommender.model, Llm(gradient_checkpointing="checkpointing" in how))
+    sharding.placed(recommender.model)
     grpo.PolicyGRPOTrainer = Recording  # type: ignore[misc]
     config = Config(grpo=SETTINGS)
     training = quiet(folder / "checkpoints")
-    grpo.train(made.recommender, made.prompts, made.judge, made.validation, config, training, told)
+    grpo.train(recommender, made.prompts, made.judge, made.validation, config, training, told)
     of_targets: list[Mapping[str, float]] = [multipliers for _, multipliers in told.standings]
     for step, logged in zip(steps, told.steps, strict=True):
         step["gradient"] = torch.tensor(logged["grad_norm"])
@@ -62,13 +82,13 @@ def ten_steps(folder: Path) -> list[Step]:
     return steps
 
 
-def own_part(into: Path) -> None:
+def own_part(into: Path, how: Collection[str] = ()) -> None:
     """Take the steps in one of two processes, and keep its part of them in `into/RANK.pt`."""
     rank = os.environ["RANK"]
-    found = ten_steps(into / rank)
+    found = ten_steps(into / rank, how)
     assert processes.count() == 2
     torch.save(found, into / f"{rank}.pt")
 
 
 if __name__ == "__main__":
-    own_part(Path(sys.argv[1]))
+    own_part(Path(sys.argv[1]), sys.argv[2:])
