@@ -204,7 +204,7 @@ def rehearse(
     slates, asked = list[list[int]](), list[tuple[Tensor, Tensor]]()
     with evaluating(recommender.model):
         for at in range(0, len(rows), BATCH):
-            tell(f"rehearsing new items: {at:,} of {len(rows):,} lists made without known ones")
+            tell(f"rehearsing new items: {at:,} of {len(rows):,} lists asked for, known items hidden")
             part = np.arange(at, min(at + BATCH, len(rows)))
             prompts = recommender.encode(prompter.prompts(rows.take(part)))
             open_ = torch.from_numpy(legal(part)).to(recommender.model.device)

@@ -168,6 +168,7 @@ def deploy(run: Run, source: str | None = None, tell: Callable[[str], None] = la
     if len(catalog.arrived):
         recommender = arrivals.merged(recommender)
         rehearsal = coldstart.rehearse(recommender, asked, catalog, learned, now, retriever, seed, tell)
+        tell("making embeddings for new items")
         recommender = arrivals.extended(recommender, catalog, learned, facts, rehearsal)
     compiled = compile(loaded.policy, dataset)
     return Deployment(recommender, asked, compiled, catalog, facts, learned, now, retriever, seed)
