@@ -69,7 +69,7 @@ def _surroundings(home: Path) -> dict[str, str]:
         ["together", "lora"],
         ["together", "lora", "checkpointing"],
         ["sharded"],
-        ["sharded", "checkpointing"],
+        ["sharded", "untied", "checkpointing"],
     ],
     ids=" ".join,
 )

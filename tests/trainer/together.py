@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from recpolicy.trainer import grpo, processes, sharding
 from recpolicy.trainer.config import Config, Llm
 from recpolicy.trainer.grpo import PolicyGRPOTrainer
 from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.pretrained import checkpointed
+from recpolicy.trainer.pretrained import checkpointed, tables
 from tests.trainer.quiet import quiet
 from tests.trainer.test_grpo import SHORT, Told, course
 
@@ -58,15 +59,24 @@ def adapted(recommender: Recommender) -> Recommender:
     return replace(recommender, adapters=adapters)
 
 
+def untied(model: PreTrainedModel) -> None:
+    """Give the model a head of its own, which begins as the embeddings."""
+    head = model.get_output_embeddings()
+    head.weight = torch.nn.Parameter(head.weight.detach().clone())
+    model.config.tie_word_embeddings = False
+
+
 def ten_steps(folder: Path, how: Collection[str] = ()) -> list[Step]:
     """This process's rollouts and advantages at each step, and what all know: rewards, gradient norm, multipliers.
 
-    `how` may hold `lora`, and `checkpointing`, with which prompts are not shared.
+    `how` may hold `lora`, `untied` (a head of its own), and `checkpointing`, with which prompts are not shared.
     """
     steps: list[Step] = []
     Recording.steps = steps
     folder.mkdir(exist_ok=True)
     made, told = course(RULES, folder), Told()
+    if "untied" in how:
+        untied(made.recommender.model)
     recommender = adapted(made.recommender) if "lora" in how else made.recommender
     checkpointed(recommender.model, Llm(gradient_checkpointing="checkpointing" in how))
     sharding.placed(recommender.model)
@@ -75,6 +85,7 @@ def ten_steps(folder: Path, how: Collection[str] = ()) -> list[Step]:
     training = quiet(folder / "checkpoints")
     grpo.train(recommender, made.prompts, made.judge, made.validation, config, training, told)
     of_targets: list[Mapping[str, float]] = [multipliers for _, multipliers in told.standings]
+    assert "untied" not in how or len(tables(recommender.model)) == 2, "it was tied again"
     for step, logged in zip(steps, told.steps, strict=True):
         step["gradient"] = torch.tensor(logged["grad_norm"])
     steps[-1]["multipliers"] = torch.tensor([m["ads"] for m in of_targets])
