@@ -90,8 +90,8 @@ def undistilled(folder: Path, log: Path) -> Path:
     return run
 
 
-def section(folder: Path, minutes: float, undistilled: Path) -> str:
-    """The tables."""
+def section(folder: Path, minutes: float, without: Path) -> str:
+    """The tables; `without` is the run without distillation."""
     run = folder / "run"
     found = json.loads((run / "eval.json").read_text("utf-8"))
     config = json.loads((run / "run.json").read_text("utf-8"))["identity"]["config"]
@@ -99,8 +99,8 @@ def section(folder: Path, minutes: float, undistilled: Path) -> str:
     steps = [line for line in lines if "reward" in line]
     first, last = (mean(line["reward"] for line in part) for part in (steps[:ENDS], steps[-ENDS:]))
     measured = [line["validation_reward"] for line in lines if line["stage"] == "grpo" and "validation_reward" in line]
-    whole, alone = sampled(Run(run)), sampled(Run(undistilled))
-    gained = json.loads((undistilled / "eval.json").read_text("utf-8"))["grpo_minus"]["sft"]
+    whole, alone = sampled(Run(run)), sampled(Run(without))
+    gained = json.loads((without / "eval.json").read_text("utf-8"))["grpo_minus"]["sft"]
     valid = mean(line["valid_slates"] for line in steps)
     lists, wrong = faults(folder / "lists.jsonl", found["k"])
     rows = [
