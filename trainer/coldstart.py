@@ -8,7 +8,7 @@ stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,8 +20,8 @@ from recpolicy.baselines import Baseline
 from recpolicy.data import Aligned
 from recpolicy.dataset import Dataset, Rows
 from recpolicy.errors import UsageError
-from recpolicy.slate import offered
-from recpolicy.table import Bools, Codes, Ints, Ragged
+from recpolicy.slate import offered, unseen
+from recpolicy.table import Bools, Ints, Ragged
 from recpolicy.trainer import pool
 from recpolicy.trainer.attributes import Attributes
 from recpolicy.trainer.evaluate import BATCH
@@ -191,7 +191,8 @@ def rehearse(
         )
     drawn = np.sort(rng.choice(len(users) * FOLDS, min(LESSONS, len(users) * FOLDS), replace=False))
     user, hidden = users[drawn // FOLDS], drawn % FOLDS
-    rows = _shown(dataset, form.items, user, hidden, fold, now)
+    whole = data.rows_at_end(dataset, user)
+    rows = replace(whole, history=_shown(whole.history, form.items, hidden, fold), now=np.full(len(user), now))
     there = catalog.present & (np.arange(dataset.items.rows) < form.items)
     if retriever is not None:
         rows = pool.drawn(rows, retriever, lambda some: offered(some, len(there)) & there, prompter.settings, seed)
@@ -213,16 +214,15 @@ def rehearse(
             asked.append((states.cpu(), logits.cpu()[:, items]))
     states, logits = map(torch.cat, zip(*asked, strict=True))
     head = tables(recommender.model)[-1].weight.detach()[form.item_base + torch.from_numpy(items)].float().cpu()
-    spans = zip(dataset.start[user], dataset.start[user + 1], strict=True)
+    past = Ragged.of([[*rows.history.row(i).tolist(), *slate] for i, slate in enumerate(slates)])
     return Rehearsal(
         items,
         torch.from_numpy(fold[items]),
         torch.from_numpy(hidden),
         states * _scale(states @ head.T, logits),
         logits,
-        _among(items, dataset.items.rows, (dataset.item[begin:end] for begin, end in spans)),
-        _among(items, dataset.items.rows, (rows.history.row(i) for i in range(len(rows))))
-        | _among(items, dataset.items.rows, slates),
+        _among(items, whole, len(there)),
+        _among(items, replace(rows, history=past), len(there)),
     )
 
 
@@ -232,21 +232,15 @@ def _takers(dataset: Dataset, items: Ints) -> Ints:
     return np.unique(np.repeat(np.arange(dataset.users.rows), np.diff(dataset.start))[own])
 
 
-def _shown(dataset: Dataset, earlier: int, user: Ints, hidden: Ints, fold: Ints, now: float) -> Rows:
-    """Whole histories, less what is hidden and what the model has no token for."""
-    end = dataset.start[user + 1]
-    rows = data.rows_at(dataset, user, end, 0, end)
-    whole = (rows.history.row(i) for i in range(len(user)))
-    shown = [history[(history < earlier) & (fold[history] != own)] for history, own in zip(whole, hidden, strict=True)]
-    return replace(rows, history=Ragged.of(shown), now=np.full(len(user), now))
+def _shown(histories: Ragged, earlier: int, hidden: Ints, fold: Ints) -> Ragged:
+    """Histories, less what is hidden and what the model has no token for."""
+    whole = (histories.row(i) for i in range(len(histories)))
+    return Ragged.of([row[(row < earlier) & (fold[row] != own)] for row, own in zip(whole, hidden, strict=True)])
 
 
-def _among(items: Ints, count: int, lists: Iterable[Codes | list[int]]) -> Tensor:
-    """Which of these items, of the `count` there are, each list holds, [lists, I] bool."""
-    column = np.full(count, len(items))
-    column[items] = np.arange(len(items))
-    rows = [np.bincount(column[np.asarray(own, np.int64)], minlength=len(items) + 1)[:-1] > 0 for own in lists]
-    return torch.from_numpy(np.stack(rows))
+def _among(items: Ints, rows: Rows, count: int) -> Tensor:
+    """Which of these items, of the `count` there are, each history holds, [rows, I] bool."""
+    return torch.from_numpy(~unseen(rows, count)[:, items])
 
 
 def _scale(product: Tensor, logits: Tensor) -> Tensor:

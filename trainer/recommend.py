@@ -98,8 +98,7 @@ class Deployment:
         return tuple(found)
 
     def _examiner(self, users: Ints) -> Examiner:
-        end = self.dataset.start[users + 1]
-        rows = replace(data.rows_at(self.dataset, users, end, 0, end), now=np.full(len(users), self.now))
+        rows = replace(data.rows_at_end(self.dataset, users), now=np.full(len(users), self.now))
         if self.retriever is not None:
             rows = pool.drawn(rows, self.retriever, self._servable, self.prompter.settings, self.seed)
         examiner = Examiner.of(self.recommender, self.prompter, self.compiled, rows)

@@ -36,8 +36,7 @@ def of_policy(policy: Policy, dataset: Dataset, sources: Mapping[str, Source] | 
     """
     view = data.training_view(dataset, data.split(dataset))
     users = np.flatnonzero(np.diff(view.start))
-    end = view.start[users + 1]
-    return analyse(compile(policy, view), view, data.rows_at(view, users, end, 0, end), sources or {})
+    return analyse(compile(policy, view), view, data.rows_at_end(view, users), sources or {})
 
 
 def analyse(

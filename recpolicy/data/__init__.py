@@ -4,7 +4,7 @@ from recpolicy.data.aligned import Aligned, aligned
 from recpolicy.data.download import cache, get
 from recpolicy.data.load import open
 from recpolicy.data.simulator import Simulation, simulate
-from recpolicy.data.split import rows_at, split, training_view
+from recpolicy.data.split import rows_at, rows_at_end, split, training_view
 
 __all__ = [
     "Aligned",
@@ -14,6 +14,7 @@ __all__ = [
     "get",
     "open",
     "rows_at",
+    "rows_at_end",
     "simulate",
     "split",
     "training_view",

@@ -56,6 +56,12 @@ def rows_at(dataset: Dataset, user: Ints, cut: Ints, horizon: int, end: Ints) ->
     return rows_between(dataset, user, cut, np.minimum(cut + horizon, end))
 
 
+def rows_at_end(dataset: Dataset, user: Ints) -> Rows:
+    """Rows [B] of users as they stand now: their whole histories, and no next items."""
+    end = dataset.start[user + 1]
+    return rows_between(dataset, user, end, end)
+
+
 def rows_between(dataset: Dataset, user: Ints, cut: Ints, stop: Ints) -> Rows:
     """Rows with history `start[user]:cut` and next items `cut:stop`, all [B]."""
     user = user.astype(np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recpolicy.data import rows_at
+from recpolicy.data import rows_at_end
 from recpolicy.dataset import Dataset, Rows, Slates
 from recpolicy.scoring.columns import check_columns
 from recpolicy.scoring.ids import Index, Taken
@@ -59,11 +59,10 @@ class Reader:
 
     def __init__(self, dataset: Dataset, needs: Needs, k: int) -> None:
         users = np.arange(dataset.users.rows)
-        end = dataset.start[1:]
         event_user = np.repeat(users, np.diff(dataset.start))
         self.needs, self.k = needs, k
         self.users, self.items = Index(dataset.user_ids), Index(dataset.item_ids)
-        self._now = rows_at(dataset, users, end, 0, end).now  # [users]
+        self._now = rows_at_end(dataset, users).now  # [users]
         self._taken = Taken(event_user, dataset.item, dataset.items.rows)
         self._history = Ragged(dataset.start, dataset.item) if needs.history else None
 

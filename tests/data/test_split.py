@@ -89,6 +89,17 @@ def test_a_row_without_history_takes_the_time_of_what_comes_next() -> None:
     assert rows.now.tolist() == [0.0]
 
 
+def test_at_the_end_of_their_histories_users_have_all_of_them_and_nothing_next() -> None:
+    dataset = dataset_of([3, 0, 4])
+    rows = data.rows_at_end(dataset, np.array([2, 0, 1]))
+    assert [rows.history.row(i).tolist() for i in range(3)] == [
+        dataset.item[3:].tolist(),
+        dataset.item[:3].tolist(),
+        [],
+    ]
+    assert rows.user.tolist() == [2, 0, 1] and rows.next_items.lengths.tolist() == [0, 0, 0]
+
+
 @given(lengths, st.integers(0, 3))
 def test_the_training_view_counts_distinct_users_of_the_training_part(lengths: list[int], seed: int) -> None:
     dataset = dataset_of(lengths, seed)
