@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
@@ -66,7 +67,23 @@ def likes(dataset: Dataset, facts: Attributes, learned: Ints, items: Ints) -> Fl
     return np.asarray(np.nan_to_num(np.array(tastes)) @ directions[items].T)
 
 
-def measured(folder: Path, seed: int) -> dict[str, float]:
+@dataclass(frozen=True)
+class Found:
+    """What one seed found."""
+
+    ways: dict[str, float]
+    """By the way of ranking: what the film that a user took stands above."""
+    events: int
+    """With films that were left out."""
+    places: float
+    """The share of all lists' places that hold such films."""
+    right: float
+    """The share of these places whose user took the film."""
+    any: float
+    """The mean share of the films left out that the users of these places took."""
+
+
+def measured(folder: Path, seed: int) -> Found:
     """What one seed found; trains where that is not done."""
     before, later, events = parted(folder, seed)
     run = Run(folder / "run")
@@ -93,28 +110,25 @@ def measured(folder: Path, seed: int) -> dict[str, float]:
         "the model, embeddings rehearsed from the attributes": deployment.first(users)[:, came],
         "popularity among these very events, which nobody knows": np.tile(everybodys, (len(users), 1)),
     }
-    found = {way: stands_above(scores, taken, user, of) for way, scores in ways.items()}
     shown = [(row, item) for row, told in enumerate(deployment.recommendations(users)) for item in told.items]
     row, item = np.array(shown).T
     new = np.isin(item, came)
     at = np.searchsorted(came, item[new])
-    return found | {
-        "places": float(new.mean()),
-        "right": float(taken[row[new], at].mean()),
-        "any": float(taken[row[new]].mean()),
-        "events": float(len(known)),
-    }
+    return Found(
+        {way: stands_above(scores, taken, user, of) for way, scores in ways.items()},
+        len(known),
+        float(new.mean()),
+        float(taken[row[new], at].mean()),
+        float(taken[row[new]].mean()),
+    )
 
 
-def section(found: list[dict[str, float]]) -> str:
+def section(found: list[Found]) -> str:
     """The table."""
-
-    def average(what: str) -> float:
-        return mean(one[what] for one in found)
-
-    ways = [way for way in found[0] if way not in ("places", "right", "any", "events")]
-    rows = [[way, f"{average(way):.1%}", ", ".join(f"{f[way]:.1%}" for f in found)] for way in ways]
-    events = ", ".join(f"{one['events']:,.0f}" for one in found)
+    shares = {way: [one.ways[way] for one in found] for way in found[0].ways}
+    rows = [[way, f"{mean(own):.1%}", ", ".join(f"{share:.1%}" for share in own)] for way, own in shares.items()]
+    events = ", ".join(f"{one.events:,}" for one in found)
+    places, right, any_ = (mean(of) for of in zip(*((one.places, one.right, one.any) for one in found), strict=True))
     return "\n".join(
         [
             "A random tenth of the films of ML-100K is left out of training with all that happened to them; then the\n"
@@ -122,8 +136,8 @@ def section(found: list[dict[str, float]]) -> str:
             "stands above so many of the others that its user did not take.\n",
             page.table(["ranked by", "mean", "each seed"], rows),
             f"In lists for all users, which the policy `{POLICY}` asks no new films of, they hold\n"
-            f"{average('places'):.2%} of the places. The user of such a place took the film it shows in\n"
-            f"{average('right'):.1%} of cases; any film left out, in {average('any'):.1%}.\n",
+            f"{places:.2%} of the places. The user of such a place took the film it shows in\n"
+            f"{right:.1%} of cases; any film left out, in {any_:.1%}.\n",
             page.machine(),
         ]
     )

@@ -76,23 +76,26 @@ def sampled(run: Run) -> tuple[float, float, Interval]:
     return metrics.mean(before), metrics.mean(after), metrics.paired(after, before, seed=seed)
 
 
-def undistilled(folder: Path, log: Path) -> Path:
-    """The same training without distillation, from the same SFT; trains where that is not done."""
+def train(folder: Path, name: str, settings: Path) -> float:
+    """Train `folder/name` with these settings; returns the seconds it took."""
+    told = ("--data", DATA, "--model", "smollm2", "--config", str(settings), "--out", str(folder / name))
+    return recpolicy("train", POLICY, *told, cache=folder / "cache", log=folder / "log.txt")
+
+
+def undistilled(folder: Path) -> Path:
+    """The settings without distillation, in a file."""
     text = SETTINGS.read_text("utf-8")
     with_it, without = (f"[distil]\nsteps = {steps}\n" for steps in (tomllib.loads(text)["distil"]["steps"], 0))
     if with_it not in text:
         raise ValueError(f"{SETTINGS} does not say `{with_it}`")
-    settings, run = folder / "undistilled.toml", folder / "undistilled"
+    settings = folder / "undistilled.toml"
     settings.write_text(text.replace(with_it, without), "utf-8")
-    if not Run(run).complete:
-        arguments = ("--data", DATA, "--model", "smollm2", "--config", str(settings), "--out", str(run))
-        recpolicy("train", POLICY, *arguments, cache=folder / "cache", log=log)
-    return run
+    return settings
 
 
-def section(folder: Path, minutes: float, without: Path) -> str:
-    """The tables; `without` is the run without distillation."""
-    run = folder / "run"
+def section(folder: Path, minutes: float) -> str:
+    """The tables."""
+    run, without = folder / "run", folder / "undistilled"
     found = json.loads((run / "eval.json").read_text("utf-8"))
     config = json.loads((run / "run.json").read_text("utf-8"))["identity"]["config"]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
@@ -166,15 +169,16 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="where the run is kept")
     folder = parser.parse_args().run
     os.environ["RECPOLICY_CACHE"] = str((folder / "cache").resolve())
-    taken, lists, cache, log = (folder / name for name in ("minutes", "lists.jsonl", "cache", "log.txt"))
+    taken, lists = folder / "minutes", folder / "lists.jsonl"
     if not taken.is_file():
         folder.mkdir(parents=True)
-        settings = ("--data", DATA, "--model", "smollm2", "--config", str(SETTINGS))
-        seconds = recpolicy("train", POLICY, *settings, "--out", str(folder / "run"), cache=cache, log=log)
-        taken.write_text(f"{seconds / 60:.2f}\n", "utf-8")
+        taken.write_text(f"{train(folder, 'run', SETTINGS) / 60:.2f}\n", "utf-8")
     if not lists.is_file():
-        recpolicy("recommend", "--run", str(folder / "run"), "--out", str(lists), cache=cache, log=log)
-    page.write("SmolLM2", section(folder, float(taken.read_text("utf-8")), undistilled(folder, log)))
+        told = ("--run", str(folder / "run"), "--out", str(lists))
+        recpolicy("recommend", *told, cache=folder / "cache", log=folder / "log.txt")
+    if not Run(folder / "undistilled").complete:
+        train(folder, "undistilled", undistilled(folder))
+    page.write("SmolLM2", section(folder, float(taken.read_text("utf-8"))))
 
 
 if __name__ == "__main__":

@@ -27,13 +27,14 @@ def language_model(folder: Path, *, scaled: bool = False) -> Path:
     core.pre_tokenizer = ByteLevel(add_prefix_space=False)
     PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>").save_pretrained(folder)
     torch.manual_seed(2)
-    sizes: dict[str, Any] = {
+    shape: dict[str, Any] = {
+        "vocab_size": 260,
+        "tie_word_embeddings": False,
         "hidden_size": 16,
         "intermediate_size": 32,
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
     }
-    shape: dict[str, Any] = {**sizes, "vocab_size": 260, "tie_word_embeddings": False}
     model = (
         GraniteForCausalLM(GraniteConfig(**shape, logits_scaling=4.0))
         if scaled

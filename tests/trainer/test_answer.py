@@ -171,9 +171,8 @@ def test_slates_until_a_place_stand_with_what_the_whole_text_makes_there(
     assert slates[1] == [] and slates[2:] == [s[:at] for s, at in zip(whole[2:], place.tolist()[2:], strict=True)]
     for row, slate in enumerate(slates):
         text = said[row].tolist()
-        end = (
-            text.index(form.answer_open) + len(slate) + 1 if row != 1 else 1
-        )  # behind the prompt where nothing is open
+        opened = text.index(form.answer_open) if row != 1 else 0  # where nothing may be shown, the text has just begun
+        end = opened + len(slate) + 1
         out = model(input_ids=torch.tensor([prompts[row] + text[:end]]), output_hidden_states=True)
         torch.testing.assert_close(states[row], out.hidden_states[-1][0, -1], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(logits[row], out.logits[0, -1, form.item_columns], rtol=1e-4, atol=1e-5)
