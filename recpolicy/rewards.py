@@ -111,8 +111,9 @@ class RuleReward:
         """Score a batch; `row` numbers each completion's training row. Ramps stand where `trainer_state` says."""
         verdict = self.judge.judge(completions, row, 1.0 if trainer_state is None else done(trainer_state))
         mine = verdict.values[:, self.index]
-        if log_metric is not None and not np.isnan(mine).all():
-            log_metric(f"rules/{self.__name__}", float(np.nanmean(mine)))
+        if log_metric is not None:
+            for value in mine[~np.isnan(mine)].tolist():  # one by one, so that processes share one mean
+                log_metric(f"rules/{self.__name__}", value)
         return [None if np.isnan(v) else float(v) for v in verdict.parts[:, self.index]]
 
 

@@ -35,7 +35,7 @@ class Alarms(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Look at the log of one step. Raises UsageError where no step so far had any signal."""
         logs: Mapping[str, float] = kwargs["logs"]
-        if "reward" not in logs:
+        if "silent_prompts" not in logs:
             return
         step = state.global_step
         self.entropy.append(logs.get("entropy", math.nan))

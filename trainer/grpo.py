@@ -8,6 +8,7 @@ a slate has an advantage of its own, in which rules count by their weights and t
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -105,6 +106,13 @@ class PolicyGRPOTrainer(GRPOTrainer):
 
     def _note(self, key: str, value: float) -> None:
         self._metrics["train"][key].append(value)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log a step without the values that are about none of its rows, for which TRL would log None."""
+        measured = self._metrics["train"]
+        for key in [key for key, values in measured.items() if all(map(math.isnan, values))]:
+            del measured[key]
+        super().log(logs, start_time)
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
         with self._timed("rewards"):
@@ -205,7 +213,7 @@ class Metrics(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """TRL's log of one step, or its summary at the end, which is left out."""
         logs = kwargs["logs"]
-        if "reward" in logs:
+        if "silent_prompts" in logs:
             self.report(state.global_step, {k: float(v) for k, v in logs.items()})
 
 

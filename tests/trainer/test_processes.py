@@ -88,14 +88,14 @@ def test_ten_steps_of_two_processes_are_those_of_one(program: list[str], tmp_pat
     for one, *two in zip(alone, *halves, strict=True):
         for half in two:  # both know everybody's rewards and the whole gradient
             for key in one.keys() - {"tokens", "advantages"}:
-                torch.testing.assert_close(half[key], one[key], rtol=1e-4, atol=1e-6)
+                torch.testing.assert_close(half[key], one[key], rtol=1e-4, atol=1e-6, equal_nan=True)
         for key in ("tokens", "advantages"):
             at = 0
             for half in two:
                 width = half[key].shape[1]
                 whole = one[key][at : (at := at + len(half[key]))]
                 assert not whole[:, width:].any()
-                torch.testing.assert_close(half[key], whole[:, :width], rtol=1e-4, atol=1e-6)
+                torch.testing.assert_close(half[key], whole[:, :width], rtol=1e-4, atol=1e-6, equal_nan=True)
             assert at == len(one[key]) == SETTINGS.prompts * SETTINGS.generations
     assert len({float(step["gradient"]) for step in alone}) == SETTINGS.steps
 

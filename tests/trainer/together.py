@@ -25,6 +25,7 @@ from tests.trainer.test_grpo import SHORT, Told, course
 RULES = (
     "reward relevance weight 0.6 = ndcg(next_items)\nreward variety weight 0.4 = distance(item.genres)\n"
     "quota voices hard = at most 1 per item.creator\ntarget ads = share(item.is_ad) >= 60%\n"
+    "when user.age < 20 { boost local weight 0.2 = item.language is user.language }\n"  # about none of some steps' rows
 )
 SETTINGS = SHORT.model_copy(
     update={"steps": 10, "prompts": 3, "generations": 4, "learning_rate": 1e-3, "steer_every": 2, "evaluate_every": 5}
