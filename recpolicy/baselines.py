@@ -213,9 +213,16 @@ class Ease:
         """penalty diag(P), [items]."""
         return np.asarray(1.0 - (self._shrunk * self.factors.basis).sum(1))
 
+    def weights(self, taken: slice) -> Scores:
+        """Rows `taken` of B, [taken, items]: what each of these items, taken, adds to the score of every item."""
+        found = self._shrunk[taken] @ self.factors.basis.T / self._diagonal
+        own = np.arange(len(found))
+        found[own, own + taken.start] = 0.0
+        return np.asarray(found, np.float32)
+
     def scores(self, rows: Rows) -> Scores:
         basis = self.factors.basis
-        x = _profiles(rows, len(basis), self.half_life)
+        x = profiles(rows, len(basis), self.half_life)
         inverse = x - (x @ self._shrunk) @ basis.T  # penalty x P, [B, items]
         return np.asarray(x - inverse / self._diagonal, np.float32)
 
@@ -240,7 +247,7 @@ def taken(dataset: Dataset, split: Split) -> Scores:
     return seen
 
 
-def _profiles(rows: Rows, items: int, half_life: float | None) -> Scores:
+def profiles(rows: Rows, items: int, half_life: float | None) -> Scores:
     """Histories as rows of weights x, [B, items]; an item taken again weighs as its last time."""
     out = np.zeros((len(rows), items), np.float32)
     lengths, offsets = rows.history.lengths, rows.history.offsets

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recpolicy.schema import Schema
 from recpolicy.table import Codes, Floats, Ints, Ragged, Table
@@ -33,6 +34,27 @@ class Dataset:
     """SHA-256 over everything above but `notes`."""
 
 
+@dataclass(frozen=True, eq=False)
+class Chances:
+    """Expected labels: how likely each item is among what a user takes next. Rows may share a line of the table."""
+
+    table: NDArray[np.float32]  # [lines, items], 0 to 1
+    at: Ints  # [B], each row's line
+    count: Ints  # [lines], how many different items are taken next
+    draws: Codes | None = None  # [S, lines, longest], lists of next items as they may come, -2 past a line's count
+    """Only where a measure depends on their order."""
+
+    def take(self, rows: Ints) -> Chances:
+        """The named rows, in that order."""
+        return Chances(self.table, self.at[rows], self.count, self.draws)
+
+    def of(self, items: Codes | None) -> Floats:
+        """The chance of each candidate, [B, C] (None: every item); 0 for a hole (-1)."""
+        if items is None:
+            return self.table[self.at].astype(np.float64)
+        return np.where(items >= 0, self.table[self.at[:, None], items], 0.0)
+
+
 @dataclass(frozen=True)
 class Rows:
     """Whom slates are for, one row each: what the user is, had taken before, and took next."""
@@ -43,6 +65,8 @@ class Rows:
     next_items: Ragged  # [B] item rows, in the order taken
     pool: Codes | None = None  # [B, N] item rows, -1 none
     """What each row's slate may be chosen from, no item twice; None is the whole catalog."""
+    chances: Chances | None = None
+    """Expected labels, which take the place of the next items in every measure that needs these."""
 
     def __len__(self) -> int:
         return len(self.user)
@@ -50,7 +74,8 @@ class Rows:
     def take(self, at: Ints) -> Rows:
         """The named rows, in that order (a row may be named again)."""
         pool = None if self.pool is None else self.pool[at]
-        return Rows(self.user[at], self.now[at], self.history.take(at), self.next_items.take(at), pool)
+        chances = None if self.chances is None else self.chances.take(at)
+        return Rows(self.user[at], self.now[at], self.history.take(at), self.next_items.take(at), pool, chances)
 
     def sample(self, most: int, seed: int) -> Rows:
         """At most so many of the rows, drawn without replacement; they stay in order."""

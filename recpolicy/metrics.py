@@ -28,7 +28,7 @@ ACCURACY: tuple[Accuracy, ...] = ("ndcg", "hit", "recall", "precision", "mrr", "
 
 def accuracy(metric: Accuracy, rows: Rows, slates: Slates) -> Floats:
     """One accuracy metric at K = the slates' length, [B]; NaN for rows without next items."""
-    values = Labelled(metric).marginals(Pool(NOTHING, rows, slates.items)).sum(1)
+    values = Labelled(metric, slates.items.shape[1]).marginals(Pool(NOTHING, rows, slates.items)).sum(1)
     return np.where(rows.next_items.lengths > 0, values, np.nan)
 
 

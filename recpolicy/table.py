@@ -62,6 +62,11 @@ class Ragged:
         return Ragged.slices(self.values, np.maximum(self.offsets[:-1], self.offsets[1:] - count), self.offsets[1:])
 
 
+def none(rows: int) -> Ragged:
+    """So many empty rows."""
+    return Ragged(np.zeros(rows + 1, np.int64), np.zeros(0, np.int32))
+
+
 @dataclass(frozen=True)
 class NumberColumn:
     """int, float, ratio, date (seconds since 1970), duration (seconds); NaN is missing."""

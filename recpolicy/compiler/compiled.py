@@ -106,6 +106,12 @@ class CompiledPolicy:
         return {name: metric.value(slates) for name, metric in self.crowds.items()}
 
     @property
+    def needs_order(self) -> bool:
+        """Whether a measure depends on the order in which next items are taken."""
+        metrics = [*self.rules, *(t.metric for t in self.targets if isinstance(t.metric, CompiledRule))]
+        return any(isinstance(rule.plan, Labelled) and rule.plan.metric == "lcs" for rule in metrics)
+
+    @property
     def crowds(self) -> dict[str, Crowd]:
         """The metrics of the targets on all users together, by the target's name."""
         return {t.target.name: t.metric for t in self.targets if isinstance(t.metric, Crowd)}
@@ -182,7 +188,7 @@ class CompiledPolicy:
         multipliers: Mapping[str, float] | None = None,
         shown: Slates | None = None,
     ) -> Growth:
-        """Slates to be built from candidates [B, C] place by place; what needs labels is left out.
+        """Slates to be built from candidates [B, C] place by place; what needs labels counts where rows have chances.
 
         `multipliers`: how hard each target pulls, by its name; 0 where it has none. A target on all users together is
         measured at the slates that everybody is `shown`; raises ValueError where it pulls and they are not given.
@@ -333,11 +339,11 @@ def _metric(
 def _measure(measure: Measure, columns: Columns, catalog: Catalog, k: int) -> Plan | Labelled | Serendipitous:
     match measure:
         case Relevance():
-            return Labelled(measure.metric)
+            return Labelled(measure.metric, k)
         case Spread():
             return spread.spread(measure, columns, k)
         case Serendipity():
-            return serendipity(measure, columns)
+            return serendipity(measure, columns, k)
         case Novelty():
             users = int(np.count_nonzero(np.diff(columns.dataset.start)))
             return places.surprising(k, users, catalog.known[catalog.term(measure.column)].astype(np.float64))

@@ -36,9 +36,12 @@ class Growth:
     ) -> None:
         """`legal` [B, C]: candidates that are items and not blocked."""
         self._pool, self._guard, self.legal = pool, guard, legal
-        self._of: dict[Plan, Scan] = {}
+        self._of: dict[Plan | Labelled | Serendipitous, Scan] = {}
         self._scans: list[Scan] = []
-        self._rules = self._weighed(rules)
+        counted = [rule for rule in rules if pool.rows.chances is not None or not rule.needs_labels]
+        weighed = self._weighed(counted)
+        self._rules = [part for rule, part in weighed if not rule.needs_labels]
+        self._expected = [part for rule, part in weighed if rule.needs_labels]
         self._targets = self._pulling(targets, multipliers, shown)
 
     @property
@@ -47,14 +50,21 @@ class Growth:
         return self._guard.open
 
     def gains(self) -> Floats:
-        """What each candidate would add to R (over the rules without labels) at the next place, [B, C]."""
+        """What each candidate would add to R at the next place by the rules without labels, [B, C].
+
+        Rules with labels count in the sum of weights that R is divided by only where rows have chances.
+        """
         return self._sum(self._rules)
+
+    def expected(self) -> Floats:
+        """What it would add by the rules with labels, in expectation, [B, C]; 0 for rows without chances."""
+        return self._sum(self._expected)
 
     def pulls(self) -> Floats:
         """Sum over the targets of multiplier x what the candidate would add to the metric at the next place, [B, C].
 
         Subtracted where the target asks for no more than its bound. A target adds nothing for users it is not about,
-        nor where its metric is known only against what the user took next.
+        nor, for rows without chances, where its metric is known only against what the user took next.
         """
         return self._sum(self._targets)
 
@@ -64,14 +74,12 @@ class Growth:
         for scan in self._scans:
             scan.take(at)
 
-    def _weighed(self, rules: Sequence[CompiledRule]) -> _Weighed:
-        plans = [(rule, rule.plan) for rule in rules]
-        blind = [(rule, plan) for rule, plan in plans if not isinstance(plan, Labelled | Serendipitous)]
-        weights = np.array([rule.weights(self._pool) for rule, _ in blind]).reshape(len(blind), len(self._pool.rows))
+    def _weighed(self, rules: Sequence[CompiledRule]) -> list[tuple[CompiledRule, tuple[Floats, Scan]]]:
+        """Rules that weigh something for anybody, with their signed shares of the sum of these rules' weights."""
+        weights = np.array([rule.weights(self._pool) for rule in rules]).reshape(len(rules), len(self._pool.rows))
         shares = weights / divisor(weights.T)  # [rules, B]
-        return [
-            (rule.sign * own, self._scan(plan)) for (rule, plan), own in zip(blind, shares, strict=True) if own.any()
-        ]
+        pairs = [(rule, own) for rule, own in zip(rules, shares, strict=True) if own.any()]
+        return [(rule, (rule.sign * own, self._scan(rule.plan))) for rule, own in pairs]
 
     def _pulling(
         self, targets: Sequence[CompiledTarget], multipliers: Mapping[str, float], shown: Slates | None
@@ -80,18 +88,17 @@ class Growth:
         for target in targets:
             factor = target.sign * multipliers.get(target.target.name, 0.0)
             metric = target.metric
-            if factor == 0.0 or target.needs_labels:
+            if factor == 0.0 or (target.needs_labels and self._pool.rows.chances is None):
                 continue
             if isinstance(metric, Crowd):
                 if shown is None:
                     raise ValueError(f"`{target.target.name}` is about all slates together: give those `shown` now")
                 out.append((np.full(len(self._pool.rows), factor), self._begun(metric.scan(self._pool, shown))))
             else:
-                assert not isinstance(metric.plan, Labelled | Serendipitous)
                 out.append((np.where(metric.applicable(self._pool), factor, 0.0), self._scan(metric.plan)))
         return out
 
-    def _scan(self, plan: Plan) -> Scan:
+    def _scan(self, plan: Plan | Labelled | Serendipitous) -> Scan:
         """One scan of a plan, also where a target names the rule it belongs to."""
         if plan not in self._of:
             self._of[plan] = self._begun(plan.scan(self._pool))

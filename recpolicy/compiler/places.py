@@ -111,12 +111,14 @@ class Surprising:
     worth: Floats
     """[items + 1] over K: of every item, then of a hole."""
     unknown: Bools  # [items + 1]
+    k: int
+    """Places of a slate."""
 
     def marginals(self, pool: Pool) -> Floats:
         return pool.of_items(self.worth)
 
     def scan(self, pool: Pool) -> Scan:
-        return PlacesScan(pool.of_items(self.worth), np.ones(pool.shape[1]), None)
+        return PlacesScan(pool.of_items(self.worth), np.ones(self.k), None)
 
     def missing(self, pool: Pool) -> Bools:
         return pool.of_items(self.unknown)
@@ -126,7 +128,7 @@ def surprising(k: int, users: int, counts: Floats) -> Surprising:
     """`novelty`; `counts` is the column over the whole catalog."""
     unknown, found = np.isnan(counts), surprise(counts, users)
     typical = float(found[~unknown].mean()) if not unknown.all() else 0.0
-    return Surprising(np.append(np.where(unknown, typical, found) / k, 0.0), np.append(unknown, False))
+    return Surprising(np.append(np.where(unknown, typical, found) / k, 0.0), np.append(unknown, False), k)
 
 
 def surprise(counts: Floats, users: int) -> Floats:

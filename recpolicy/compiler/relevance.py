@@ -1,6 +1,7 @@
-"""Slates and the items users really took next in, accuracy per rank out.
+"""Computes the accuracy of slates, rank by rank, against the next items or how likely each item is to be one.
 
-An item that was taken twice counts once: n below is the number of different next items.
+An item that was taken twice counts once: n below is the number of different next items. Where rows have `chances` a
+measure is its expected value: in the place of a hit stands the chance that the item is among the next n.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.scan import discount
+from recpolicy.compiler.scan import Scan, discount, picked
 from recpolicy.table import Bools, Codes, Floats, Ints
 
 SOME = 16
@@ -20,43 +21,104 @@ SOME = 16
 
 @dataclass(frozen=True)
 class Labelled:
-    """A measure against the next items: known only for whole slates, and only where there are next items."""
+    """A measure against the next items: of whole slates, and only where there are next items, real or expected."""
 
     metric: Literal["ndcg", "hit", "recall", "precision", "mrr", "lcs"]
+    k: int
+    """Places of a slate, for slates that grow."""
 
     def marginals(self, pool: Pool) -> Floats:
         """[B, K]; every measure by its standard definition at cut-off K.
 
         `ndcg` (binary gains): ideal over min(K, n). `recall`: hits / n. `precision`: hits / K. `mrr`: 1 / rank of the
-        first hit. `lcs`: longest common subsequence with the next items over min(K, n).
+        first hit. `lcs`: longest common subsequence with the next items over min(K, n). In expectation the hits of
+        `hit` and `mrr` are taken as independent of each other, and `lcs` is its mean over drawn lists.
         """
-        _, k = pool.shape
-        hits, n = next_hits(pool), next_different(pool)[:, None]
-        match self.metric:
-            case "ndcg":
-                w = discount(k)
-                out = hits * w
-                out /= w.cumsum().take(n - 1, mode="clip")
-            case "hit":
-                out = hits & (hits.cumsum(1) == 1)
-            case "recall":
-                out = hits / np.maximum(n, 1)
-            case "precision":
-                out = hits / np.float64(k)
-            case "mrr":
-                out = (hits & (hits.cumsum(1) == 1)) / np.arange(1, k + 1)
-            case "lcs":
-                assert pool.items is not None
-                out = _lcs(pool.items, _padded_next(pool)) / np.clip(n, 1, k)
+        if self.metric == "lcs":
+            return self._lcs(pool)
+        chances, (_, k) = pool.rows.chances, pool.shape
+        hits = next_hits(pool) if chances is None else chances.of(pool.items)
+        if self.first_hit_only:
+            missed = np.cumprod(1.0 - hits, 1)
+            hits = np.concatenate([hits[:, :1], hits[:, 1:] * missed[:, :-1]], 1)
+        out = hits * self.weights(k)
+        out /= self.ideal(next_different(pool), k)[:, None]
         return np.asarray(out, np.float64)
 
+    @property
+    def first_hit_only(self) -> bool:
+        """Whether hits after the first are worth nothing."""
+        return self.metric in ("hit", "mrr")
+
+    def weights(self, k: int) -> Floats:
+        """What a hit at each rank is worth, over `ideal`, [k]."""
+        match self.metric:
+            case "ndcg":
+                return discount(k)
+            case "mrr":
+                return np.asarray(1.0 / np.arange(1, k + 1), np.float64)
+            case _:
+                return np.ones(k)
+
+    def ideal(self, n: Ints, k: int) -> Floats:
+        """What the best k places are worth where n different items are taken next, in the units of `weights`, [B]."""
+        match self.metric:
+            case "ndcg":
+                return np.asarray(discount(k).cumsum().take(n - 1, mode="clip"), np.float64)
+            case "recall":
+                return np.maximum(n, 1).astype(np.float64)
+            case "precision":
+                return np.full(len(n), float(k))
+            case "lcs":
+                return np.clip(n, 1, k).astype(np.float64)
+            case _:
+                return np.ones(len(n))
+
     def applicable(self, pool: Pool) -> Bools:
-        """Rows with next items, [B]."""
-        return np.greater(pool.rows.next_items.lengths, 0)
+        """Rows with next items, real or expected, [B]."""
+        chances = pool.rows.chances
+        return np.greater(pool.rows.next_items.lengths if chances is None else chances.count[chances.at], 0)
 
     def missing(self, pool: Pool) -> Bools:
         """No item is without a value, [B, K]."""
         return np.zeros(pool.shape, np.bool_)
+
+    def scan(self, pool: Pool) -> Scan:
+        """The expected value as slates grow, of rows with chances; `lcs` as if the order of hits did not matter."""
+        return ExpectedScan(self, pool)
+
+    def _lcs(self, pool: Pool) -> Floats:
+        chances, ideal = pool.rows.chances, self.ideal(next_different(pool), pool.shape[1])[:, None]
+        assert pool.items is not None
+        if chances is None:
+            return np.asarray(_lcs(pool.items, _padded_next(pool)) / ideal, np.float64)
+        assert chances.draws is not None, "the order of next items was not drawn"
+        drawn = [_lcs(pool.items, lists[chances.at]) for lists in chances.draws]
+        return np.asarray(np.mean(drawn, 0) / ideal, np.float64)
+
+
+class ExpectedScan:
+    """What each further candidate adds to the expected accuracy."""
+
+    def __init__(self, plan: Labelled, pool: Pool) -> None:
+        assert pool.rows.chances is not None, "candidates are weighed by expected labels"
+        self._plan, self._rank = plan, 0
+        self._chance = pool.rows.chances.of(pool.items)  # [B, C]
+        self._weights = plan.weights(plan.k)
+        self._ideal = plan.ideal(next_different(pool), plan.k)
+        self._missed = np.ones(len(self._chance))  # the chance that no place so far is a hit, [B]
+
+    def gains(self, over: slice) -> Floats:
+        """What each of the candidates `over` would add at the next place, [B, C']."""
+        worth = self._weights[self._rank] / self._ideal
+        if self._plan.first_hit_only:
+            worth = worth * self._missed
+        return np.asarray(self._chance[:, over] * worth[:, None], np.float64)
+
+    def take(self, at: Ints) -> None:
+        """Put candidate `at[b]` at the next place."""
+        self._missed *= 1.0 - picked(self._chance, at)
+        self._rank += 1
 
 
 def next_hits(pool: Pool) -> Bools:
@@ -65,7 +127,9 @@ def next_hits(pool: Pool) -> Bools:
 
 
 def next_different(pool: Pool) -> Ints:
-    """How many different next items there are, [B]."""
+    """How many different next items there are, or are expected, [B]."""
+    if (chances := pool.rows.chances) is not None:
+        return chances.count[chances.at]
     return pool.once("next items, different", lambda: _different(_padded_next(pool)))
 
 

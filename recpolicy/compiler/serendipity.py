@@ -9,9 +9,10 @@ import numpy as np
 from recpolicy.compiler.catalog import NOTHING
 from recpolicy.compiler.coded import Columns
 from recpolicy.compiler.distance import Distances, distances
+from recpolicy.compiler.places import PlacesScan
 from recpolicy.compiler.pool import Pool, bare
 from recpolicy.compiler.relevance import next_different, next_hits
-from recpolicy.compiler.scan import failing
+from recpolicy.compiler.scan import FailScan, Scan, failing
 from recpolicy.compiler.spread import typical_distance
 from recpolicy.policy import Missing, Serendipity
 from recpolicy.table import Bools, Codes, Floats, Ragged
@@ -28,22 +29,35 @@ class Serendipitous:
     distances: Distances
     typical: float
     fail: bool
+    k: int
+    """Places of a slate, for slates that grow."""
 
     def marginals(self, pool: Pool) -> Floats:
-        """[B, K]; known only for whole slates, and only where there are next items."""
-        b, k = pool.shape
-        missing, hits, ideal = self.missing(pool), next_hits(pool), np.clip(next_different(pool), 1, k)
-        out = np.zeros((b, k))
-        for r in range(k):  # a place at a time bounds the pairs of a hit and a history item
+        """[B, K]; of whole slates, and only where there are next items, real or expected."""
+        out = self._worth(pool, pool.shape[1])
+        return failing(out, self.missing(pool)) if self.fail else out
+
+    def scan(self, pool: Pool) -> Scan:
+        """The expected value as slates grow, of rows with chances."""
+        assert pool.rows.chances is not None, "candidates are weighed by expected labels"
+        scan = PlacesScan(self._worth(pool, self.k), np.ones(self.k), None)
+        return FailScan(scan, self.missing(pool)) if self.fail else scan
+
+    def _worth(self, pool: Pool, k: int) -> Floats:
+        """What each candidate is worth by itself in a slate of k places, [B, C]."""
+        chances, missing, ideal = pool.rows.chances, self.missing(pool), np.clip(next_different(pool), 1, k)
+        hits = next_hits(pool) if chances is None else chances.of(pool.items)
+        out = np.zeros(pool.shape)
+        assert pool.items is not None
+        for r in range(out.shape[1]):  # a place at a time bounds the pairs of a hit and a history item
             rows = np.flatnonzero(hits[:, r])
-            assert pool.items is not None
             found = self._to_history(pool.items[rows, r], self._known(pool.rows.history.take(rows)))
-            out[rows, r] = np.where(missing[rows, r], self.typical, found) / ideal[rows]
-        return failing(out, missing) if self.fail else out
+            out[rows, r] = hits[rows, r] * np.where(missing[rows, r], self.typical, found) / ideal[rows]
+        return out
 
     def applicable(self, pool: Pool) -> Bools:
-        """Rows with next items and with a known value in the history, [B]."""
-        return (pool.rows.next_items.lengths > 0) & (self._known(pool.rows.history).lengths > 0)
+        """Rows with next items, real or expected, and with a known value in the history, [B]."""
+        return (next_different(pool) > 0) & (self._known(pool.rows.history).lengths > 0)
 
     def missing(self, pool: Pool) -> Bools:
         """Places whose item has no value, [B, K]."""
@@ -63,8 +77,8 @@ class Serendipitous:
         return np.bincount(hit, found, len(items)) / np.maximum(history.lengths, 1)
 
 
-def serendipity(node: Serendipity, columns: Columns) -> Serendipitous:
+def serendipity(node: Serendipity, columns: Columns, k: int) -> Serendipitous:
     """Compile `serendipity`."""
     found = distances(node.column.name, columns)
     typical = typical_distance(found) if node.missing is Missing.MEAN else 0.0
-    return Serendipitous(found, typical, node.missing is Missing.FAIL)
+    return Serendipitous(found, typical, node.missing is Missing.FAIL, k)

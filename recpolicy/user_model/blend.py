@@ -1,0 +1,131 @@
+"""Blends recommenders into calibrated chances: multinomial logits, linear in their features, fitted by likelihood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from recpolicy.dataset import Rows
+from recpolicy.table import Bools, Floats, Ints
+from recpolicy.user_model.sources import Scores
+
+PAIRS = 10_000_000
+"""Most (row, item) pairs that a blend is fitted on."""
+ROWS = 64
+"""Rows whose features are weighed at once."""
+RIDGE = 1e-3
+"""Penalty on half the squared weights, a row."""
+STEPS = 50
+FOLDS = 5
+BINS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Rows whose next items are known, as the fit reads them."""
+
+    features: Scores  # [F, B, items]
+    free: Bools  # [B, items], what may be taken next
+    taken: Bools  # [B, items], what was, and is free
+
+    @staticmethod
+    def of(features: Scores, free: Bools, rows: Rows) -> Examples:
+        """The examples of rows; a next item that was seen before is none."""
+        taken = np.zeros_like(free)
+        taken[np.repeat(np.arange(len(rows)), rows.next_items.lengths), rows.next_items.values] = True
+        return Examples(features, free, taken & free)
+
+    def part(self, rows: Ints) -> Examples:
+        """Some of the rows."""
+        return Examples(self.features[:, rows], self.free[rows], self.taken[rows])
+
+    def log_likelihood(self, weights: Floats) -> Floats:
+        """Sum over each row's next items of log p(item), [B]."""
+        logp = log_softmax(logits(self.features, weights), self.free)
+        return np.asarray(np.where(self.taken, logp, 0.0).sum(1), np.float64)
+
+
+def logits(features: Scores, weights: Floats) -> Scores:
+    """sum over f of weights[f] features[f], [B, items]."""
+    return np.asarray(np.tensordot(weights.astype(np.float32), features, 1), np.float32)
+
+
+def log_softmax(scores: Scores, free: Bools) -> Scores:
+    """Log of each item's share among the `free` items of its row; -inf elsewhere. All [B, items]."""
+    masked = np.where(free, scores, np.float32(-np.inf))
+    top = masked.max(1, keepdims=True, initial=-np.inf)
+    shifted = masked - np.where(np.isfinite(top), top, 0.0)
+    return np.asarray(shifted - np.log(np.maximum(np.exp(shifted).sum(1, keepdims=True), 1e-30)), np.float32)
+
+
+def fit(examples: Examples) -> Floats:
+    """Weights [F] of the largest likelihood of the next items, less RIDGE / 2 of their squares a row.
+
+    log p(i | row) = w . x_i - log sum over free j of exp(w . x_j), summed over the row's next items; concave in w, so
+    that Newton's method with halved steps finds the maximum.
+    """
+    count = len(examples.features)
+    weights = np.zeros(count)
+    penalty = RIDGE * max(len(examples.free), 1)
+
+    def objective(w: Floats) -> float:
+        return float(examples.log_likelihood(w).sum() - penalty / 2 * (w @ w))
+
+    now = objective(weights)
+    for _ in range(STEPS):
+        gradient, curvature = _derivatives(examples, weights)
+        step = np.linalg.solve(curvature + penalty * np.eye(count), gradient - penalty * weights)
+        size = 1.0
+        while (then := objective(weights + size * step)) < now and size > 1e-4:
+            size /= 2
+        weights = weights + size * step
+        if then - now < 1e-6 * max(abs(now), 1.0):
+            break
+        now = then
+    return weights
+
+
+def _derivatives(examples: Examples, weights: Floats) -> tuple[Floats, Floats]:
+    """Gradient [F] and negative Hessian [F, F] of the log-likelihood."""
+    f = len(weights)
+    gradient, curvature = np.zeros(f), np.zeros((f, f))
+    for first in range(0, len(examples.free), ROWS):
+        part = slice(first, first + ROWS)
+        x, free, taken = examples.features[:, part], examples.free[part], examples.taken[part]
+        p = np.exp(log_softmax(logits(x, weights), free)) * taken.sum(1, keepdims=True)  # [B, items]
+        gradient += np.tensordot(x, taken - p, 2)
+        flat = x.reshape(f, -1)
+        mean = (x * p).sum(2)  # [F, B]
+        curvature += (flat * p.ravel()) @ flat.T - (mean / np.maximum(p.sum(1), 1e-12)) @ mean.T
+    return gradient, curvature
+
+
+def cross_validated(examples: Examples, seed: int) -> Floats:
+    """Log-likelihood of each row's next items [B] under weights fitted on the other folds of rows."""
+    fold = np.random.default_rng(seed).permutation(len(examples.free)) % FOLDS
+    out = np.zeros(len(fold))
+    for own in range(FOLDS):
+        rest, held = np.flatnonzero(fold != own), np.flatnonzero(fold == own)
+        if len(rest) and len(held):
+            out[held] = examples.part(held).log_likelihood(fit(examples.part(rest)))
+    return out
+
+
+def reliability(chances: Scores, taken: Bools, counted: Bools) -> dict[str, Any]:
+    """Compares predicted chances with what came true, over the pairs `counted`; all [B, items].
+
+    `bins`: BINS groups of equally many pairs by predicted chance, each with its mean chance, the share that was taken,
+    and the number of pairs. `error`: the expected calibration error, the mean over bins of |chance - share|
+    (Naeini et al., AAAI 2015, with bins of equal mass).
+    """
+    predicted, came = chances[counted].astype(np.float64), taken[counted]
+    order = np.argsort(predicted, kind="stable")
+    bins = [
+        {"chance": float(predicted[at].mean()), "taken": float(came[at].mean()), "pairs": len(at)}
+        for at in np.array_split(order, BINS)
+        if len(at)
+    ]
+    error = sum(abs(b["chance"] - b["taken"]) * b["pairs"] for b in bins) / max(len(order), 1)
+    return {"error": error, "bins": bins}

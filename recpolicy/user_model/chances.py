@@ -1,0 +1,52 @@
+"""Computes the chance that each item is among the next n a user takes, and draws lists of next items."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recpolicy.table import Codes, Ints
+from recpolicy.user_model.sources import Scores
+
+STEPS = 100
+"""At most so many; a few are enough unless the shares fall by orders of magnitude."""
+EXACT = 1e-6
+"""Share of n that the sum may fall short by."""
+
+
+def inclusion(shares: Scores, count: Ints) -> Scores:
+    """Chance that each item is among `count` [B] items drawn one after another without replacement, [B, items].
+
+    Item i is drawn next with probability proportional to `shares` [B, items] among those left. In continuous time each
+    waits exponentially with rate p_i, and the first n to arrive are the draw: with the time T of the n-th taken as
+    fixed, item i is among them with 1 - exp(-p_i T), where the sum of these is n (Rosen 1972). For n = 1 the chances
+    are the shares; n counts as at most 95 % of the items that have a share, beyond which all are near certain.
+    """
+    p = shares.astype(np.float64)
+    n = np.minimum(count, 0.95 * (p > 0).sum(1))
+    time = n.astype(np.float64)
+    for _ in range(STEPS):  # the sum is concave in T: Newton's steps rise to the root and never pass it
+        late = np.exp(-p * time[:, None])
+        short = n - (1.0 - late).sum(1)
+        if (short <= EXACT * n).all():
+            break
+        time += short / np.maximum((p * late).sum(1), 1e-300)
+    found = -np.expm1(-p * time[:, None])
+    one = count == 1
+    found[one] = p[one] / np.maximum(p[one].sum(1, keepdims=True), 1e-300)
+    return np.asarray(found, np.float32)
+
+
+def drawn(shares: Scores, count: int, draws: int, rng: np.random.Generator) -> Codes:
+    """Lists of `count` next items drawn without replacement by `shares` [B, items], [draws, B, count].
+
+    By the largest of log p + Gumbel noise (Yellott 1977; Kool et al., ICML 2019); in the order drawn.
+    """
+    with np.errstate(divide="ignore"):
+        logp = np.log(shares.astype(np.float64))
+    out = np.empty((draws, len(shares), count), np.int32)
+    for i in range(draws):
+        noisy = logp + rng.gumbel(size=logp.shape)
+        best = np.argpartition(-noisy, count - 1, 1)[:, :count]
+        order = np.argsort(-np.take_along_axis(noisy, best, 1), 1)
+        out[i] = np.take_along_axis(best, order, 1)
+    return out
