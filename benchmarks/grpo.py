@@ -144,7 +144,7 @@ def small(material: Material) -> Scene:
     rows = sft.training_rows(material.view, material.split, k, 4 * config.grpo.prompts, 0)
     prompts = material.prompter.prompts(sft.thinned(rows, config.prompt.kept, 0))
     tokenizer = tiny.tokenizer(prompts + material.prompter.completions(rows), items)
-    form = models.answer_format(tokenizer, items, k, config.prompt.think)
+    form = models.answer_format(tokenizer, items, k, config.prompt.longest_reasoning)
     longest = max(len(p.split()) for p in prompts) + form.longest
     settings = config.tiny.model_copy(update={"dropout": 0.0})  # a model that was fine-tuned and loaded has none
     recommender = Recommender(tiny.decoder(settings, tokenizer, longest, 0), tokenizer, form)

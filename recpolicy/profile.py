@@ -22,7 +22,7 @@ from recpolicy.rerank import weighted
 from recpolicy.table import Codes, Floats
 
 FLOOR = 0.05
-"""Least deviation that a rule's advantage is divided by: what hardly differs is not blown up."""
+"""Least deviation that an objective's advantage is divided by: what hardly differs is not blown up."""
 QUIET = 0.05
 """A rule whose value differs within fewer of the users' groups than this share has no signal."""
 FULL = 0.99
@@ -63,16 +63,14 @@ class Price:
 
 @dataclass(frozen=True)
 class RuleProfile:
-    """One rule in training. Shares and values are in [0, 1], but `effective` and `plain` may be negative."""
+    """One rule in training. Shares and values are in [0, 1], but `effective` may be negative."""
 
     name: str
     kind: str
     declared: float
     """Its share of a user's weights, a mean over users."""
     effective: float
-    """Its share of the variance of the advantage that is trained; NaN where nothing varies."""
-    plain: float
-    """The same, were the weighted values summed as they are."""
+    """Its share of the variance of R among one user's lists, by which training tells them apart; NaN without any."""
     deviation: float
     value: float
     """Mean over the sampled lists; NaN where it applies to nobody."""
@@ -154,8 +152,7 @@ def profile(compiled: CompiledPolicy, rollouts: Rollouts, *, seed: int) -> Profi
     weights = compiled.weights(rows)
     signed = weights * [rule.sign for rule in compiled.rules] / divisor(weights)[:, None]  # [B, rules]
     deviation = deviations(values, copies)
-    scaled = signed / np.maximum(deviation, FLOOR)
-    effective, plain = (shares(centred(values, copies) * np.repeat(w, copies, 0)) for w in (scaled, signed))
+    effective = shares(centred(values, copies) * np.repeat(signed, copies, 0))
     liveliness = lively(values, copies)
     search = Search.of(compiled, rows, rollouts.slates.items, seed=seed)
     familiar = _values(compiled, rows, rollouts.popular)
@@ -167,7 +164,6 @@ def profile(compiled: CompiledPolicy, rollouts: Rollouts, *, seed: int) -> Profi
             kind=rule.kind,
             declared=float(np.abs(signed[:, i]).mean()),
             effective=float(effective[i]),
-            plain=float(plain[i]),
             deviation=float(deviation[i]),
             value=metrics.mean(values[:, i]),
             lively=float(liveliness[i]),
@@ -178,7 +174,7 @@ def profile(compiled: CompiledPolicy, rollouts: Rollouts, *, seed: int) -> Profi
         )
         for i, rule in enumerate(compiled.rules)
     )
-    fixed = _fixed(compiled, rollouts, search, values, scaled)
+    fixed = _fixed(compiled, rollouts, search, values, signed)
     return Profile(len(rows), copies, rollouts.temperature, rules, fixed)
 
 

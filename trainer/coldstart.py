@@ -8,7 +8,7 @@ stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,9 +20,10 @@ from recpolicy.baselines import Baseline
 from recpolicy.data import Aligned
 from recpolicy.dataset import Dataset, Rows
 from recpolicy.errors import UsageError
+from recpolicy.recommendation import ALIKE
 from recpolicy.slate import offered, unseen
 from recpolicy.table import Bools, Ints, Ragged
-from recpolicy.trainer import pool
+from recpolicy.trainer import attributes, pool, user_model
 from recpolicy.trainer.attributes import Attributes
 from recpolicy.trainer.evaluate import BATCH
 from recpolicy.trainer.likelihood import LEAST
@@ -32,6 +33,8 @@ from recpolicy.trainer.pretrained import tables
 from recpolicy.trainer.prompts import Prompter
 from recpolicy.trainer.regression import Regression
 from recpolicy.trainer.rollout import slates_until
+from recpolicy.trainer.user_model import UserModel
+from recpolicy.user_model.sources import Scores
 
 FOLDS = 5
 """Parts of the items, one of which is hidden in each lesson."""
@@ -66,6 +69,8 @@ class Rehearsal:
     """The items that each user took, hidden or not, [N, I] bool."""
     closed: Tensor
     """The items in the history shown or in the slate so far, [N, I] bool."""
+    prior: Tensor
+    """What the prior adds to the logits of each item, of a hidden one as if it were new, [N, I]; 0 without a prior."""
 
     @property
     def away(self) -> Tensor:
@@ -82,12 +87,13 @@ class Rehearsal:
             self.logits[lessons][:, items],
             self.taken[lessons][:, items],
             self.closed[lessons][:, items],
+            self.prior[lessons][:, items],
         )
 
     def surprise(self, vectors: Tensor) -> Tensor:
         """Mean -log p of each hidden item taken, among all that are not closed, under embeddings `vectors` [I, H]."""
         right = self.taken & self.away
-        told = (self.states @ vectors.T).masked_fill(self.closed, LEAST).log_softmax(1)
+        told = (self.states @ vectors.T + self.prior).masked_fill(self.closed, LEAST).log_softmax(1)
         return -told[right].sum() / right.sum().clamp(min=1)
 
     def embeddings(self, facts: Attributes) -> Regression:
@@ -151,7 +157,7 @@ class Rehearsal:
         away = self.away
         share = (self.taken & away).sum() / self.taken.sum()
         others = self.logits.masked_fill(self.closed | away, LEAST).logsumexp(1)
-        hidden = (self.states @ vectors.T).masked_fill(~away, LEAST).logsumexp(1)
+        hidden = (self.states @ vectors.T + self.prior).masked_fill(~away, LEAST).logsumexp(1)
         moved = self.states @ ones
         low, high = -REACH, REACH
         for _ in range(60):
@@ -159,6 +165,31 @@ class Rehearsal:
             more = (hidden + middle * moved - others).sigmoid().mean() < share
             low, high = (middle, high) if more else (low, middle)
         return low
+
+
+@dataclass(frozen=True, eq=False)
+class Likely:
+    """What a run's user model says of items, and of such as it does not know by those most like them."""
+
+    users: UserModel
+    facts: Attributes
+    learned: Ints
+
+    def priors(self, rows: Rows, hidden: Ints, fold: Ints, items: Ints) -> tuple[Tensor, Tensor]:
+        """The prior's logits of every known item, [N, known], and of `items` with those hidden as if new, [N, I].
+
+        `hidden` [N] is each row's part, `fold` [known] each item's.
+        """
+        shares = self.users.log_shares(rows)
+        free = unseen(rows, shares.shape[1])
+        known = user_model.prior(shares)
+        new = known[:, items]
+        for part in np.unique(hidden):
+            own, row = np.flatnonzero(fold[items] == part), np.flatnonzero(hidden == part)
+            rest = self.learned[fold[self.learned] != part]
+            near = attributes.alike(self.facts, rest, items[own], ALIKE)
+            new[np.ix_(row, own)] = user_model.prior(shared(shares[row], free[row], near))
+        return torch.from_numpy(known), torch.from_numpy(new)
 
 
 def rehearse(
@@ -170,12 +201,13 @@ def rehearse(
     retriever: Baseline | None,
     seed: int,
     tell: Callable[[str], None] = lambda _: None,
+    likely: Likely | None = None,
 ) -> Rehearsal:
     """Hide items from users and ask the model, which has no tokens yet for items that arrived, what comes next.
 
     `known`: the items whose embeddings training made. `now`: when the users are asked, in seconds since 1970;
-    `retriever`: what candidate pools are drawn by, if the model chooses from pools; `tell` hears how far it is. Raises
-    UsageError where nobody took any of these items.
+    `retriever`: what candidate pools are drawn by, if the model chooses from pools; `tell` hears how far it is;
+    `likely` is what the model's prior is made by. Raises UsageError where nobody took any of these items.
     """
     dataset, form = catalog.dataset, recommender.form
     rng = np.random.default_rng(seed)
@@ -203,13 +235,17 @@ def rehearse(
 
     place = torch.from_numpy(rng.integers(form.slate, size=len(rows)))
     slates, asked = list[list[int]](), list[tuple[Tensor, Tensor]]()
+    added, prior = None, torch.zeros(len(rows), len(items))
+    if likely is not None:
+        added, prior = likely.priors(rows, hidden, fold[: form.items], items)
     with evaluating(recommender.model):
         for at in range(0, len(rows), BATCH):
             tell(f"rehearsing new items: {at:,} of {len(rows):,} lists asked for, known items hidden")
             part = np.arange(at, min(at + BATCH, len(rows)))
             prompts = recommender.encode(prompter.prompts(rows.take(part)))
             open_ = torch.from_numpy(legal(part)).to(recommender.model.device)
-            told, states, logits = slates_until(recommender.model, form, prompts, open_, place[part])
+            own = None if added is None else added[part].to(recommender.model.device)
+            told, states, logits = slates_until(recommender.model, form, prompts, open_, place[part], own)
             slates += told
             asked.append((states.cpu(), logits.cpu()[:, items]))
     states, logits = map(torch.cat, zip(*asked, strict=True))
@@ -220,10 +256,32 @@ def rehearse(
         torch.from_numpy(fold[items]),
         torch.from_numpy(hidden),
         states * _scale(states @ head.T, logits),
-        logits,
+        logits if added is None else logits + added[:, items],
         _among(items, whole, len(there)),
         _among(items, replace(rows, history=past), len(there)),
+        prior,
     )
+
+
+def without(rows: Rows, earlier: int) -> Rows:
+    """The rows without the items in their histories that came after the `earlier` ones."""
+    kept = (rows.history.row(i) for i in range(len(rows)))
+    return replace(rows, history=Ragged.of([row[row < earlier].tolist() for row in kept]))
+
+
+def shared(log_shares: Scores, free: Bools, alike: Sequence[Ints]) -> Scores:
+    """Log-probabilities of new items from those of known ones, [B, new]: each has the mean chance of those `alike`.
+
+    `log_shares` and `free` are [B, known]. An item that was taken is not `free` and has no chance to share; where no
+    item alike is free, the mean chance of all that are.
+    """
+    chance = np.where(free, np.exp(log_shares), np.float32(0.0))
+    rest = chance.sum(1) / np.maximum(free.sum(1), 1)
+    out = np.empty((len(chance), len(alike)), np.float32)
+    for i, near in enumerate(alike):
+        count = free[:, near].sum(1)
+        out[:, i] = np.where(count > 0, chance[:, near].sum(1) / np.maximum(count, 1), rest)
+    return np.asarray(np.log(np.maximum(out, np.exp(user_model.LEAST))), np.float32)
 
 
 def _takers(dataset: Dataset, items: Ints) -> Ints:

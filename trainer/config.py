@@ -31,14 +31,19 @@ class Prompt(_Settings):
     """Most recent items shown."""
     kept: Share = 0.5
     """Least share of a history that a training prompt shows; which part is drawn at random."""
-    think: Annotated[int, Field(ge=0)] = 12
-    """Longest reasoning in tokens; 0 leaves `<think>` out."""
+    think: Annotated[int, Field(ge=0)] | None = None
+    """Longest reasoning in tokens; 0 leaves `<think>` out. None: 12 for a pretrained language model, 0 for `tiny`."""
     policy: bool = False
     """Whether prompts may say what the policy asks: one model can then follow several."""
     pool: Annotated[int, Field(ge=0)] = 0
     """N, items that each slate is chosen from; 0 is the whole catalog."""
     explored: Share = 0.2
     """Share of a pool that is drawn at random instead of being a retriever's best."""
+
+    @property
+    def longest_reasoning(self) -> int:
+        """`think` as a number, of settings that are complete."""
+        return self.think or 0
 
 
 class Tiny(_Settings):
@@ -72,7 +77,7 @@ class Llm(_Settings):
 class Sft(_Settings):
     """Supervised training on what users really took."""
 
-    steps: Count = 1000
+    steps: Count = 2000
     """At most; validation stops it earlier."""
     batch: Count = 32
     learning_rate: Rate = 2e-3
@@ -82,42 +87,30 @@ class Sft(_Settings):
     """Decay of the running average of the weights, which is what is measured and kept."""
     evaluate_every: Count = 100
     patience: Count = 4
-    """Evaluations without a better validation NDCG before it stops."""
-
-
-class Distil(_Settings):
-    """Teaching the fine-tuned model to answer as a teacher would: its own next-item head, EASE and the policy."""
-
-    steps: Annotated[int, Field(ge=0)] = 1000
-    """0 leaves it out."""
-    batch: Count = 32
-    learning_rate: Rate = 1e-3
-    temperature: Rate = 0.05
-    """Of the teacher's choices, in shares of the range of its scores over a user's candidates."""
-    averaging: Share = 0.98
-    """Decay of the running average of the weights, as in `sft`."""
-    evaluate_every: Count = 100
+    """Evaluations without likelier next items of validation users before it stops."""
 
 
 class Grpo(_Settings):
     """Reinforcement learning with the policy's rewards."""
 
-    steps: Count = 150
+    steps: Count = 1000
     prompts: Count = 16
     """Different prompts a step."""
     generations: Annotated[int, Field(ge=2)] = 8
     """Completions a prompt (G)."""
-    learning_rate: Rate = 1e-4
-    averaging: Share = 0.95
+    labels: Literal["expected", "real"] = "expected"
+    """What rules on next items are valued by: the user model's chances, or what training users really took next."""
+    learning_rate: Rate = 1e-3
+    averaging: Share = 0.99
     """Decay of the running average of the weights, as in `sft`."""
-    temperature: Rate = 0.5
+    temperature: Rate = 0.67
     beta: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the KL divergence to the model GRPO starts from."""
     credit: Literal["rank", "slate"] = "rank"
     """Whether a place is credited with itself and what follows it, or with the whole slate."""
-    steer_every: Count = 5
+    steer_every: Count = 20
     """Steps between two measurements of the policy's targets, after which their multipliers move."""
-    evaluate_every: Count = 25
+    evaluate_every: Count = 50
 
 
 class Config(_Settings):
@@ -136,8 +129,17 @@ class Config(_Settings):
     test_users: Count = 10_000
     """At most so many users are tested in the end."""
     sft: Sft = Sft()
-    distil: Distil = Distil()
     grpo: Grpo = Grpo()
+
+    def of_model(self, pretrained: bool) -> Config:
+        """The settings with the defaults that depend on the model."""
+        if self.prompt.think is not None:
+            return self
+        return self.model_copy(update={"prompt": self.prompt.model_copy(update={"think": THINK if pretrained else 0})})
+
+
+THINK = 12
+"""Longest reasoning in tokens of a pretrained language model, where the settings do not say."""
 
 
 def load(path: Path | None, changes: Mapping[str, object]) -> Config:

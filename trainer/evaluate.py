@@ -1,4 +1,4 @@
-"""Slates of every system on held-out events in, their metrics, rules and intervals out (`eval.json`)."""
+"""Evaluates slates of every system on held-out events: metrics, rules, targets, intervals, verdict (`eval.json`)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from recpolicy.baselines import Baseline
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Dataset, Rows, Slates
 from recpolicy.demands import outcomes
+from recpolicy.guardrail import is_guardrail
 from recpolicy.slate import offered
 from recpolicy.table import Bools, Codes, Floats
 from recpolicy.trainer import processes
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.prefix import evaluating
 from recpolicy.trainer.prompts import Prompter
-from recpolicy.trainer.rollout import chances, decode, first_items
+from recpolicy.trainer.rollout import chances, decode, first_items, next_items
 from recpolicy.trainer.shelf import Shelf
+from recpolicy.user_model.sources import Scores
+from recpolicy.verdict import verdict
 
 BATCH = 256
 CANDIDATES = 100
@@ -30,8 +33,10 @@ CANDIDATES = 100
 
 DRAWS = 1000
 
-AGAINST = ("sft", "rerank", "ease", "ease_recency")
+AGAINST = ("sft", "prior", "rerank", "ease_rerank", "ease", "ease_recency")
 """Systems that GRPO is compared with user by user."""
+BASELINE = "prior"
+"""The model that GRPO starts from: what `of baseline` and the verdict refer to."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +50,28 @@ class Examiner:
     rows: Rows
     prompts: list[list[int]]
     legal: Bools  # [B, items]
+    prior: Scores | None = None  # [B, items]
 
     @staticmethod
-    def of(recommender: Recommender, prompter: Prompter, compiled: CompiledPolicy | None, rows: Rows) -> Examiner:
-        """Prompts and legal items of each row: unseen, in its pool, and where a policy is given not blocked by it."""
+    def of(
+        recommender: Recommender,
+        prompter: Prompter,
+        compiled: CompiledPolicy | None,
+        rows: Rows,
+        prior: Scores | None = None,
+    ) -> Examiner:
+        """Prompts and legal items of each row: unseen, in its pool, and where a policy is given not blocked by it.
+
+        `prior` [B, items]: logits that are added to a recommender's own.
+        """
         legal = compiled.servable(rows) if compiled else offered(rows, prompter.dataset.items.rows)
-        return Examiner(compiled, rows, recommender.encode(prompter.prompts(rows)), legal)
+        return Examiner(compiled, rows, recommender.encode(prompter.prompts(rows)), legal, prior)
 
     def few(self, count: int) -> Examiner:
         """The first `count` rows."""
         some = self.rows.take(np.arange(min(count, len(self.rows))))
-        return Examiner(self.compiled, some, self.prompts[:count], self.legal[:count])
+        prior = None if self.prior is None else self.prior[:count]
+        return Examiner(self.compiled, some, self.prompts[:count], self.legal[:count], prior)
 
     def completions(
         self,
@@ -73,7 +89,8 @@ class Examiner:
         with evaluating(model):
             for batch in _own_batches(len(every)):
                 part = every[batch]
-                shelf = Shelf.of(self.compiled, self.rows.take(part), self.legal[part], model.device)
+                prior = None if self.prior is None else self.prior[part]
+                shelf = Shelf.of(self.compiled, self.rows.take(part), self.legal[part], model.device, prior=prior)
                 prompts = [self.prompts[i] for i in part]
                 own = None if chance is None else chance[batch]
                 said.append(decode(model, recommender.form, prompts, shelf, temperature=temperature, chance=own).cpu())
@@ -88,6 +105,29 @@ class Examiner:
         chance = chances(seed, 0, 0, copies * len(self.prompts), recommender.form.longest)
         return _slates(recommender, self.completions(recommender, copies, temperature, chance))
 
+    def likelihood(self, recommender: Recommender) -> float:
+        """Mean log-probability of the rows' next items: as the very next one, and at the first place of an answer.
+
+        Both count alike. The very next is what the model says behind the last item of a history. A next item that is
+        not legal counts as no example.
+        """
+        model, form = recommender.model, recommender.form
+        found: list[tuple[float, int]] = []
+        with evaluating(model):
+            for batch in _own_batches(len(self.prompts)):
+                rows, legal = self.rows.take(np.arange(batch.start, batch.stop)), torch.from_numpy(self.legal[batch])
+                row = torch.from_numpy(np.repeat(np.arange(len(rows)), rows.next_items.lengths))
+                item = torch.from_numpy(rows.next_items.values.astype(np.int64))
+                kept = legal[row, item]
+                first = first_items(model, form, self.prompts[batch], legal.to(model.device)).cpu()
+                after = next_items(model, form, self.prompts[batch], rows.history).cpu()
+                after = after.masked_fill(~legal, -torch.inf).log_softmax(-1)
+                total = first[row[kept], item[kept]].double().sum() + after[row[kept], item[kept]].double().sum()
+                found.append((float(total) / 2, int(kept.sum())))
+        sums, counts = zip(*processes.everybodys(found), strict=True)
+        mean: float = sum(sums) / max(sum(counts), 1)
+        return mean
+
     def candidates(self, recommender: Recommender) -> tuple[Codes, Floats]:
         """The likeliest items of the slate's first position and their log-probabilities, both [B, CANDIDATES].
 
@@ -95,10 +135,13 @@ class Examiner:
         """
         model = recommender.model
         legal = torch.from_numpy(self.legal).to(model.device)
+        prior = None if self.prior is None else torch.from_numpy(self.prior).to(model.device)
         found: list[tuple[Codes, Floats]] = []
         with evaluating(model):
             for batch in _own_batches(len(self.prompts)):
-                logp = first_items(model, recommender.form, self.prompts[batch], legal[batch])
+                logp = first_items(
+                    model, recommender.form, self.prompts[batch], legal[batch], None if prior is None else prior[batch]
+                )
                 best = logp.topk(min(CANDIDATES, logp.shape[1]))
                 found.append((best.indices.cpu().numpy().astype(np.int32), best.values.cpu().double().numpy()))
         items, scores = zip(*processes.everybodys(found), strict=True)
@@ -149,11 +192,11 @@ def judge(
     *,
     seed: int,
     settings: Mapping[str, Mapping[str, float]],
-    curve: Mapping[float, Slates],
+    curves: Mapping[str, Mapping[float, Slates]],
 ) -> dict[str, Any]:
-    """`eval.json`: every system on the test rows, GRPO's paired differences to those of AGAINST, and the targets.
+    """`eval.json`: every system on the test rows, GRPO's paired differences to those of AGAINST, targets and verdict.
 
-    `curve` holds the re-ranked control's slates at every weight of the policy.
+    `curves` holds each control's slates at every strength of the policy.
     """
     measures = metrics.measures(view, compiled.policy.slate)
     measured = {name: measure(compiled, measures, rows, slates) for name, slates in systems.items()}
@@ -176,31 +219,46 @@ def judge(
         }
         for other in AGAINST
     }
+    judged = outcomes(compiled, rows, systems["grpo"], systems[BASELINE], seed=seed, draws=DRAWS)
+    baseline, popular = (measured[name]["metrics"]["ndcg"] for name in (BASELINE, "popularity"))
+    decided = verdict(
+        judged,
+        metrics.paired(own["reward"], measured[BASELINE]["metrics"]["reward"], seed=seed, draws=DRAWS),
+        metrics.paired(baseline, popular, seed=seed, draws=DRAWS),
+    )
     return {
-        "schema_version": 1,
+        "schema_version": 2,
+        "verdict": decided.word,
+        "reason": decided.reason,
         "k": compiled.policy.slate,
         "users": len(rows),
         "seed": seed,
         "novelty_base": "distinct users of the training part who took the item, over all users; log base 2",
         "systems": found,
         "grpo_minus": differences,
-        "rerank_curve": [_point(mu, slates, compiled, measures, rows) for mu, slates in curve.items()],
+        "curves": {
+            name: [_point(strength, slates, compiled, measures, rows) for strength, slates in curve.items()]
+            for name, curve in curves.items()
+        },
         "targets": [
-            {**asdict(outcome), "metric": words.target(target.target), "verdict": outcome.verdict}
-            for outcome, target in zip(
-                outcomes(compiled, rows, systems["grpo"], systems["sft"], seed=seed, draws=DRAWS),
-                compiled.targets,
-                strict=True,
-            )
+            {
+                **asdict(outcome),
+                "metric": words.target(target.target),
+                "verdict": outcome.verdict,
+                "guardrail": is_guardrail(outcome.name),
+            }
+            for outcome, target in zip(judged, compiled.targets, strict=True)
         ],
     }
 
 
-def _point(mu: float, slates: Slates, compiled: CompiledPolicy, measures: CompiledPolicy, rows: Rows) -> dict[str, Any]:
+def _point(
+    strength: float, slates: Slates, compiled: CompiledPolicy, measures: CompiledPolicy, rows: Rows
+) -> dict[str, Any]:
     """Means over users of one of the control's slates."""
     found = measure(compiled, measures, rows, slates)
     means = {part: {key: metrics.mean(values) for key, values in per_user.items()} for part, per_user in found.items()}
-    return {"mu": mu, **means, "targets": means["targets"] | compiled.population(rows, slates)}
+    return {"strength": strength, **means, "targets": means["targets"] | compiled.population(rows, slates)}
 
 
 def baseline_slates(

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from accelerate.utils import gather  # type: ignore[import-untyped]
 from datasets import Dataset as PromptDataset
 from torch import Tensor
 from transformers import PreTrainedModel, TrainerCallback
@@ -25,11 +26,12 @@ from trl import GRPOConfig, GRPOTrainer
 from recpolicy.dataset import Slates
 from recpolicy.demands import Score
 from recpolicy.profile import FLOOR, deviations
-from recpolicy.rewards import Judge, done, rewards
+from recpolicy.rewards import Judge, Verdict, done, rewards
 from recpolicy.table import Floats
 from recpolicy.trainer import prefix, processes
 from recpolicy.trainer.alarms import Alarms
 from recpolicy.trainer.config import Config, Grpo
+from recpolicy.trainer.contexts import Contexts
 from recpolicy.trainer.likelihood import log_probabilities
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.multipliers import Controller
@@ -39,6 +41,7 @@ from recpolicy.trainer.sft import BestOnValidation
 from recpolicy.trainer.shelf import Shelf
 from recpolicy.trainer.training import Training
 from recpolicy.trainer.validation import Standing, Validation
+from recpolicy.user_model.sources import Scores
 
 CALIBRATION = 32
 """Prompts whose slates tell the objectives' deviations before the first step."""
@@ -52,12 +55,16 @@ class PolicyGRPOTrainer(GRPOTrainer):
         recommender: Recommender,
         judge: Judge,
         objectives: Objectives,
+        priors: Scores | None = None,
         **settings: Any,
     ) -> None:
-        self._recommender, self._judge, self._objectives = recommender, judge, objectives
+        self._recommender, self._judge, self._objectives, self._priors = recommender, judge, objectives, priors
         self._copies: int = settings["args"].num_generations
         self._rows: list[int] = []  # [B] of the batch in hand
+        self._slates = np.zeros((0, 0), np.int32)  # [B, K], of the same
+        self._verdict: Verdict | None = None  # of the same
         self._opened = torch.zeros(0)  # [B, K, items] bool, of the same
+        self._prior: Tensor | None = None  # [B, items], of the same
         functions: list[str | PreTrainedModel | Callable[..., list[float | None]]] = [*rewards(judge)]
         beta, settings["args"].beta = settings["args"].beta, 0.0  # else TRL reads a reference from where the model lay
         super().__init__(
@@ -76,7 +83,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
         """A completion for each of the prompts, which belong to `_rows`."""
         model = self.accelerator.unwrap_model(self.model)
         with self._timed("sampling"), prefix.evaluating(model):
-            ids, completion, self._opened = sample(
+            ids, completion, self._opened, self._prior = sample(
                 self._recommender,
                 self._judge,
                 prompts,
@@ -89,7 +96,9 @@ class PolicyGRPOTrainer(GRPOTrainer):
                     len(prompts),
                     self._recommender.form.longest,
                 ),
+                None if self._priors is None else self._priors[self._rows],
             )
+            self._slates = self._recommender.form.slates(completion).cpu().numpy()
         pad = self._recommender.form.pad
         return {
             "prompt_ids": ids,
@@ -114,29 +123,32 @@ class PolicyGRPOTrainer(GRPOTrainer):
             del measured[key]
         super().log(logs, start_time)
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
+        """Each rule's part of R for the slates as sampled, [B of all processes, rules]; NaN where not applicable."""
         with self._timed("rewards"):
-            found: Tensor = super()._calculate_rewards(*args, **kwargs)
+            verdict = self._verdict = self._judge.verdict(self._slates, self._rows, done(self.state))
+            for name, values in zip(self.reward_func_names, verdict.values.T, strict=True):
+                for value in values[~np.isnan(values)].tolist():  # one by one, so that processes share one mean
+                    self._log_metric(f"rules/{name}", value)
+            found: Tensor = gather(torch.from_numpy(verdict.parts).float().to(self.accelerator.device))
         return found
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._rows = [example["row"] for example in inputs]
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         completion = output["completion_ids"]
-        slates = self._recommender.form.slates(completion)
         with self._timed("advantages"):
-            verdict = self._judge.verdict(slates.cpu().numpy(), self._rows, done(self.state))
-            found = self._everybodys(self._objectives.returns(self._judge.rows.take(verdict.row), verdict))
-            advantages = self._objectives.advantages(found, self._copies)
-            for name, value in self._objectives.report(found, self._copies).items():
+            verdict = self._verdict
+            assert verdict is not None
+            returns = self._everybodys(self._objectives.returns(self._judge.rows.take(verdict.row), verdict))
+            advantages = self._objectives.advantages(returns, self._copies)
+            for name, value in self._objectives.report(returns, self._copies).items():
                 self._note(name, value)
             self._note("valid_slates", float((verdict.valid.items >= 0).all(1).mean()))
         first = self.accelerator.process_index * len(inputs)
         own = torch.from_numpy(advantages[first : first + len(inputs)]).float().to(completion.device)
-        return output | {
-            "advantages": self._recommender.form.spread(own, completion),
-            "opened": self._opened,
-        }
+        found = output | {"advantages": self._recommender.form.spread(own, completion), "opened": self._opened}
+        return found if self._prior is None else found | {"prior": self._prior}
 
     def _everybodys(self, found: Returns) -> Returns:
         """The returns of all processes' slates: a group may be split between them."""
@@ -148,7 +160,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
         return Returns(marginals.cpu().numpy().swapaxes(0, 1), weights.cpu().numpy().T)
 
     def _compute_loss(self, model: PreTrainedModel, inputs: dict[str, Any]) -> Tensor:
-        self._opened = inputs["opened"]  # TRL has permuted the rows since they were sampled
+        self._opened, self._prior = inputs["opened"], inputs.get("prior")  # TRL has permuted the rows since
         with self._timed("loss"):
             loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
         return loss
@@ -176,7 +188,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
             def read(row: Tensor, at: Tensor, among: slice) -> Tensor:
                 return prefix.logits(bare, states[row, at - chosen.start, None], among).squeeze(1)
 
-            return log_probabilities(read, form, told, self._opened, self.temperature)
+            return log_probabilities(read, form, told, self._opened, self.temperature, self._prior)
 
         with self.accelerator.autocast():
             logp, entropy = prefix.inside(model, input_ids, attention_mask, score)
@@ -190,18 +202,19 @@ def sample(
     rows: Sequence[int],
     temperature: float,
     chance: Tensor,
-) -> tuple[list[list[int]], Tensor, Tensor]:
-    """A completion for each prompt and training row: prompt ids, completions [B, T], what was open [B, K, items].
+    prior: Scores | None = None,
+) -> tuple[list[list[int]], Tensor, Tensor, Tensor | None]:
+    """A completion for each prompt and training row: prompt ids, completions [B, T], open [B, K, items], prior.
 
-    `chance` as in `decode`.
+    `chance` as in `decode`; the prior as in `Shelf`.
     """
     ids = recommender.encode(list(prompts))
     of = judge.rows.take(np.asarray(rows))
-    shelf = Shelf.of(
-        judge.compiled, of, judge.compiled.servable(of), recommender.model.device, record=recommender.form.slate
-    )
+    legal = judge.compiled.servable(of)
+    device, places = recommender.model.device, recommender.form.slate
+    shelf = Shelf.of(judge.compiled, of, legal, device, record=places, prior=prior)
     found = decode(recommender.model, recommender.form, ids, shelf, temperature=temperature, chance=chance)
-    return ids, found, shelf.opened
+    return ids, found, shelf.opened, shelf.prior
 
 
 class Metrics(TrainerCallback):
@@ -290,7 +303,7 @@ class Watcher(Protocol):
 
 def train(
     recommender: Recommender,
-    prompts: Sequence[str],
+    contexts: Contexts,
     judge: Judge,
     validation: Validation,
     config: Config,
@@ -299,7 +312,7 @@ def train(
 ) -> Trained:
     """Move the recommender in place by the judge's policy, ending with the weights that were best on validation.
 
-    `prompts` are those of the training rows. Best is what lacks least of the targets, and among those that lack
+    The judge's rows are those of the contexts. Best is what lacks least of the targets, and among those that lack
     nothing the largest whole reward. The model it starts from takes part, as step 0; a training that goes on from a
     checkpoint has to be given the one it began with.
     Raises UsageError where no list of the first steps was worth more than another.
@@ -325,7 +338,7 @@ def train(
         start = validation.of(recommender)
         best.begin(recommender.trained, start.score)
         objectives.shown = start.slates
-        steering.calibrate(*calibrated(recommender, prompts, judge, objectives, config))
+        steering.calibrate(*calibrated(recommender, contexts, judge, objectives, config))
         if judge.compiled.targets:
             steering.move(0, start)
     alarms = Alarms(controller)
@@ -333,8 +346,9 @@ def train(
         recommender,
         judge,
         objectives,
+        contexts.priors,
         args=arguments(settings, recommender.form.longest, training),
-        train_dataset=PromptDataset.from_dict({"prompt": list(prompts), "row": list(range(len(prompts)))}),
+        train_dataset=PromptDataset.from_dict({"prompt": list(contexts.prompts), "row": contexts.row.tolist()}),
         callbacks=[steering, best, Metrics(watcher.stepped), alarms],
     )
     training.carry_out(trainer, best=best, steering=steering, alarms=alarms)
@@ -343,24 +357,30 @@ def train(
 
 def calibrated(
     recommender: Recommender,
-    prompts: Sequence[str],
+    contexts: Contexts,
     judge: Judge,
     objectives: Objectives,
     config: Config,
 ) -> tuple[Floats, float]:
     """The objectives' deviations on slates of the model as it stands, and the mean sum of the rules' weights.
 
-    The sum is that of a policy all of whose ramps have ended; 1 where no rule has weight.
+    Every rule has the deviation of R, so that the rules' sum is R itself; a target has its own. The sum is that of a
+    policy all of whose ramps have ended; 1 where no rule has weight.
     """
     copies = config.grpo.generations
-    rows = [row for row in range(min(CALIBRATION, len(prompts))) for _ in range(copies)]
+    first = np.repeat(np.arange(min(CALIBRATION, len(contexts.prompts))), copies)
+    rows = contexts.row[first].tolist()
+    prior = None if contexts.priors is None else contexts.priors[rows]
     chance = chances(config.seed, 0, 0, len(rows), recommender.form.longest)
     with prefix.evaluating(recommender.model):
-        told = [prompts[row] for row in rows]
-        _, completion, _ = sample(recommender, judge, told, rows, config.grpo.temperature, chance)
+        prompts = [contexts.prompts[at] for at in first.tolist()]
+        _, completion, *_ = sample(recommender, judge, prompts, rows, config.grpo.temperature, chance, prior)
     verdict = judge.verdict(recommender.form.slates(completion).cpu().numpy(), rows)
     found = objectives.returns(judge.rows.take(verdict.row), verdict)
-    return processes.agreed((deviations(found.values, copies), float(verdict.weights.sum(1).mean()) or 1.0))
+    spread = deviations(found.values, copies)
+    rules = len(judge.compiled.rules)
+    spread[:rules] = deviations(np.nan_to_num(verdict.parts).sum(1, keepdims=True), copies)
+    return processes.agreed((spread, float(verdict.weights.sum(1).mean()) or 1.0))
 
 
 def arguments(settings: Grpo, longest: int, training: Training) -> GRPOConfig:

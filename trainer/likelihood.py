@@ -22,15 +22,23 @@ LEAST = torch.finfo(torch.float32).min
 
 
 def log_probabilities(
-    read: Read, form: AnswerFormat, completion: Tensor, opened: Tensor, temperature: float
+    read: Read,
+    form: AnswerFormat,
+    completion: Tensor,
+    opened: Tensor,
+    temperature: float,
+    prior: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Log-probability and entropy (no gradient) of each token of completions [B, T] padded on the right, both [B, T].
 
-    `opened` [B, K, items] bool: what a `Shelf` held open at each place.
+    `opened` [B, K, items] bool: what a `Shelf` held open at each place. `prior` [B, items]: its prior.
     """
     row, at, rank = form.chosen_items(completion)
     items = form.item_columns
-    item = _choice(read(row, at, items), opened[row, rank], completion[row, at] - form.item_base, temperature)
+    logits = read(row, at, items)
+    if prior is not None:
+        logits = logits + prior[row]
+    item = _choice(logits, opened[row, rank], completion[row, at] - form.item_base, temperature)
     word_row, word_at = form.chosen_words(completion)
     words = read(word_row, word_at, form.word_columns)
     word = _choice(words, form.reasoning.to(words.device), completion[word_row, word_at], temperature)

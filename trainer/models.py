@@ -95,7 +95,7 @@ def begun(
     `texts` are the prompts and completions it is going to learn, `shown` prompts that it is only asked, `about` says
     what each item is. Raises UsageError for a pretrained model that cannot be used.
     """
-    items, think = dataset.items.rows, config.prompt.think
+    items, think = dataset.items.rows, config.prompt.longest_reasoning
     model: PreTrainedModel | PeftModel
     if name == TINY:
         tokenizer = tiny.tokenizer(texts, items)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from recpolicy.demands import Outcome
+from recpolicy.guardrail import is_guardrail
 
-PROPORTIONAL, INTEGRAL = 0.5, 0.1
+PROPORTIONAL, INTEGRAL = 1.5, 0.5
 """Gains: what a target that lacks one deviation adds to its multiplier, now and for good."""
 
 CAP = 20.0
@@ -30,21 +31,21 @@ class Aim:
     value: float
     bound: float
     aim: float
+    slack: float = 0.0
+    """How far the value may stay behind the aim without counting as short of it."""
 
     @property
     def lacks(self) -> float:
         """What the value has to move by, in the direction of the demand; negative where it is beyond the aim."""
         return self.aim - self.value if self.op == ">=" else self.value - self.aim
 
-    def moved(self, by: float) -> Aim:
-        """The same target aiming further beyond its bound."""
-        return replace(self, aim=float(np.clip(self.aim + (by if self.op == ">=" else -by), 0.0, 1.0)))
 
-
-def aims(outcomes: Sequence[Outcome], users: int, judged_on: int) -> tuple[Aim, ...]:
+def aims(outcomes: Sequence[Outcome], users: int, judged_on: int, *, same_users: bool = False) -> tuple[Aim, ...]:
     """The aims of targets measured on `users` validation users that will be judged on `judged_on` test users.
 
-    Targets that are about nobody (NaN) have none.
+    Where these are the `same_users`, the value will not move any more, and the aim is h_t beyond the bound.
+    Targets that are about nobody (NaN) have none. A guardrail aims at its bound, and is kept by what is not
+    significantly worse.
     """
     found = []
     for outcome in outcomes:
@@ -53,15 +54,17 @@ def aims(outcomes: Sequence[Outcome], users: int, judged_on: int) -> tuple[Aim, 
         sign = 1.0 if outcome.op == ">=" else -1.0
         half = outcome.value - outcome.low if sign > 0 else outcome.high - outcome.value
         judged = half * np.sqrt(users / max(judged_on, 1))
-        margin = judged + np.hypot(half, judged)
+        guardrail = is_guardrail(outcome.name)
+        margin = 0.0 if guardrail else judged + (0.0 if same_users else np.hypot(half, judged))
         aim = float(np.clip(outcome.bound + sign * margin, 0.0, 1.0))
-        found.append(Aim(outcome.name, outcome.op, outcome.value, outcome.bound, aim))
+        slack = half if guardrail else 0.0
+        found.append(Aim(outcome.name, outcome.op, outcome.value, outcome.bound, aim, slack))
     return tuple(found)
 
 
 def lacking(found: Sequence[Aim]) -> float:
     """What all targets together lack of their aims, each as a share of its bound; 0 where all are reached."""
-    return float(sum(max(0.0, aim.lacks) / max(abs(aim.bound), 0.01) for aim in found))
+    return float(sum(max(0.0, aim.lacks - aim.slack) / max(abs(aim.bound), 0.01) for aim in found))
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A policy, a data set and settings in, a run folder with a trained and judged recommender out."""
+"""Runs all stages of a training: from a policy, a data set and settings to a run folder with a judged recommender."""
 
 from __future__ import annotations
 
@@ -16,20 +16,26 @@ from pydantic import TypeAdapter
 from transformers.utils import logging as transformers_logging
 
 from recpolicy import __version__, data, words
+from recpolicy.baselines import top
 from recpolicy.checker import Loaded
 from recpolicy.compiler import compile
-from recpolicy.dataset import Dataset, Slates
+from recpolicy.dataset import Dataset, Rows
 from recpolicy.errors import PolicyError, UsageError
+from recpolicy.guardrail import guarded
 from recpolicy.runs import Run, fingerprint, located, write_json
 from recpolicy.schema import BUILTIN, Schema
-from recpolicy.table import Ints, Ragged
-from recpolicy.trainer import evaluate, models, pool, pretrained, processes, sharding, stages, thinking
+from recpolicy.search import expected
+from recpolicy.table import Ints, Ragged, none
+from recpolicy.trainer import evaluate, models, pool, pretrained, processes, sharding, stages, thinking, user_model
 from recpolicy.trainer.config import Config
-from recpolicy.trainer.control import MUS, best_swept, swept
+from recpolicy.trainer.control import Control, tune
 from recpolicy.trainer.evaluate import Examiner
+from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.prompts import Prompter
 from recpolicy.trainer.reporting import refuse_missing
 from recpolicy.trainer.stages import Material, Progress
+from recpolicy.trainer.thinking import Said
+from recpolicy.trainer.user_model import UserModel
 from recpolicy.trainer.validation import Validation
 
 SAMPLES = 5
@@ -49,7 +55,8 @@ def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material
         dataset = data.open(source, loaded.schema, seed=config.seed)
     split = data.split(dataset, holdout=config.holdout)
     view = data.training_view(dataset, split)
-    compiled = compile(loaded.policy, view)
+    compiled = guarded(compile(loaded.policy, view))
+    config = config.of_model(model != models.TINY)
     k, settings = loaded.policy.slate, config.prompt
     if 0 < settings.pool < k:
         message = f"a pool of {settings.pool} items is too small for slates of {k} places"
@@ -73,13 +80,14 @@ def train(
 ) -> dict[str, Any]:
     """Run every stage; returns the evaluation, which is also `eval.json`.
 
-    The folder holds run.json, policy/, schema.json, items.json, metrics.jsonl, sft/, model/ (safetensors),
+    The folder holds run.json, policy/, schema.json, items.json, metrics.jsonl, sft/, model/, user_model.safetensors,
     samples.json and eval.json; while the run goes on, checkpoints/. With `resume` a run that was killed goes on from
     the last of these, and ends as it would have. The SFT model is shared between runs that differ only in their policy.
     Raises UsageError where `out` holds another run, or one that was begun and is not to be resumed.
     """
     refuse_missing(config.report_to)
     source, model = located(source, BUILTIN), located(model, models.NAMES)
+    config = config.of_model(model != models.TINY)
     progress.stage("data", source)
     if model != models.TINY:
         progress.stage("model", f"{model}, from {pretrained.origin(model)}")
@@ -124,55 +132,114 @@ def train(
             shutil.rmtree(out)
         raise
     before = material.load(fine_tuned)
-    held_out = Examiner.of(before, material.prompter, material.compiled, material.held_out())
-    test = Examiner.of(before, material.prompter, material.compiled, material.tested())
-    validation = Validation(material.compiled, held_out, held_out.greedy(before), len(test.rows), config.seed)
+    users = stages.model_users(material, before, run, progress)
+    held_out, test = (_asked(material, before, users, rows) for rows in (material.held_out(), material.tested()))
+    validation = Validation(
+        material.compiled,
+        held_out,
+        held_out.greedy(before),
+        len(test.rows),
+        config.seed,
+        replace(test, rows=replace(test.rows, next_items=none(len(test.rows)))),
+        test.greedy(before),
+    )
     try:
         stages.refuse_out_of_reach(material, progress, validation.baseline)
     except PolicyError:
         # the fine-tuned model is in the cache, and the policy will come back changed
         processes.once(lambda: shutil.rmtree(out))
         raise
-    candidates, likely = test.candidates(before)
-    control, standings = best_swept(*held_out.candidates(before), validation)
     after = material.load(fine_tuned)
-    taught = stages.teach(material, before, after, validation, test, run, progress)
-    stopped = stages.reinforce(material, after, validation, run, progress)
+    stopped = stages.reinforce(material, after, users, validation, run, progress)
     whole = sharding.whole(after.model)
     processes.once(lambda: after.save(out / "model", whole))
-
-    progress.stage("eval", f"{len(test.rows):,} users, {config.holdout} held-out events, greedy slates")
-    slates, settings = evaluate.baseline_slates(material.classics, test.rows, material.compiled)
-    then, now = (thinking.said(recommender, test) for recommender in (before, after))
-    systems = {
-        "sft": then.slates,
-        "sft_first": Slates(np.where(np.isfinite(likely), candidates, np.int32(-1))[:, : material.k]),
-        **taught,
-        "grpo": now.slates,
-        "rerank": control.slates(candidates, likely, test.rows),
-        **slates,
-    }
-    judged = evaluate.judge(
-        systems,
-        material.compiled,
-        material.view,
-        test.rows,
-        seed=config.seed,
-        settings={**settings, "rerank": {"mu": control.mu}},
-        curve={r.mu: r.slates(candidates, likely, test.rows) for r in swept(material.compiled)},
-    )
-    judged["rerank_sweep"] = [
-        {"mu": mu, "reward": standing.reward, "lack": -standing.score.keeps}
-        for mu, standing in zip(MUS, standings, strict=True)
-    ]
-    judged["split"] = {"holdout": material.split.holdout, "notes": list(material.split.notes)}
-    judged["thinking"] = thinking.worth(after, test, now, then, config.seed)
+    judged, then, now = _evaluated(material, before, after, users, validation, test, progress)
     judged["stopped"] = stopped
-    judged["pool"] = config.prompt.pool
     asked = before.tokenizer.batch_decode(test.prompts[:SAMPLES])
     samples = [{"prompt": p, "sft": a, "grpo": b} for p, a, b in zip(asked, then.texts, now.texts, strict=False)]
     processes.once(lambda: _conclude(run, samples, judged))
     return judged
+
+
+def _asked(material: Material, recommender: Recommender, users: UserModel, rows: Rows) -> Examiner:
+    """The rows with the prior of the user model."""
+    prior = user_model.prior(users.log_shares(rows))
+    return Examiner.of(recommender, material.prompter, material.compiled, rows, prior)
+
+
+def _evaluated(
+    material: Material,
+    before: Recommender,
+    after: Recommender,
+    users: UserModel,
+    validation: Validation,
+    test: Examiner,
+    progress: Progress,
+) -> tuple[dict[str, Any], Said, Said]:
+    """`eval.json`, and what the models before and after GRPO answer to the test users."""
+    config, compiled, rows = material.config, material.compiled, test.rows
+    progress.stage("eval", f"{len(rows):,} users, {config.holdout} held-out events, greedy slates")
+    classics = user_model.fit(None, material.prompter, users.memories, material.held_out_for_sft())
+    controls = {
+        "rerank": _controls(material, users, validation, test),
+        "ease_rerank": _controls(material, classics, validation, test),
+    }
+    tuned = {name: tune(held_out, validation) for name, (held_out, _) in controls.items()}
+    on_test = {name: {s: control.slates(s) for s in tuned[name][1]} for name, (_, control) in controls.items()}
+    strength = {name: best for name, (best, _) in tuned.items()}
+    plain = replace(test, prior=None)
+    then, now = (thinking.said(recommender, test) for recommender in (before, after))
+    reranked = controls["rerank"][1]
+    guided = expected.slates(reranked.rows, test.legal, reranked.objective(strength["rerank"]), start=now.slates)
+    slates, settings = evaluate.baseline_slates(material.classics, rows, compiled)
+    systems = {
+        "sft": plain.greedy(before),
+        "prior": then.slates,
+        "grpo": now.slates,
+        "grpo_guided": guided,
+        **{name: on_test[name][best] for name, best in strength.items()},
+        "user_model": top(users.log_shares(rows), rows, material.k, test.legal),
+        **slates,
+    }
+    judged = evaluate.judge(
+        systems,
+        compiled,
+        material.view,
+        rows,
+        seed=config.seed,
+        settings={
+            **settings,
+            **{name: {"strength": best} for name, best in strength.items()},
+            "grpo_guided": {"strength": strength["rerank"]},
+        },
+        curves=on_test,
+    )
+    judged["tuning"] = {
+        name: [
+            {"strength": s, "reward": standing.reward, "lack": -standing.score.keeps} for s, standing in tried.items()
+        ]
+        for name, (_, tried) in tuned.items()
+    }
+    judged["user_model"] = user_model.assess(users, material.held_out_for_sft(), rows, config.seed)
+    judged["split"] = {"holdout": material.split.holdout, "notes": list(material.split.notes)}
+    judged["thinking"] = thinking.worth(after, test, now, then, config.seed)
+    judged["pool"] = config.prompt.pool
+    return judged, then, now
+
+
+def _controls(material: Material, users: UserModel, validation: Validation, test: Examiner) -> tuple[Control, Control]:
+    """A control for the validation users, and one for the test users."""
+    held_out = validation.examiner
+    return tuple(  # type: ignore[return-value]
+        Control(
+            material.compiled,
+            users.with_chances(
+                examiner.rows, material.expected_events(examiner.rows), order=material.compiled.needs_order
+            ),
+            examiner.legal,
+        )
+        for examiner in (held_out, test)
+    )
 
 
 def _describe(run: Run, identity: Mapping[str, Any], source: str, material: Material) -> None:

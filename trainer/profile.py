@@ -1,4 +1,4 @@
-"""A checked policy and a run's fine-tuned model in, what the policy would do in training from there out."""
+"""Profiles a policy on a run's fine-tuned model: what it would do in training from there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recpolicy.dataset import Dataset
 from recpolicy.errors import UsageError
 from recpolicy.profile import Profile, Rollouts, profile
 from recpolicy.runs import Run
-from recpolicy.trainer import pipeline
+from recpolicy.trainer import pipeline, user_model
 from recpolicy.trainer.config import recorded
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.stages import Material
@@ -25,6 +25,7 @@ USERS = 200
 def of_run(loaded: Loaded, run: Run) -> tuple[Profile, Dataset]:
     """Sample lists from the SFT model of a finished or begun run, for validation users, and measure them; the data.
 
+    The model has the prior that it is trained with, where the run has come that far.
     Data, seed and settings are the run's; the policy may be another one with as many places. Raises UsageError for a
     folder without a run or a fine-tuned model, for other data than the run's, and for a policy its model is not for.
     """
@@ -38,7 +39,10 @@ def of_run(loaded: Loaded, run: Run) -> tuple[Profile, Dataset]:
     folder = _fine_tuned(run, material)
     recommender = material.load(folder)
     rows = material.pooled(material.split.validation.sample(USERS, config.seed))
-    examiner = Examiner.of(recommender, material.prompter, material.compiled, rows)
+    prior = None
+    if (run.folder / user_model.FILE).is_file():
+        prior = user_model.prior(user_model.load(run.folder, recommender, material.prompter).log_shares(rows))
+    examiner = Examiner.of(recommender, material.prompter, material.compiled, rows, prior)
     copies, temperature = config.grpo.generations, config.grpo.temperature
     popularity = baselines.Popularity(baselines.taken(material.view, material.split).sum(0))
     slates = examiner.sampled(recommender, copies, temperature, config.seed)

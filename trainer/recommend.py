@@ -15,13 +15,17 @@ from recpolicy import baselines, checker, data
 from recpolicy.baselines import Baseline
 from recpolicy.compiler import CompiledPolicy, compile
 from recpolicy.data import Aligned
-from recpolicy.dataset import Dataset, Rows
+from recpolicy.dataset import Dataset, Rows, Slates
 from recpolicy.errors import UsageError
 from recpolicy.recommendation import ALIKE, Arrival, Recommendation
 from recpolicy.runs import Run
+from recpolicy.search import expected
+from recpolicy.search.expected import Objective
+from recpolicy.slate import unseen
 from recpolicy.table import Bools, Floats, Ints
-from recpolicy.trainer import arrivals, attributes, coldstart, models, pool
+from recpolicy.trainer import arrivals, attributes, coldstart, control, models, pool, user_model
 from recpolicy.trainer.attributes import Attributes
+from recpolicy.trainer.coldstart import Likely
 from recpolicy.trainer.config import Config, recorded
 from recpolicy.trainer.evaluate import BATCH, Examiner
 from recpolicy.trainer.models import Recommender
@@ -29,6 +33,8 @@ from recpolicy.trainer.pipeline import SCHEMA, prompter
 from recpolicy.trainer.prefix import evaluating
 from recpolicy.trainer.prompts import Prompter
 from recpolicy.trainer.rollout import first_items
+from recpolicy.trainer.user_model import UserModel
+from recpolicy.user_model.sources import Scores
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,12 @@ class Deployment:
     retriever: Baseline | None
     """What candidate pools are drawn by, for a model that chooses from pools."""
     seed: int
+    likely_by: UserModel
+    """The run's, which knows the items of training."""
+    alike: list[Ints]
+    """The known items most like each arrival, from which it takes its chances."""
+    strength: float = 0.0
+    """How much lists are improved by the policy while they are made; 0: the model alone."""
 
     @property
     def dataset(self) -> Dataset:
@@ -71,22 +83,22 @@ class Deployment:
     def recommendations(self, users: Ints) -> Iterator[Recommendation]:
         """Greedy slates for these users, rows of the users table, in order."""
         for part in _parts(users):
-            yield from self._recommended(part, self._examiner(part))
+            yield from self._recommended(part, *self._examiner(part))
 
     def first(self, users: Ints) -> Floats:
         """Log-probability of each item at a slate's first place, [users, items]; -inf for what may not be shown."""
-        found = [self._first(self._examiner(part)) for part in _parts(users)]
+        found = [self._first(self._examiner(part)[0]) for part in _parts(users)]
         return np.concatenate([np.zeros((0, self.dataset.items.rows)), *found])
 
     def arrivals(self, users: Ints) -> tuple[Arrival, ...]:
         """How each item that came after training stands with these users."""
         items = self.catalog.arrived
-        like = attributes.alike(self.facts, self.learned, items, ALIKE)
+        like = self.alike
         shown = np.zeros(self.dataset.items.rows, np.int64)
         standings = [np.zeros((0, len(items), 4))]
         for part in _parts(users if len(items) else users[:0]):
-            examiner = self._examiner(part)
-            for recommendation in self._recommended(part, examiner):
+            examiner, shares = self._examiner(part)
+            for recommendation in self._recommended(part, examiner, shares):
                 shown[list(recommendation.items)] += 1
             standings.append(_standings(self._first(examiner), items, like))
         whole = np.concatenate(standings)
@@ -97,28 +109,49 @@ class Deployment:
             found.append(Arrival(item, len(may), int(shown[item]), tuple(alike.tolist()), *medians.tolist()))
         return tuple(found)
 
-    def _examiner(self, users: Ints) -> Examiner:
+    def _examiner(self, users: Ints) -> tuple[Examiner, Scores]:
+        """What the recommender is asked for these users, and the log-probability of each item to be taken next."""
         rows = replace(data.rows_at_end(self.dataset, users), now=np.full(len(users), self.now))
         if self.retriever is not None:
             rows = pool.drawn(rows, self.retriever, self._servable, self.prompter.settings, self.seed)
-        examiner = Examiner.of(self.recommender, self.prompter, self.compiled, rows)
-        return replace(examiner, legal=self._servable(rows))
+        shares = self._log_shares(rows)
+        examiner = Examiner.of(self.recommender, self.prompter, self.compiled, rows, user_model.prior(shares))
+        return replace(examiner, legal=self._servable(rows)), shares
+
+    def _log_shares(self, rows: Rows) -> Scores:
+        """Log-probability of each item to be taken next, [users, items]."""
+        earlier = coldstart.without(rows, self.catalog.earlier)
+        known = self.likely_by.log_shares(earlier)
+        free = unseen(earlier, self.catalog.earlier)
+        return np.concatenate([known, coldstart.shared(known, free, self.alike)], 1)
+
+    def _guided(self, examiner: Examiner, shares: Scores, slates: Slates) -> Slates:
+        """The slates with every exchange that the policy and the chances of the items speak for."""
+        objective = Objective(self.compiled, self.strength, control.pulls(self.compiled, self.strength))
+        count = np.full(len(examiner.rows), self.compiled.policy.slate)
+        likely = user_model.with_chances(examiner.rows, shares, count, order=self.compiled.needs_order)
+        return expected.slates(likely, examiner.legal, objective, start=slates)
 
     def _servable(self, rows: Rows) -> Bools:
         """What each user may be shown, [users, items]: what the policy allows and the catalog still has."""
         return self.compiled.servable(rows) & self.catalog.present
 
-    def _recommended(self, users: Ints, examiner: Examiner) -> Iterator[Recommendation]:
+    def _recommended(self, users: Ints, examiner: Examiner, shares: Scores) -> Iterator[Recommendation]:
         form, tokenizer = self.recommender.form, self.recommender.tokenizer
         [said] = examiner.completions(self.recommender)
-        for user, slate, tokens, word in zip(users, form.slates(said).tolist(), said, form.is_word(said), strict=True):
+        slates = Slates(form.slates(said).numpy())
+        if self.strength:
+            slates = self._guided(examiner, shares, slates)
+        for user, slate, tokens, word in zip(users, slates.items.tolist(), said, form.is_word(said), strict=True):
             reasoning = str(tokenizer.decode(tokens[word])).strip()
             yield Recommendation(int(user), tuple(item for item in slate if item >= 0), reasoning)
 
     def _first(self, examiner: Examiner) -> Floats:
         model, legal = self.recommender.model, torch.from_numpy(examiner.legal)
         with evaluating(model):
-            found = first_items(model, self.recommender.form, examiner.prompts, legal.to(model.device))
+            assert examiner.prior is not None
+            prior = torch.from_numpy(examiner.prior).to(model.device)
+            found = first_items(model, self.recommender.form, examiner.prompts, legal.to(model.device), prior)
         return found.double().cpu().numpy()
 
 
@@ -138,13 +171,22 @@ def _standings(first: Floats, items: Ints, like: list[Ints]) -> Floats:
     return out
 
 
-def deploy(run: Run, source: str | None = None, tell: Callable[[str], None] = lambda _: None) -> Deployment:
+def deploy(
+    run: Run,
+    source: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    *,
+    policy: str | None = None,
+    strength: float = 0.0,
+) -> Deployment:
     """Bring the model of a finished run up to the present state of its data.
 
     `source` is a later state of the run's data set; None reads where the run itself read. Items are matched by id:
-    those the model does not know get a token, those no longer in the catalog are not shown. The run's policy counts as
-    of today; `tell` hears what takes long. Raises UsageError for a folder that holds no finished run, one of an earlier
-    version, and data that are not those of the run; PolicyError where the policy cannot be kept today.
+    those the model does not know get a token, those no longer in the catalog are not shown. The run's policy, or
+    another `policy` that lists are to follow from now on, counts as of today, at `strength` beyond what the model has
+    learned of its own; `tell` hears what takes long. Raises UsageError for a folder that holds no finished run, one of
+    an earlier version, data that are not those of the run, and a policy for slates of another length; PolicyError where
+    the policy cannot be kept today.
     """
     transformers_logging.disable_progress_bar()
     about = run.read()
@@ -154,23 +196,42 @@ def deploy(run: Run, source: str | None = None, tell: Callable[[str], None] = la
         )
     config, items = recorded(run), _json(run, "items.json")
     schema = SCHEMA.validate_python(_json(run, "schema.json"))
-    policy = str(run.folder / "policy" / about["policy"])
-    loaded = checker.read(policy, schema=schema, params=about["identity"]["params"])
+    own = checker.read(str(run.folder / "policy" / about["policy"]), schema=schema, params=about["identity"]["params"])
+    loaded = own if policy is None else checker.read(policy, schema=schema)
+    if loaded.policy.slate != own.policy.slate:
+        raise UsageError(
+            f"its slates have {loaded.policy.slate} places, and those of the run {own.policy.slate}",
+            where=str(policy),
+            help=f"write `slate = {own.policy.slate}`, or train by this policy",
+        )
     catalog = data.aligned(data.open(source or about["source"], schema, seed=config.seed), items["ids"])
     dataset, k, model = catalog.dataset, loaded.policy.slate, about["identity"]["model"]
     learned = arrivals.learned_from(catalog, np.array(items["events"]))
     facts = attributes.attributes(dataset, learned)
-    think, folder = config.prompt.think, run.folder / "model"
-    recommender = models.load(folder, model, catalog.earlier, k, think, config.llm)
-    asked, now, seed = prompter(loaded, dataset, model, config), _now(dataset), config.seed
+    think = config.prompt.longest_reasoning
+    recommender, fine_tuned = (
+        models.load(run.folder / name, model, catalog.earlier, k, think, config.llm) for name in ("model", "sft")
+    )
+    asked, now, seed = prompter(own, dataset, model, config), _now(dataset), config.seed
+    if not (run.folder / user_model.FILE).is_file():
+        raise UsageError(
+            f"this run has no `{user_model.FILE}`",
+            where=str(run.folder),
+            help="it was begun by an earlier version of recpolicy: train again with this one",
+        )
+    users = user_model.load(run.folder, fine_tuned, asked)
+    alike = attributes.alike(facts, learned, catalog.arrived, ALIKE)
     retriever = _retriever(dataset, config, k) if config.prompt.pool else None
     if len(catalog.arrived):
         recommender = arrivals.merged(recommender)
-        rehearsal = coldstart.rehearse(recommender, asked, catalog, learned, now, retriever, seed, tell)
+        likely = Likely(users, facts, learned)
+        rehearsal = coldstart.rehearse(recommender, asked, catalog, learned, now, retriever, seed, tell, likely)
         tell("making embeddings for new items")
         recommender = arrivals.extended(recommender, catalog, learned, facts, rehearsal)
     compiled = compile(loaded.policy, dataset)
-    return Deployment(recommender, asked, compiled, catalog, facts, learned, now, retriever, seed)
+    return Deployment(
+        recommender, asked, compiled, catalog, facts, learned, now, retriever, seed, users, alike, strength
+    )
 
 
 def _json(run: Run, name: str) -> Any:

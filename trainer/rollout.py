@@ -135,7 +135,7 @@ def decode(
         if len(item):
             if hear is not None:
                 hear(item, taken[item], reader.states(item))
-            chosen = choose(item, reader.logits(item, items), shelf.open[item])
+            chosen = choose(item, shelf.logits(item, reader.logits(item, items)), shelf.open[item])
             shelf.take(item, taken[item], chosen)
             token[item] = chosen + form.item_base
         words += form.is_word(token)
@@ -145,20 +145,33 @@ def decode(
 
 
 @torch.no_grad()
-def first_items(model: PreTrainedModel, form: AnswerFormat, prompts: list[list[int]], legal: Tensor) -> Tensor:
+def first_items(
+    model: PreTrainedModel,
+    form: AnswerFormat,
+    prompts: list[list[int]],
+    legal: Tensor,
+    prior: Tensor | None = None,
+) -> Tensor:
     """Log-probabilities of the items at the slate's first place after greedy reasoning, [B, items]; -inf if illegal."""
     first = torch.zeros(len(prompts), dtype=torch.long)
     _, _, logits = slates_until(model, form, prompts, legal, first)
+    logits = logits if prior is None else logits + prior
     return logits.masked_fill(~legal, -torch.inf).log_softmax(-1)
 
 
 @torch.no_grad()
 def slates_until(
-    model: PreTrainedModel, form: AnswerFormat, prompts: list[list[int]], legal: Tensor, place: Tensor
+    model: PreTrainedModel,
+    form: AnswerFormat,
+    prompts: list[list[int]],
+    legal: Tensor,
+    place: Tensor,
+    prior: Tensor | None = None,
 ) -> tuple[list[list[int]], Tensor, Tensor]:
     """Greedy slates of `legal` items [B, items] until a place of each, `place` [B] from 0, and the head's part in it.
 
-    That is what it reads before that place, [B, H], and the items' logits there, [B, items]. Where the legal items end
+    That is what it reads before that place, [B, H], and its own logits of the items there, [B, items]; items are chosen
+    by these and the `prior` [B, items]. Where the legal items end
     before that place is reached, it is the last place there is; where there are none, the end of the prompt.
     """
     place, heard = place.to(model.device), list[tuple[Tensor, Tensor, Tensor]]()
@@ -168,7 +181,7 @@ def slates_until(
         heard.append((rows[not_past], at[not_past], states[not_past]))
 
     form = replace(form, slate=int(place.max()) + 1)
-    slates = form.slates(decode(model, form, prompts, Shelf(legal), hear=hear)).tolist()
+    slates = form.slates(decode(model, form, prompts, Shelf(legal, prior=prior), hear=hear)).tolist()
     rows, at, states = map(torch.cat, zip(*heard, strict=True))
     last = torch.zeros_like(place).scatter_reduce(0, rows, torch.arange(len(rows), device=rows.device), "amax")
     logits = prefix.logits(model, states[last, None], form.item_columns)[:, 0]

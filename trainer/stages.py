@@ -1,4 +1,4 @@
-"""The material of a run in, its stages out: a fine-tuned model, a taught one, and one moved by the policy."""
+"""Carries out the stages of a run: a fine-tuned model, a user model, and a model moved by the policy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from recpolicy import __version__, baselines, data, metrics, reach
 from recpolicy.baselines import Baseline
@@ -21,20 +20,26 @@ from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Dataset, Rows, Slates, Split
 from recpolicy.demands import Score, Steered
 from recpolicy.errors import PolicyError
+from recpolicy.guardrail import is_guardrail
 from recpolicy.rewards import Judge
 from recpolicy.runs import Run, fingerprint, finished, write_json
 from recpolicy.slate import unseen
-from recpolicy.table import Bools
-from recpolicy.trainer import distil, grpo, models, pool, prefix, processes, sft, sharding
-from recpolicy.trainer.checkpoints import Checkpoints, load, save
+from recpolicy.table import Bools, Ints
+from recpolicy.trainer import grpo, models, pool, prefix, processes, sft, sharding, user_model
+from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Config
-from recpolicy.trainer.control import Reranking, solved
+from recpolicy.trainer.contexts import Contexts, endings
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.objectives import Objectives
 from recpolicy.trainer.prompts import Prompter
 from recpolicy.trainer.reporting import Reporting
 from recpolicy.trainer.training import Training
+from recpolicy.trainer.user_model import UserModel
 from recpolicy.trainer.validation import Standing, Validation
+from recpolicy.user_model import sources
+
+CONTEXTS = 100_000_000
+"""Most (user, item) pairs that GRPO holds chances of."""
 
 PARTS = {
     "time/sampling": "sampling",
@@ -92,7 +97,7 @@ class Material:
 
     def load(self, folder: Path) -> models.Recommender:
         """The recommender that a stage of this run saved."""
-        think, settings = self.config.prompt.think, self.config.llm
+        think, settings = self.config.prompt.longest_reasoning, self.config.llm
         return models.load(folder, self.model, self.view.items.rows, self.k, think, settings)
 
     def held_out(self) -> Rows:
@@ -106,6 +111,11 @@ class Material:
     def pooled(self, rows: Rows) -> Rows:
         """The rows with the pools that their slates are chosen from, where the settings ask for pools."""
         return self._drawn(rows, self.compiled.servable)
+
+    def expected_events(self, rows: Rows) -> Ints:
+        """How many further items each row's user is taken to choose: as many as a split holds out of their events."""
+        events = np.diff(self.view.start)[rows.user]
+        return np.where(events >= 3 * self.split.holdout, self.split.holdout, 1)
 
     def answered(self, rows: Rows) -> Rows:
         """Rows of SFT with their pools, which hold what the user took next."""
@@ -143,7 +153,7 @@ def refuse_out_of_reach(material: Material, progress: Progress, baseline: Slates
     found = [
         reach.of_target(compiled, target, rows, means, seed=material.config.seed)
         for target in compiled.targets
-        if target.target.of_baseline == (baseline is not None)
+        if target.target.of_baseline == (baseline is not None) and not is_guardrail(target.target.name)
     ]
     if refused := [r for r in found if r.within is False]:
         findings = (reach.finding(r, compiled, source=loaded.sources.get(r.target.name)) for r in refused)
@@ -163,8 +173,8 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
     if processes.agreed(cached.is_dir()):
         run.unlog("sft", -1)
         progress.stage("sft", "taken from the cache: it does not depend on the policy")
-        for step, ndcg in json.loads((cached / "stage.json").read_text(encoding="utf-8")).get("validation", []):
-            run.log("sft", step, {"validation_ndcg": ndcg})
+        for step, value in json.loads((cached / "stage.json").read_text(encoding="utf-8")).get("validation", []):
+            run.log("sft", step, {"validation_log_likelihood": value})
     else:
         training, tell = _begun(material, run, "sft", progress)
         progress.stage("sft", f"{config.sft.steps:,} steps at most{_from(training)}")
@@ -187,10 +197,10 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
         examiner = Examiner.of(recommender, material.prompter, None, held_out)
 
         def score() -> Score:
-            return Score(0.0, metrics.mean(metrics.accuracy("ndcg", examiner.rows, examiner.greedy(recommender))))
+            return Score(0.0, examiner.likelihood(recommender))
 
         def report(step: int, score: Score) -> None:
-            tell(step, {"validation_ndcg": score.value})
+            tell(step, {"validation_log_likelihood": score.value})
             progress.validated("sft", step, config.sft.steps, score)
 
         examples = sft.token_rows(recommender, prompts, completions, rows.history)
@@ -198,10 +208,11 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
         whole = sharding.whole(recommender.model)
 
         def keep() -> None:
-            measured = [(line["step"], line["validation_ndcg"]) for line in run.logged() if line["stage"] == "sft"]
+            lines = [line for line in run.logged() if line["stage"] == "sft"]
+            measured = [(line["step"], line["validation_log_likelihood"]) for line in lines]
             with finished(cached) as folder:
                 recommender.save(folder, whole)
-                about = {"validation_ndcg": best.value, "validation": measured, "of": material.sft_key()}
+                about = {"validation_log_likelihood": best.value, "validation": measured, "of": material.sft_key()}
                 write_json(folder / "stage.json", about)
 
         processes.once(keep)
@@ -237,62 +248,43 @@ def _from(training: Training) -> str:
     return f", going on after step {training.checkpoints.step:,}" if training.checkpoints.last else ""
 
 
-def teach(
-    material: Material,
-    before: models.Recommender,
-    recommender: models.Recommender,
-    validation: Validation,
-    test: Examiner,
-    run: Run,
-    progress: Progress,
-) -> dict[str, Slates]:
-    """Teach the SFT model's own knowledge, and EASE's, to its answers, in place; test slates of teacher and pupil.
+def model_users(material: Material, before: models.Recommender, run: Run, progress: Progress) -> UserModel:
+    """The user model of the run, fitted now if it is not in the run folder: the fine-tuned model and the classics."""
+    if processes.agreed((run.folder / user_model.FILE).is_file()):
+        progress.stage("users", "user model fitted before")
+    else:
+        memories = sources.fit(material.view, material.split, material.classics)
+        fitted = user_model.fit(before, material.prompter, memories, material.held_out_for_sft())
+        processes.once(lambda: fitted.save(run.folder))
+        parts = sorted(zip(fitted.weights.tolist(), fitted.names, strict=True), reverse=True)
+        weights = ", ".join(f"{name.replace('_', ' ')} {weight:.2f}" for weight, name in parts)
+        progress.stage("users", f"chances of next items, by the weights {weights}")
+    return user_model.load(run.folder, before, material.prompter)
 
-    The teacher is re-ranked for the policy so that it reaches the targets, as far as re-ranking can.
+
+def contexts(material: Material, fitted: UserModel) -> tuple[Rows, Contexts]:
+    """Users as GRPO meets them, and its prompts.
+
+    With expected labels every user stands at the end of their training part, and a prompt shows a random part of their
+    history; what is likely next, what may be shown and the prior follow from the whole of it. With real labels the rows
+    are those of SFT.
     """
-    config, examiner = material.config, validation.examiner
-    settings, done = config.distil, run.checkpoints / "distilled.pt"
-    if not settings.steps:
-        return {}
-    if processes.agreed(done.is_file()):
-        progress.stage("distil", "done before")
-        kept = load(done, recommender.model.device)
-        sft.set_weights(recommender.model, kept["weights"])
-        return {name: Slates(items.cpu().numpy()) for name, items in kept["slates"].items()}
-    training, tell = _begun(material, run, "distil", progress)
-    teacher = distil.Teacher(before, material.classics["ease_recency"])
-    teacher = teacher.tuned(examiner.rows, examiner.prompts, examiner.legal, material.k)
-    likely = distil.likeliest(teacher.scores(examiner.rows, examiner.prompts, examiner.legal))
-    reranking = solved(*likely, validation)
-    told = f"EASE {teacher.share:.0%} of the teacher, policy x {reranking.mu:g}{_pulls(reranking)}"
-    progress.stage("distil", f"{settings.steps:,} steps; {told}, as validation has it{_from(training)}")
-    count = settings.steps * settings.batch
-    endings = material.pooled(distil.endings(material.view, material.split))
-    rows = distil.lesson_rows(endings, count, config.prompt.kept, config.seed)
-    lessons = distil.Lessons(teacher, reranking, material.prompter, rows, settings.temperature)
-    standing = start = validation.of(recommender)
-
-    def score() -> Score:
-        nonlocal standing
-        standing = validation.of(recommender)
-        return standing.score
-
-    def report(step: int, score: Score) -> None:
-        tell(step, {"validation_reward": score.value, "validation_lack": -score.keeps})
-        progress.validated("distil", step, settings.steps, score)
-        if 0 < step < settings.steps and standing.aims:
-            lessons.aim_further(standing.aims, *likely, validation)
-
-    distil.train(recommender, lessons, settings, training, score, report, start.score)
-    items, scores = distil.likeliest(teacher.scores(test.rows, test.prompts, test.legal))
-    slates = {"teacher": reranking.slates(items, scores, test.rows), "distilled": test.greedy(recommender)}
-    kept = {name: torch.from_numpy(found.items) for name, found in slates.items()}
-    save(done, {"weights": sft.weights(recommender.model), "slates": kept})
-    return slates
-
-
-def _pulls(reranking: Reranking) -> str:
-    return "".join(f", target {name} x {value:.3g}" for name, value in reranking.multipliers.items())
+    config, view, split = material.config, material.view, material.split
+    settings = config.grpo
+    count = settings.steps * settings.prompts
+    if settings.labels == "real":
+        rows = material.pooled(sft.training_rows(view, split, material.k, count, config.seed + 1))
+        numbers = np.arange(count)
+    else:
+        rows = material.pooled(endings(view, split).sample(max(CONTEXTS // view.items.rows, 1), config.seed))
+        rng = np.random.default_rng(config.seed + 1)
+        numbers = np.concatenate([rng.permutation(len(rows)) for _ in range(-(-count // len(rows)))])[:count]
+    shares = fitted.log_shares(rows)
+    prompts = material.prompter.prompts(sft.thinned(rows.take(numbers), config.prompt.kept, config.seed))
+    if settings.labels == "expected":
+        following = material.expected_events(rows)
+        rows = user_model.with_chances(rows, shares, following, order=material.compiled.needs_order)
+    return rows, Contexts(prompts, numbers, user_model.prior(shares))
 
 
 @dataclass
@@ -333,25 +325,28 @@ class _Watcher:
 
 
 def reinforce(
-    material: Material, recommender: models.Recommender, validation: Validation, run: Run, progress: Progress
+    material: Material,
+    recommender: models.Recommender,
+    fitted: UserModel,
+    validation: Validation,
+    run: Run,
+    progress: Progress,
 ) -> str | None:
     """Move the model by the policy's rewards and targets, in place; why it was stopped early, if it was."""
-    config, view, compiled = material.config, material.view, material.compiled
-    settings = config.grpo
+    view, compiled, settings = material.view, material.compiled, material.config.grpo
     training, tell = _begun(material, run, "grpo", progress)
     told = f"{settings.steps:,} steps of {settings.prompts} prompts x {settings.generations} slates"
     progress.stage("grpo", told + _from(training))
     if reason := prefix.why_not(recommender.model):
         progress.stage("grpo", f"every completion runs its prompt anew, which takes several times longer: {reason}")
-    count = settings.steps * settings.prompts
-    rows = material.pooled(sft.training_rows(view, material.split, material.k, count, config.seed + 1))
+    rows, asked = contexts(material, fitted)
     watcher = _Watcher(run, tell, progress, settings.steps)
     trained = grpo.train(
         recommender,
-        material.prompter.prompts(sft.thinned(rows, config.prompt.kept, config.seed)),
+        asked,
         Judge(compiled, rows, view.items.rows),
         validation,
-        config,
+        material.config,
         training,
         watcher,
     )

@@ -12,7 +12,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from recpolicy.trainer import processes
 from recpolicy.trainer.checkpoints import Checkpoints, Stateful
-from recpolicy.trainer.config import Distil, Grpo, Sft
+from recpolicy.trainer.config import Grpo, Sft
 from recpolicy.trainer.reporting import Reporting
 
 LOGGED = 10
@@ -59,7 +59,7 @@ class Training:
     tell: Callable[[str], None]
     """What its user should know."""
 
-    def arguments(self, settings: Sft | Distil | Grpo, batch: int, key: str) -> dict[str, Any]:
+    def arguments(self, settings: Sft | Grpo, batch: int, key: str) -> dict[str, Any]:
         """What every trainer is told. `batch` rows a step, of all processes together; `key` is the setting they follow.
 
         Raises UsageError where the processes cannot share the batch evenly.

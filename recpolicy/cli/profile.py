@@ -193,17 +193,14 @@ def _fixed(fixed: FixedList, profile: Profile) -> Iterator[str]:
 
 # ---- in tables and as JSON ------------------------------------------------------------------------------------------
 
-HEAD = ("declared", "effective", "as a plain sum", "deviation", "value")
+HEAD = ("declared", "effective", "deviation", "value")
 
-HOW = (
-    "effective: a rule's share in what tells one user's lists apart, each value divided by its deviation as in "
-    "training. As a plain sum: the same without that."
-)
+HOW = "effective: a rule's share in what tells one user's lists apart, which is what training goes by."
 
 
 def _cells(rule: RuleProfile) -> tuple[str, ...]:
     effective = "no signal" if rule.silence is not None else _share(rule.effective)
-    return _share(rule.declared), effective, _share(rule.plain), f"{rule.deviation:.3f}", _number(rule.value)
+    return _share(rule.declared), effective, f"{rule.deviation:.3f}", _number(rule.value)
 
 
 def _share(share: float) -> str:

@@ -32,16 +32,22 @@ METRICS = (
 
 TITLES = {
     "sft": "SFT",
-    "sft_first": "SFT, first place",
-    "teacher": "teacher",
-    "distilled": "distilled",
+    "prior": "SFT with prior",
     "grpo": "GRPO",
+    "grpo_guided": "GRPO, guided",
     "rerank": "re-rank control",
+    "ease_rerank": "classic control",
+    "user_model": "user model",
     "popularity": "popularity",
     "itemknn": "ItemKNN",
     "ease": "EASE",
     "ease_recency": "EASE (recency)",
 }
+
+SHORT = {"sft": "SFT", "prior": "with prior", "grpo": "GRPO", "grpo_guided": "guided", "rerank": "control"}
+"""Systems whose rules are shown."""
+
+_WORDS = {"SHIP": "bold green", "DO NOT SHIP": "bold red", "UNDECIDED": "bold yellow"}
 
 
 class Screen:
@@ -74,7 +80,7 @@ class Screen:
         if stage == "grpo":
             self.scores.append((step, told))
         if self.live is None:
-            what = "NDCG" if stage == "sft" else "reward"
+            what = "log-likelihood" if stage == "sft" else "reward"
             line = f"{'':<8}step {step:>4}/{steps}  validation {what} {told}"
             self.console.print(Text.assemble(line, (f"  {self._clock()}", "dim")), soft_wrap=True)
 
@@ -165,6 +171,10 @@ def show(found: Mapping[str, Any], policy: Policy, out: Path, console: Console |
     ranked = "the whole catalog ranked"
     if found["pool"]:
         ranked = f"pools of {found['pool']:,} items ranked (popularity to EASE: {ranked})"
+    console.print(
+        Text.assemble("\n", (found["verdict"], _WORDS[found["verdict"]]), f": {found['reason']}"), soft_wrap=True
+    )
+    console.print(_in_words(systems), highlight=False, soft_wrap=True)
     about = f"\n{found['users']:,} users, held-out events, {ranked}, {k} places"
     console.print(about, highlight=False, soft_wrap=True)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -179,12 +189,11 @@ def show(found: Mapping[str, Any], policy: Policy, out: Path, console: Console |
     console.print("rules: value, and for quotas the share of slates that satisfy them")
     rules = Table(box=SIMPLE_HEAD, pad_edge=False)
     rules.add_column("", no_wrap=True)
-    compared = [name for name in ("sft", "distilled", "grpo", "rerank") if name in systems]
-    for name in compared:
-        rules.add_column(TITLES[name], justify="right")
+    for title in SHORT.values():
+        rules.add_column(title, justify="right")
     for rule in policy.rules:
         cells = []
-        for name in compared:
+        for name in SHORT:
             value = systems[name]["rules"][rule.name]["mean"]
             met = systems[name]["satisfied"].get(rule.name)
             cells.append(("-" if value is None else f"{value:.3f}") + (f"  {met['mean']:.0%}" if met else ""))
@@ -204,6 +213,19 @@ def show(found: Mapping[str, Any], policy: Policy, out: Path, console: Console |
         ]
         console.print(f"  {TITLES[other]:<15}  {'   '.join(cells)}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"\nEverything of this run: {out}/", highlight=False)
+
+
+def _in_words(systems: Mapping[str, Any]) -> str:
+    """What training brought, and what there is without it."""
+
+    def of(name: str) -> str:
+        metrics = systems[name]["metrics"]
+        return f"{metrics['reward']['mean']:.3f} (NDCG {metrics['ndcg']['mean']:.3f})"
+
+    return (
+        f"The whole reward before GRPO was {of('prior')}, after it {of('grpo')}, and {of('grpo_guided')} where the "
+        f"policy also guides what is shown. Re-ranking without training has {of('rerank')}."
+    )
 
 
 def _show_thinking(found: Mapping[str, Any], console: Console) -> None:
@@ -227,10 +249,10 @@ _VERDICTS = {"met": "bold green", "not met": "bold red", "undecided": "yellow"}
 def _targets(found: Mapping[str, Any]) -> Table:
     """Each target: what the systems have, what it asks for, and whether GRPO keeps it."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title="targets on the held-out events", title_justify="left")
-    for title in ("", "SFT", "control", "GRPO", "95 % interval", "asked", "verdict"):
+    for title in ("", "before", "control", "GRPO", "95 % interval", "asked", "verdict"):
         table.add_column(title, justify="left" if title in ("", "verdict") else "right", no_wrap=True)
     for target in found["targets"]:
-        others = [found["systems"][name]["targets"][target["name"]]["mean"] for name in ("sft", "rerank")]
+        others = [found["systems"][name]["targets"][target["name"]]["mean"] for name in ("prior", "rerank")]
         known = target["value"] is not None
         table.add_row(
             target["name"],

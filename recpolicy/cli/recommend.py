@@ -59,6 +59,19 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--user", nargs="+", action="extend", metavar="ID", help="for these users; default: for all")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write the lists to this .jsonl file")
     parser.add_argument(
+        "--policy",
+        metavar="POLICY",
+        help="follow another policy than the run's from now on, without training: its rules, boosts and blocks count "
+        "while lists are made",
+    )
+    parser.add_argument(
+        "--strength",
+        type=_strength,
+        metavar="S",
+        help="how much the policy counts while lists are made, beside what the model has learned of it: 0 is the model "
+        "alone, 1 what the policy's weights say; default: 1 with --policy, else 0",
+    )
+    parser.add_argument(
         "--arrivals", action="store_true", help="instead of lists, say how the items stand that came after training"
     )
     parser.add_argument(
@@ -67,6 +80,17 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help=f"human: titles (default on a terminal for at most {FEW} users, and with --arrivals); json",
     )
     parser.set_defaults(run=run)
+
+
+def _strength(text: str) -> float:
+    """A finite number of at least 0. Raises ArgumentTypeError for anything else."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise argparse.ArgumentTypeError(f"`{text}` is no strength: give 0 or more, such as 1")
+    return found
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,7 +107,8 @@ def run(args: argparse.Namespace) -> int:
 
     status = Console(stderr=True).status
     with status("reading the run and the data") as shown:
-        deployment = deploy(held, args.data, shown.update)
+        strength = args.strength if args.strength is not None else 0.0 if args.policy is None else 1.0
+        deployment = deploy(held, args.data, shown.update, policy=args.policy, strength=strength)
         users = deployment.users(args.user, LOOKED_AT if args.arrivals else None)
     if args.arrivals:
         with status("ranking new items"):

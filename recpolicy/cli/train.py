@@ -57,6 +57,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         choices=("tensorboard", "wandb", "mlflow"),
         help="show the training there, too (`report_to`); may be given several times",
     )
+    train.add_argument(
+        "--fail-unless",
+        choices=("ship",),
+        help="for pipelines: exit code 1 unless the closing verdict is SHIP; without this it is 0 whatever is said",
+    )
     reading.add(train)
     train.set_defaults(run=_train)
 
@@ -93,4 +98,4 @@ def _run(args: argparse.Namespace) -> int:
     with Screen(loaded.policy, console) as screen:
         found = pipeline.train(loaded, source, args.model, settings, args.out, screen, resume=args.resume)
     show(found, loaded.policy, args.out, console)
-    return 0
+    return 1 if args.fail_unless and found["verdict"] != args.fail_unless.upper() else 0

@@ -21,8 +21,6 @@ layers = 1
 steps = 4
 batch = 8
 evaluate_every = 4
-[distil]
-steps = 0
 [grpo]
 steps = 1
 prompts = 2

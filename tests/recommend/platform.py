@@ -62,8 +62,6 @@ learning_rate = 0.01
 warmup = 10
 averaging = 0.9
 evaluate_every = 100
-[distil]
-steps = 0
 [grpo]
 steps = 1
 prompts = 2

@@ -15,20 +15,27 @@ from torch import Tensor
 from recpolicy.data import Aligned
 from recpolicy.dataset import Rows
 from recpolicy.errors import UsageError
-from recpolicy.trainer import coldstart, models
+from recpolicy.recommendation import ALIKE
+from recpolicy.slate import unseen
+from recpolicy.trainer import attributes, coldstart, models
 from recpolicy.trainer.attributes import Attributes
-from recpolicy.trainer.coldstart import FOLDS, PENALTIES, Rehearsal
+from recpolicy.trainer.coldstart import FOLDS, PENALTIES, Likely, Rehearsal
 from recpolicy.trainer.config import Llm, Prompt
 from recpolicy.trainer.pretrained import tables
 from recpolicy.trainer.prompts import Prompter
+from recpolicy.trainer.user_model import LEAST, RESIDUAL, UserModel
+from recpolicy.user_model.sources import Memories, Scores
 from tests.recommend.beginners import begun, language_model
 from tests.recommend.platform import sparse
 
 LESSONS, ITEMS, STATE, WIDTH = 40, 20, 3, 5
 
 
-def rehearsed(seed: int) -> tuple[Rehearsal, Attributes]:
-    """Users who take items by attributes, and a model that knows of them what they take."""
+def rehearsed(seed: int, prior: float = 0.0) -> tuple[Rehearsal, Attributes]:
+    """Users who take items by attributes, and a model that knows of them what they take.
+
+    `prior`: the standard deviation of what a prior adds to all logits.
+    """
     rng = np.random.default_rng(seed)
     x = (rng.random((ITEMS + 5, WIDTH)) < 0.4).astype(np.float64)
     items = np.sort(rng.permutation(ITEMS + 5)[:ITEMS])
@@ -40,7 +47,8 @@ def rehearsed(seed: int) -> tuple[Rehearsal, Attributes]:
     hidden = torch.arange(LESSONS) % FOLDS
     in_slate = torch.from_numpy(rng.random((LESSONS, ITEMS)) < 0.1)
     closed = (taken | in_slate) & (fold != hidden[:, None])
-    return Rehearsal(items, fold, hidden, states, logits, taken, closed), sparse(x)
+    added = torch.from_numpy(rng.normal(0.0, prior, logits.shape)).float()
+    return Rehearsal(items, fold, hidden, states, logits + added, taken, closed, added), sparse(x)
 
 
 def surprise(it: Rehearsal, vectors: Tensor, lessons: Iterable[int], items: list[int]) -> Tensor:
@@ -48,7 +56,7 @@ def surprise(it: Rehearsal, vectors: Tensor, lessons: Iterable[int], items: list
     told = []
     for row in lessons:
         open_ = [i for i in items if not it.closed[row, i]]
-        p = (vectors[open_] @ it.states[row].to(vectors)).softmax(0)
+        p = (vectors[open_] @ it.states[row].to(vectors) + it.prior[row, open_]).softmax(0)
         told += [-p[at].log() for at, i in enumerate(open_) if it.fold[i] == it.hidden[row] and it.taken[row, i]]
     return torch.stack(told).mean()
 
@@ -76,7 +84,8 @@ def shares(it: Rehearsal, vectors: Tensor) -> float:
         open_ = [i for i in range(ITEMS) if not it.closed[row, i]]
         away = torch.tensor([bool(it.fold[i] == it.hidden[row]) for i in open_])
         own = it.logits[row, open_].double()
-        said = torch.where(away, vectors[open_] @ it.states[row].double(), own).softmax(0)
+        made = vectors[open_] @ it.states[row].double() + it.prior[row, open_].double()
+        said = torch.where(away, made, own).softmax(0)
         found.append(float(said[away].sum()))
     return float(np.mean(found))
 
@@ -87,9 +96,11 @@ def taken_share(it: Rehearsal) -> float:
     return right / int(it.taken.sum())
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_embeddings_make_what_users_took_likeliest_and_new_items_as_likely_as_known_ones(seed: int) -> None:
-    it, facts = rehearsed(seed)
+@pytest.mark.parametrize(("seed", "prior"), [(0, 0.0), (1, 0.0), (2, 2.0)])
+def test_embeddings_make_what_users_took_likeliest_and_new_items_as_likely_as_known_ones(
+    seed: int, prior: float
+) -> None:
+    it, facts = rehearsed(seed, prior)
     known = torch.from_numpy(facts.of(it.items))
     x, every, lessons = known - known.mean(0), list(range(ITEMS)), list(range(LESSONS))
     last = FOLDS - 1
@@ -152,6 +163,57 @@ def test_users_are_shown_without_what_is_hidden_and_states_make_the_logits(
     head = tables(recommender.model)[-1].weight.detach()[recommender.form.item_base :][it.items]
     made, own = it.states @ head.T, it.logits
     torch.testing.assert_close(made - made.mean(1, keepdim=True), own - own.mean(1, keepdim=True), rtol=1e-3, atol=1e-5)
+
+
+# ---- the prior ------------------------------------------------------------------------------------------------------
+
+
+def test_new_items_have_the_mean_chance_of_the_items_alike_that_a_user_has_not_taken() -> None:
+    chances = np.array([[0.5, 0.3, 0.2, 0.0], [0.0, 0.0, 0.9, 0.1]], np.float32)
+    free = chances > 0
+    with np.errstate(divide="ignore"):
+        log_shares = np.maximum(np.log(chances), np.float32(LEAST))
+    found = coldstart.shared(log_shares, free, [np.array([0, 1]), np.array([1, 2, 3]), np.array([], np.int64)])
+    wanted = [[0.4, 0.25, 1 / 3], [0.5, 0.5, 0.5]]  # nothing alike is free for the second user's first item
+    np.testing.assert_allclose(np.exp(found), wanted, rtol=1e-6)
+    assert coldstart.shared(log_shares, free, []).shape == (2, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Invented(UserModel):
+    """Chances that follow from the number of the item and whether it was taken."""
+
+    def log_shares(self, rows: Rows) -> Scores:
+        shares = np.tile(-0.01 * np.arange(61, dtype=np.float32) - 4, (len(rows), 1))
+        return np.where(unseen(rows, 61), shares, np.float32(LEAST))
+
+
+def test_the_prior_of_a_hidden_item_is_made_of_known_ones_alone(home: Path, catalog: Aligned) -> None:
+    recommender = begun(home, models.TINY, Llm())
+    dataset, learned = catalog.dataset, np.arange(40)
+    facts = attributes.attributes(dataset, learned)
+    prompter = Prompter(dataset, Prompt(think=2), 3, models.speech(models.TINY))
+    users = Invented(None, prompter, Memories((), np.zeros(61, np.float32)), np.zeros(0))
+    likely = Likely(users, facts, learned)
+    arguments = (recommender, prompter, catalog, learned, 1_707_000_000, None, 0, lambda _: None)
+    it, plain = coldstart.rehearse(*arguments, likely), coldstart.rehearse(*arguments)
+    assert not plain.prior.any() and torch.equal(it.hidden, plain.hidden) and torch.equal(it.fold, plain.fold)
+    fold = np.full(61, -1)
+    fold[it.items] = it.fold.numpy()
+    for row in range(0, len(it.hidden), 50):
+        hidden = int(it.hidden[row])
+        shown = {*it.items[(it.taken[row] & (it.fold != hidden)).numpy()].tolist()}
+        for at, item in enumerate(it.items.tolist()):
+            if fold[item] != hidden:
+                wanted = LEAST if item in shown else -4 - 0.01 * item
+            else:
+                [near] = attributes.alike(facts, learned[fold[learned] != hidden], np.array([item]), ALIKE)
+                free = np.array([other for other in near.tolist() if other not in shown])
+                wanted = float(np.log(np.exp(-4 - 0.01 * free).mean()))
+            assert float(it.prior[row, at]) == pytest.approx(wanted / RESIDUAL, rel=1e-4), (row, item)
+    own = (plain.closed == it.closed).all(1)[:, None] & ~it.away  # where the prior did not change the slate so far
+    assert own.any()
+    torch.testing.assert_close((it.logits - it.prior)[own], plain.logits[own], rtol=1e-3, atol=1e-3)
 
 
 def test_where_nobody_took_what_the_model_knows_there_is_nothing_to_rehearse(home: Path, catalog: Aligned) -> None:

@@ -145,6 +145,47 @@ def test_a_model_that_chooses_from_pools_is_given_pools(home: Path) -> None:
         assert one["slates"] <= one["users"] < 60 and one["of"] == 12, "in a pool of 12 only some are new"
 
 
+def _lists(home: Path, *more: str) -> dict[str, list[str]]:
+    made = recpolicy(home, "recommend", "--run", "run", "--format", "json", *more)
+    assert made.returncode == 0, made.stderr
+    return {line["user_id"]: line["items"] for line in map(json.loads, made.stdout.splitlines())}
+
+
+@pytest.mark.slow
+def test_blocks_of_another_policy_hold_at_once(home: Path, lists: Mapping[str, list[str]]) -> None:
+    (home / "paid.policy").write_text(POLICY + "block gifts = item.free\n")
+    free = {item for item, row in POSTS.items() if row["free"]}
+    assert any(free & set(items) for items in lists.values())
+    for strength in ("0", "1"):
+        found = _lists(home, "--data", "later", "--policy", "paid.policy", "--strength", strength)
+        assert list(found) == list(lists)
+        for items in found.values():
+            assert len(items) == len(set(items)) == 6 and not free & set(items)
+            assert max(Counter(POSTS[item]["creator_id"] for item in items).values()) <= 3
+
+
+@pytest.mark.slow
+def test_a_policy_counts_by_its_strength(home: Path) -> None:
+    (home / "gifts.policy").write_text(POLICY + "boost gifts weight 0.5 = item.free\n")
+    posts = {row["item_id"]: row for row in before()["items"]}
+    own = _lists(home)
+
+    def share(lists: Mapping[str, list[str]]) -> float:
+        assert all(len(items) == 6 for items in lists.values())
+        return sum(posts[item]["free"] for items in lists.values() for item in items) / (6 * len(lists))
+
+    policy = ("--policy", "gifts.policy")
+    found = {strength: _lists(home, *policy, "--strength", strength) for strength in ("0", "0.05", "1", "4")}
+    assert found["0"] == own, "what neither blocks nor counts changes nothing"
+    assert _lists(home, *policy) == found["1"]
+    shares = [share(lists) for lists in found.values()]
+    assert shares == sorted(shares) and shares[-1] > shares[0] + 0.2 and shares[-1] > 0.95
+    again = _lists(home, "--strength", "1")
+    assert again.keys() == own.keys()
+    for items in again.values():  # the run's own policy
+        assert len(items) == 6 and max(Counter(posts[item]["creator_id"] for item in items).values()) <= 3
+
+
 def _without(name: str, column: str) -> dict[str, list[Row]]:
     return {**TABLES, name: [{key: cell for key, cell in row.items() if key != column} for row in TABLES[name]]}
 
@@ -156,6 +197,8 @@ def test_wrong_use_is_told_without_a_traceback(home: Path) -> None:
     renamed = {n: [row | {"item_id": other[row["item_id"]]} for row in TABLES[n]] for n in ("items", "interactions")}
     write(home / "other", {**TABLES, **renamed})
     shutil.copytree(home / "run", home / "older", ignore=shutil.ignore_patterns("items.json"))
+    shutil.copytree(home / "run", home / "modelless", ignore=shutil.ignore_patterns("user_model.safetensors"))
+    (home / "short.policy").write_text(POLICY.replace("slate = 6", "slate = 4"))
     shutil.copytree(home / "run", home / "begun", ignore=shutil.ignore_patterns("eval.json"))
     for seen, *arguments in (
         ("this folder holds no run", "--run", "nowhere"),
@@ -167,6 +210,12 @@ def test_wrong_use_is_told_without_a_traceback(home: Path) -> None:
         ("no user `jazz-99`", "--run", "run", "--user", "jazz-1", "jazz-99"),
         ("lists are written as .jsonl", "--run", "run", "--out", "lists.csv"),
         ("--out is for lists", "--run", "run", "--arrivals", "--out", "lists.jsonl"),
+        ("its slates have 4 places, and those of the run 6", "--run", "run", "--policy", "short.policy"),
+        ("`-1` is no strength", "--run", "run", "--strength=-1"),
+        ("`much` is no strength", "--run", "run", "--strength", "much"),
+        ("`nan` is no strength", "--run", "run", "--strength", "nan"),
+        ("`inf` is no strength", "--run", "run", "--strength", "inf"),
+        ("this run has no `user_model.safetensors`", "--run", "modelless"),
     ):
         found = recpolicy(home, "recommend", *arguments)
         assert found.returncode == 2, (arguments, found.stdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -18,6 +19,18 @@ def _legal(rows: int, form: AnswerFormat, seed: int = 0) -> Tensor:
     legal[0, :2] = True  # fewer than K
     legal[1] = False  # none at all
     return legal
+
+
+def _prior(rows: int, form: AnswerFormat, size: float) -> Tensor | None:
+    """A random prior of standard deviation `size`; none for 0."""
+    return size * torch.randn(rows, form.items, generator=torch.Generator().manual_seed(7)) if size else None
+
+
+def _with_prior(logits: Tensor, form: AnswerFormat, prior: Tensor | None) -> Tensor:
+    """Logits [B, T, V] of whole texts, the prior [B, items] added to those of items."""
+    if prior is None:
+        return logits
+    return logits + torch.nn.functional.pad(prior, (form.item_base, logits.shape[2] - form.item_columns.stop))[:, None]
 
 
 def _next(form: AnswerFormat, said: list[int], legal: list[int]) -> set[int]:
@@ -55,25 +68,27 @@ def test_every_sampled_completion_is_well_formed_and_legal(recommender: Recommen
     assert (slates[16:] >= 0).all()
 
 
+@pytest.mark.parametrize("size", [0.0, 5.0], ids=["no prior", "a prior"])
 def test_scoring_gives_every_token_the_probability_it_was_sampled_with(
-    recommender: Recommender, prompts: list[list[int]]
+    size: float, recommender: Recommender, prompts: list[list[int]]
 ) -> None:
     form, model, temperature = recommender.form, recommender.model, 0.7
-    legal = _legal(len(prompts), form, seed=5)
-    shelf, chance = Shelf(legal, record=form.slate), chances(2, 0, 0, len(prompts), form.longest)
+    legal, prior = _legal(len(prompts), form, seed=5), _prior(len(prompts), form, size)
+    shelf, chance = Shelf(legal, record=form.slate, prior=prior), chances(2, 0, 0, len(prompts), form.longest)
     told = decode(model, form, prompts, shelf, temperature=2.0, chance=chance)
     both = zip(prompts, told.tolist(), strict=True)
     said = [model(input_ids=torch.tensor([p + c])).logits[0, len(p) - 1 : -1] for p, c in both]
     logits, weights = torch.stack(said).detach().requires_grad_(), torch.randn(told.shape)
     found, entropy = log_probabilities(
-        lambda row, at, among: logits[row, at, among], form, told, shelf.opened, temperature
+        lambda row, at, among: logits[row, at, among], form, told, shelf.opened, temperature, prior
     )
+    whole = _with_prior(logits, form, prior)
     wanted = torch.zeros(())
     for row, completion in enumerate(told.tolist()):
         allowed = legal[row].nonzero()[:, 0].tolist()
         for at, token in enumerate(completion):
             choices = sorted(_next(form, completion[:at], allowed))
-            logp = (logits[row][at, choices] / temperature).log_softmax(0)
+            logp = (whole[row][at, choices] / temperature).log_softmax(0)
             assert abs(found[row, at] - logp[choices.index(token)]) < 1e-5
             assert abs(entropy[row, at] + (logp.exp() * logp).sum()) < 1e-5
             wanted = wanted + weights[row, at] * logp[choices.index(token)]
@@ -121,16 +136,18 @@ def test_a_completion_does_not_depend_on_the_rows_beside_it(recommender: Recomme
     assert torch.equal(found, whole[order, : found.shape[1]])
 
 
+@pytest.mark.parametrize("size", [0.0, 5.0], ids=["no prior", "a prior"])
 def test_greedy_decoding_takes_the_likeliest_allowed_token_of_an_uncached_model(
-    recommender: Recommender, prompts: list[list[int]]
+    size: float, recommender: Recommender, prompts: list[list[int]]
 ) -> None:
-    form, model = recommender.form, recommender.model
+    form, model, prior = recommender.form, recommender.model, _prior(len(prompts), recommender.form, size)
     legal = torch.ones(len(prompts), form.items, dtype=torch.bool)
-    told = decode(model, form, prompts, Shelf(legal))
-    for prompt, completion in zip(prompts, told.tolist(), strict=True):
+    told = decode(model, form, prompts, Shelf(legal, prior=prior))
+    for row, (prompt, completion) in enumerate(zip(prompts, told.tolist(), strict=True)):
         said: list[int] = []
         while not said or said[-1] != form.end:
-            logits = model(input_ids=torch.tensor([prompt + said])).logits[0, -1]
+            logits = model(input_ids=torch.tensor([prompt + said])).logits[:, -1:]
+            logits = _with_prior(logits, form, None if prior is None else prior[[row]])[0, -1]
             said.append(max(_next(form, said, list(range(form.items))), key=lambda t: logits[t].item()))
         assert completion[: len(said)] == said
 
@@ -146,27 +163,31 @@ def test_without_reasoning_the_answer_comes_first(recommender: Recommender, prom
     assert not torch.isin(told, torch.tensor([form.think_open, form.think_close])).any()
 
 
-def test_the_first_place_is_a_distribution_over_legal_items(recommender: Recommender, prompts: list[list[int]]) -> None:
-    form = recommender.form
+@pytest.mark.parametrize("size", [0.0, 5.0], ids=["no prior", "a prior"])
+def test_the_first_place_is_a_distribution_over_legal_items(
+    size: float, recommender: Recommender, prompts: list[list[int]]
+) -> None:
+    form, prior = recommender.form, _prior(len(prompts), recommender.form, size)
     legal = torch.ones(len(prompts), form.items, dtype=torch.bool)
     legal[:, 3] = False
-    logp = first_items(recommender.model, form, prompts, legal)
+    logp = first_items(recommender.model, form, prompts, legal, prior)
     assert torch.allclose(logp.exp().sum(1), torch.ones(len(prompts)))
     assert (logp[:, 3] == -torch.inf).all()
-    greedy = form.slates(decode(recommender.model, form, prompts, Shelf(legal)))
+    greedy = form.slates(decode(recommender.model, form, prompts, Shelf(legal, prior=prior)))
     assert logp.argmax(1).tolist() == greedy[:, 0].tolist()
 
 
+@pytest.mark.parametrize("size", [0.0, 5.0], ids=["no prior", "a prior"])
 def test_slates_until_a_place_stand_with_what_the_whole_text_makes_there(
-    recommender: Recommender, prompts: list[list[int]]
+    size: float, recommender: Recommender, prompts: list[list[int]]
 ) -> None:
-    model, form = recommender.model, recommender.form
+    model, form, prior = recommender.model, recommender.form, _prior(len(prompts), recommender.form, size)
     legal = _legal(len(prompts), form)  # row 0 has two items, row 1 none
     place = torch.arange(len(prompts)) % form.slate
     place[0] = form.slate - 1
-    said = decode(model, form, prompts, Shelf(legal))
+    said = decode(model, form, prompts, Shelf(legal, prior=prior))
     whole = [[item for item in slate if item >= 0] for slate in form.slates(said).tolist()]
-    slates, states, logits = slates_until(model, form, prompts, legal, place)
+    slates, states, logits = slates_until(model, form, prompts, legal, place, prior)
     assert slates[0] == whole[0][:1], "its last place is the second"
     assert slates[1] == [] and slates[2:] == [s[:at] for s, at in zip(whole[2:], place.tolist()[2:], strict=True)]
     for row, slate in enumerate(slates):

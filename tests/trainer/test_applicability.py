@@ -26,10 +26,6 @@ layers = 1
 steps = 2
 batch = 8
 evaluate_every = 2
-[distil]
-steps = 2
-batch = 8
-evaluate_every = 2
 [grpo]
 steps = 3
 prompts = 2

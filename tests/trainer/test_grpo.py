@@ -7,26 +7,32 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from datasets import Dataset as PromptDataset
+from transformers import PreTrainedModel
 from trl import GRPOTrainer
 
 from recpolicy import checker, data
 from recpolicy.compiler import compile
-from recpolicy.dataset import Slates
+from recpolicy.dataset import Chances, Slates
 from recpolicy.demands import Score
 from recpolicy.errors import UsageError
 from recpolicy.rewards import Judge
+from recpolicy.slate import without_seen
+from recpolicy.table import Ragged
 from recpolicy.trainer import grpo, models, sft, tiny
 from recpolicy.trainer.config import Config, Grpo, Prompt, Tiny
+from recpolicy.trainer.contexts import Contexts
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.grpo import PolicyGRPOTrainer
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.objectives import Objectives
 from recpolicy.trainer.prompts import Prompter
+from recpolicy.trainer.rollout import chances
 from recpolicy.trainer.validation import Standing, Validation
 from tests.trainer.quiet import quiet
 
@@ -58,13 +64,13 @@ class Course:
 
     recommender: Recommender
     judge: Judge
-    prompts: list[str]
+    contexts: Contexts
     validation: Validation
 
     def run(self, settings: Grpo, folder: Path) -> tuple[Told, grpo.Trained]:
         told, own = Told(), replace(self.recommender, model=deepcopy(self.recommender.model))
         config, training = Config(grpo=settings), quiet(folder / "checkpoints")
-        trained = grpo.train(own, self.prompts, self.judge, self.validation, config, training, told)
+        trained = grpo.train(own, self.contexts, self.judge, self.validation, config, training, told)
         return told, trained
 
 
@@ -87,7 +93,24 @@ def course(rules: str, folder: Path) -> Course:
     few = split.validation.take(np.arange(30))
     examiner = Examiner.of(recommender, prompter, compiled, few)
     baseline = examiner.greedy(recommender)
-    return Course(recommender, Judge(compiled, rows, items), prompts, Validation(compiled, examiner, baseline, 30, 0))
+    contexts = Contexts(prompts, np.arange(len(rows)))
+    validation = Validation(compiled, examiner, baseline, 30, 0)
+    return Course(recommender, Judge(compiled, rows, items), contexts, validation)
+
+
+def with_prior(made: Course, size: float) -> Course:
+    """The course with a random prior of standard deviation `size` in training and validation."""
+    rng = np.random.default_rng(0)
+    priors, held_out = (
+        rng.normal(0.0, size, (len(rows), made.judge.items)).astype(np.float32)
+        for rows in (made.judge.rows, made.validation.examiner.rows)
+    )
+    examiner = replace(made.validation.examiner, prior=held_out)
+    return replace(
+        made,
+        contexts=replace(made.contexts, priors=priors),
+        validation=replace(made.validation, examiner=examiner, baseline=examiner.greedy(made.recommender)),
+    )
 
 
 def test_a_reward_is_learned_and_the_best_model_kept(tmp_path: Path) -> None:
@@ -129,8 +152,10 @@ def test_hard_quotas_and_blocks_are_kept_in_every_sample(tmp_path: Path) -> None
     assert len(seen) >= 3 and all((slates.items >= 0).all() for slates in seen)
 
 
-def test_the_divergence_from_the_model_it_starts_from_starts_at_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prior", [0.0, 3.0], ids=["no prior", "a prior"])
+def test_the_divergence_from_the_model_it_starts_from_starts_at_nothing(prior: float, tmp_path: Path) -> None:
     made = course("reward ads weight 1 = share(item.is_ad)\n", tmp_path)
+    made = with_prior(made, prior) if prior else made
     told, _ = made.run(SHORT.model_copy(update={"beta": 0.1}), tmp_path)
     kl = [step["kl"] for step in told.steps]
     assert abs(kl[0]) < 1e-6 < kl[-1]
@@ -143,26 +168,92 @@ def test_rewards_that_are_all_equal_end_training_within_twenty_steps(tmp_path: P
     assert "first 20 steps" in error.value.message and "`nothing` is 0" in error.value.help
 
 
-@pytest.mark.parametrize("credit", ["rank", "slate"])
-def test_credit_is_by_rank_or_by_slate(credit: str, tmp_path: Path) -> None:
-    made = course("reward variety weight 1 = distance(item.genres)\n", tmp_path)
-    settings = SHORT.model_copy(update={"credit": credit})
-    objectives = Objectives(made.judge.compiled, np.array([0.1]), credit == "rank")
-    form, spread = made.recommender.form, []
+def test_expected_labels_are_learned_where_nobody_took_anything_next(tmp_path: Path) -> None:
+    made = course("reward relevance weight 1 = ndcg(next_items)\n", tmp_path)
+    rows = made.judge.rows.take(np.arange(20))
+    table = np.zeros((20, made.judge.items), np.float32)
+    table[:, ::10] = 0.2  # sixty likely items
+    rows = replace(
+        rows, next_items=Ragged.of([[]] * 20), chances=Chances(table, np.arange(20), np.full(20, 12, np.int64))
+    )
+    contexts = Contexts([made.contexts.prompts[i % 20] for i in range(480)], np.arange(480) % 20)
+    judge = Judge(made.judge.compiled, rows, made.judge.items)
+    settings = SHORT.model_copy(update={"steps": 30, "evaluate_every": 30})
+    told, _ = replace(made, judge=judge, contexts=contexts).run(settings, tmp_path)
+    first, last = (np.mean([s["reward"] for s in part]) for part in (told.steps[:5], told.steps[-5:]))
+    assert first == pytest.approx(0.02, abs=0.01), "a tenth of the catalog has a chance of 0.2"
+    assert last > first + 0.05
+
+
+def test_rules_have_the_deviation_of_the_whole_reward_and_targets_their_own(tmp_path: Path) -> None:
+    rules = (
+        "reward relevance weight 0.5 = ndcg(next_items)\nreward variety weight 1 = distance(item.genres)\n"
+        "bury ads weight 0.5 = item.is_ad\ntarget many = share(item.is_ad) >= 60%\n"
+    )
+    made = course(rules, tmp_path)
+    compiled, copies, prior = made.judge.compiled, SHORT.generations, with_prior(made, 1.0).contexts.priors
+    contexts = replace(made.contexts, priors=prior)
+    objectives = Objectives(compiled, np.ones(0))
+    found, scale = grpo.calibrated(made.recommender, contexts, made.judge, objectives, Config(grpo=SHORT))
+    assert scale == pytest.approx(2.0) and prior is not None
+    row = np.repeat(np.arange(grpo.CALIBRATION), copies).tolist()
+    form = made.recommender.form
+    chance = chances(0, 0, 0, len(row), form.longest)
+    asked = [contexts.prompts[at] for at in row]
+    _, said, *_ = grpo.sample(made.recommender, made.judge, asked, row, 1.0, chance, prior[row])
+    slates, rows = Slates(form.slates(said).numpy()), made.judge.rows.take(np.array(row))
+    whole, target = (
+        float(np.sqrt(values.reshape(-1, copies).var(1, ddof=1).mean()))
+        for values in (compiled.total(rows, slates), compiled.target_values(rows, slates)["many"])
+    )
+    assert found == pytest.approx([whole, whole, whole, target])
+    assert min(whole, target) > 0.01
+
+
+def collected(made: Course, settings: Grpo, folder: Path) -> tuple[PolicyGRPOTrainer, dict[str, Any]]:
+    """A trainer of the course, and its first batch of scored completions."""
     trainer = PolicyGRPOTrainer(
         made.recommender,
         made.judge,
-        objectives,
-        args=grpo.arguments(settings, form.longest, quiet(tmp_path)),
-        train_dataset=PromptDataset.from_dict({"prompt": made.prompts, "row": list(range(len(made.prompts)))}),
+        Objectives(made.judge.compiled, np.array([0.1]), settings.credit == "rank"),
+        made.contexts.priors,
+        args=grpo.arguments(settings, made.recommender.form.longest, quiet(folder)),
+        train_dataset=PromptDataset.from_dict({"prompt": made.contexts.prompts, "row": made.contexts.row.tolist()}),
     )
     batch = next(iter(trainer.get_train_dataloader()))  # type: ignore[no-untyped-call]
-    found = trainer._generate_and_score_completions(batch)
+    return trainer, trainer._generate_and_score_completions(batch)
+
+
+@pytest.mark.parametrize("credit", ["rank", "slate"])
+def test_credit_is_by_rank_or_by_slate(credit: str, tmp_path: Path) -> None:
+    made = course("reward variety weight 1 = distance(item.genres)\n", tmp_path)
+    form, spread = made.recommender.form, []
+    _, found = collected(made, SHORT.model_copy(update={"credit": credit}), tmp_path)
     for said, credit_of in zip(found["completion_ids"], found["advantages"], strict=True):
         items = credit_of[form.is_item(said)]
         assert (credit_of[: form.is_item(said).int().argmax()] == items[0]).all()  # reasoning carries the whole
         spread.append(float((items - items[0]).abs().max()))
     assert max(spread) > 0.01 if credit == "rank" else max(spread) == 0.0
+
+
+def test_a_prior_counts_in_rollouts_and_in_their_scores(tmp_path: Path) -> None:
+    made = course("reward variety weight 1 = distance(item.genres)\n", tmp_path)
+    priors = np.zeros((len(made.judge.rows), made.judge.items), np.float32)
+    likely = np.random.default_rng(0).permuted(np.tile(np.arange(made.judge.items), (len(priors), 1)), axis=1)[:, :5]
+    np.put_along_axis(priors, likely, 50.0, 1)  # all but certain
+    trainer, found = collected(replace(made, contexts=replace(made.contexts, priors=priors)), SHORT, tmp_path)
+    form, rows = made.recommender.form, trainer._rows
+    slates = form.slates(found["completion_ids"]).numpy()
+    of = without_seen(likely[rows].astype(np.int32), made.judge.rows.take(np.array(rows)), made.judge.items).items
+    whole = (of >= 0).all(1)
+    assert whole.sum() > 5 and all(set(slate) <= set(own) for slate, own in zip(slates[whole], of[whole], strict=True))
+    ids = torch.cat([found["prompt_ids"], found["completion_ids"]], 1)
+    mask = torch.cat([found["prompt_mask"], found["completion_mask"]], 1)
+    assert isinstance(trainer.model, PreTrainedModel)
+    scored = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, found["completion_ids"].shape[1])[0]
+    chosen = scored.detach()[form.is_item(found["completion_ids"])].reshape(-1, form.slate).numpy()[whole]
+    shares = -np.log([[5, 4, 3, 2]])  # as good as alike, whatever the model's own logits
+    assert np.abs(chosen - shares).max() < 1.0
 
 
 def test_the_overridden_methods_of_trl_are_as_they_were_read() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from recpolicy.demands import Outcome
 from recpolicy.errors import UsageError
+from recpolicy.guardrail import SUFFIX
 from recpolicy.trainer.alarms import AT_THE_CAP, PATIENCE, Alarms
 from recpolicy.trainer.multipliers import CAP, Aim, Controller, aims, lacking
 
@@ -25,6 +27,23 @@ def test_a_target_aims_so_far_beyond_its_bound_that_the_test_is_likely_to_agree(
     lacks = [0.8 + margins[0] - 0.78, 0.3 - (0.2 - margins[1])]
     assert [a.lacks for a in found] == pytest.approx(lacks)
     assert lacking(found) == pytest.approx(lacks[0] / 0.8 + lacks[1] / 0.2)
+
+
+def test_a_guardrail_aims_at_its_bound_and_lacks_what_is_significantly_worse() -> None:
+    value = Outcome(f"relevance{SUFFIX}", ">=", 0.2, 0.19, 0.17, 0.21)
+    [aim] = aims((value,), users=100, judged_on=400)
+    assert aim.aim == 0.2 and aim.lacks == pytest.approx(0.01) and lacking([aim]) == 0.0
+    [worse] = aims((replace(value, value=0.17, low=0.15, high=0.19),), users=100, judged_on=400)
+    assert worse.lacks == pytest.approx(0.03) and lacking([worse]) == pytest.approx(0.01 / 0.2)
+    [other] = aims((replace(value, name="relevance"),), users=100, judged_on=400)
+    assert other.aim == pytest.approx(0.2 + 0.01 + (0.02**2 + 0.01**2) ** 0.5)
+    assert lacking([other]) == pytest.approx(other.lacks / 0.2)
+
+
+def test_the_users_of_the_test_themselves_leave_less_to_allow_for() -> None:
+    value = Outcome("variety", ">=", 0.8, 0.78, 0.76, 0.8)
+    [apart], [same] = (aims((value,), users=100, judged_on=100, same_users=same) for same in (False, True))
+    assert same.aim == pytest.approx(0.82) and apart.aim == pytest.approx(0.82 + 0.02 * 2**0.5)
 
 
 def test_nine_in_ten_targets_that_reach_their_aim_are_met_on_other_users() -> None:

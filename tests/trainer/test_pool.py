@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
-import torch
 
 from recpolicy import baselines, checker, greedy, metrics
 from recpolicy.baselines import Baseline
@@ -16,15 +16,17 @@ from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Rows
 from recpolicy.errors import UsageError
 from recpolicy.rewards import Judge
+from recpolicy.search.expected import slates
 from recpolicy.table import Codes, Ragged
-from recpolicy.trainer import config, distil, grpo, models, pipeline, pool, sft, tiny
-from recpolicy.trainer.config import Prompt, Tiny
-from recpolicy.trainer.control import Reranking
-from recpolicy.trainer.distil import Lessons, Teacher
+from recpolicy.trainer import config, grpo, models, pipeline, pool, sft, stages, tiny, user_model
+from recpolicy.trainer.config import Grpo, Prompt, Tiny
+from recpolicy.trainer.control import Control
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.rollout import chances
 from recpolicy.trainer.stages import Material
+from recpolicy.trainer.user_model import UserModel
+from recpolicy.user_model import sources
 
 N, K = 20, 4
 HEAD = f'policy "pooled" {{ language = 1  data = "simulator"  slate = {K} }}\n'
@@ -46,6 +48,7 @@ class Scene:
 
     material: Material
     recommender: Recommender
+    users: UserModel
 
     @property
     def compiled(self) -> CompiledPolicy:
@@ -75,7 +78,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     tokenizer = tiny.tokenizer(prompter.prompts(rows) + prompter.completions(rows), items)
     form = models.answer_format(tokenizer, items, K, 3)
     model = tiny.decoder(Tiny(width=16, layers=1, dropout=0.0), tokenizer, 80, 0)
-    return Scene(material, Recommender(model, tokenizer, form))
+    recommender = Recommender(model, tokenizer, form)
+    memories = sources.fit(material.view, material.split, material.classics)
+    return Scene(material, recommender, user_model.fit(recommender, prompter, memories, material.held_out_for_sft()))
 
 
 def inside(slates: Codes, pools: Codes | None) -> bool:
@@ -196,41 +201,38 @@ def test_only_the_pool_can_be_served(scene: Scene) -> None:
     assert inside(greedy.lists(scene.compiled, rows, [(target, 1.0)]).items, rows.pool)
 
 
-def test_slates_of_model_control_and_teacher_are_of_the_pool(scene: Scene) -> None:
+def test_slates_of_model_and_control_are_of_the_pool(scene: Scene) -> None:
     rows = scene.material.pooled(scene.rows).take(np.arange(50))
-    examiner = Examiner.of(scene.recommender, scene.material.prompter, scene.compiled, rows)
-    assert inside(examiner.greedy(scene.recommender).items, rows.pool)
-    assert rows.pool is not None
-    assert inside(examiner.sampled(scene.recommender, 2, 1.0, 0).items, np.repeat(rows.pool, 2, 0))
+    prior = user_model.prior(scene.users.log_shares(rows))
+    examiner = Examiner.of(scene.recommender, scene.material.prompter, scene.compiled, rows, prior)
+    for one in (examiner, replace(examiner, prior=None)):
+        assert inside(one.greedy(scene.recommender).items, rows.pool)
+        assert rows.pool is not None
+        assert inside(one.sampled(scene.recommender, 2, 1.0, 0).items, np.repeat(rows.pool, 2, 0))
     candidates, likely = examiner.candidates(scene.recommender)
-    control = Reranking(scene.compiled, 1.0, {"ads": 1.0})
-    assert inside(control.slates(candidates, likely, rows).items, rows.pool)
     assert inside(np.where(np.isfinite(likely), candidates, np.int32(-1)), rows.pool)
-    teacher = Teacher(scene.recommender, scene.retriever, 0.5)
-    best = distil.likeliest(teacher.scores(rows, examiner.prompts, examiner.legal))
-    assert inside(control.slates(*best, rows).items, rows.pool)
+    expected = scene.users.with_chances(rows, scene.material.expected_events(rows), order=False)
+    control = Control(scene.compiled, expected, examiner.legal)
+    assert inside(control.slates(0.5).items, rows.pool)
+    assert inside(slates(expected, examiner.legal, control.objective(0.5), start=control.slates(0.0)).items, rows.pool)
     without = Examiner.of(scene.recommender, scene.material.prompter, None, rows)
     assert inside(without.greedy(scene.recommender).items, rows.pool)
 
 
-def test_lessons_and_rollouts_are_of_the_pool(scene: Scene) -> None:
-    material, form = scene.material, scene.recommender.form
-    rows = distil.lesson_rows(material.pooled(distil.endings(material.view, material.split)), 16, 0.5, 0)
-    lessons = Lessons(
-        Teacher(scene.recommender, scene.retriever, 0.5), Reranking(scene.compiled, 1.0), material.prompter, rows, 0.05
-    )
-    told = lessons([{"row": row} for row in range(16)])
-    completion = told["input_ids"][:, -told["places"].shape[1] :]
-    items = torch.where(told["places"] >= 0, completion - form.item_base, -1).numpy()
-    assert inside(items, rows.pool)
-    training = material.pooled(sft.training_rows(material.view, material.split, K, 8, 0))
+@pytest.mark.parametrize("labels", ["expected", "real"])
+def test_contexts_and_rollouts_are_of_the_pool(labels: Literal["expected", "real"], scene: Scene) -> None:
+    form, settings = scene.recommender.form, Grpo(steps=2, prompts=4, labels=labels)
+    material = replace(scene.material, config=scene.material.config.model_copy(update={"grpo": settings}))
+    material.__dict__["classics"] = scene.material.classics  # fitted before
+    rows, contexts = stages.contexts(material, scene.users)
     chance = chances(0, 1, 0, 8, form.longest)
-    prompts = material.prompter.prompts(training)
-    judge = Judge(scene.compiled, training, material.view.items.rows)
-    _, said, opened = grpo.sample(scene.recommender, judge, prompts, range(8), 1.0, chance)
-    assert inside(form.slates(said).numpy(), training.pool)
-    assert training.pool is not None and opened.any()
-    assert set(opened[0].any(0).nonzero()[:, 0].tolist()) <= set(training.pool[0].tolist())
+    judge, row = Judge(scene.compiled, rows, material.view.items.rows), contexts.row
+    assert contexts.priors is not None and rows.pool is not None
+    _, said, opened, _ = grpo.sample(
+        scene.recommender, judge, contexts.prompts, row.tolist(), 1.0, chance, contexts.priors[row]
+    )
+    assert inside(form.slates(said).numpy(), rows.pool[row]) and opened.any()
+    assert set(opened[0].any(0).nonzero()[:, 0].tolist()) <= set(rows.pool[row[0]].tolist())
 
 
 def test_a_pool_without_enough_legal_items_leaves_holes(scene: Scene) -> None:

@@ -243,10 +243,6 @@ rank = 2
 steps = 4
 batch = 4
 evaluate_every = 2
-[distil]
-steps = 2
-batch = 4
-evaluate_every = 2
 [grpo]
 steps = 2
 prompts = 2

@@ -29,11 +29,11 @@ TOP = Path(__file__).parents[2]
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", f"{TOP}/examples/accelerate/cpu.yaml"]
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 LEARNING = (
-    FEW_STEPS.replace("layers = 1", "layers = 1\ndropout = 0.0")
+    FEW_STEPS.replace("test_users = 40", "test_users = 20")
+    .replace("layers = 1", "layers = 1\ndropout = 0.0")
     .replace("steps = 4", "steps = 40\nlearning_rate = 0.01")
     .replace("evaluate_every = 2\n", "evaluate_every = 20\n")
-    .replace("steps = 3\n", "steps = 6\n")
-    .replace("steps = 2\nprompts = 2", "steps = 8\nlearning_rate = 0.01\nprompts = 2")
+    .replace("steps = 2\nprompts = 2", "steps = 12\nlearning_rate = 0.01\nprompts = 2")
 )
 VARIED = """
 policy "varied" { language = 1  data = "simulator"  slate = 4 }
@@ -128,11 +128,12 @@ def test_fsdp_makes_the_run_of_one_process_however_often_it_is_killed(tmp_path: 
     alone = _run([sys.executable, "-m", "recpolicy", *command], homes[0])
     assert alone.returncode == 0, alone.stderr
     resumed = [*TWO, "-m", "tests.trainer.sharded", *command, "--resume"]
-    for stage in ("sft", "distil", "grpo"):
+    for stage in ("sft", "grpo"):
         _killed(resumed, homes[1], f"run/checkpoints/{stage}/checkpoint-*/{checkpoints.STATE}")
     done = _run(resumed, homes[1])
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("done before") == 2 and done.stdout.count("going on after step") == 1
+    for note in ("done before", "user model fitted before", "going on after step"):
+        assert done.stdout.count(note) == 1, note
     one, two = (json.loads((home / "run" / "eval.json").read_text()) for home in homes)
     _alike(one, two)
     assert _files(homes[0] / "run") == _files(homes[1] / "run")
@@ -147,7 +148,7 @@ def test_fsdp_makes_the_run_of_one_process_however_often_it_is_killed(tmp_path: 
 def _steps(run: Path) -> list[dict[str, Any]]:
     """What each step of each stage came to."""
     found = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    told = ("stage", "step", "grad_norm", "reward", "validation_ndcg", "validation_reward")
+    told = ("stage", "step", "grad_norm", "reward", "validation_log_likelihood", "validation_reward")
     return [{key: line[key] for key in told if key in line} for line in found]
 
 

@@ -36,7 +36,8 @@ task recommend 10 items"""
 
 
 def prompter(template: str = "", dataset: Dataset = SIMULATED, *, history: int = 12, policy: str = "") -> Prompter:
-    return Prompter(dataset, Prompt(template=template, history=history), 10, Speech(reserved=RESERVED), policy)
+    settings = Prompt(template=template, history=history, think=12)
+    return Prompter(dataset, settings, 10, Speech(reserved=RESERVED), policy)
 
 
 def with_pool(rows: Rows, size: int = 5) -> Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.command import recpolicy
 SETTINGS = """
 holdout = 3
 validation_users = 40
+test_users = 40
 [prompt]
 history = 20
 think = 8
@@ -24,10 +26,6 @@ layers = 1
 steps = 4
 batch = 8
 evaluate_every = 2
-[distil]
-steps = 3
-batch = 8
-evaluate_every = 3
 [grpo]
 steps = 2
 prompts = 2
@@ -110,35 +108,86 @@ def test_the_metrics_have_every_rule_at_every_step(home: Path) -> None:
     steered = [line for line in lines if "targets/wide/multiplier" in line]
     assert [line["step"] for line in steered] == [0, 1, 2]
     assert all(line["targets/wide/aim"] > line["targets/wide/bound"] for line in steered)
-    measured: dict[str, list[int]] = {stage: [] for stage in ("distil", "grpo")}
-    for line in lines:
-        if "validation_reward" in line:
-            measured[line["stage"]].append(line["step"])
-    assert measured == {"distil": [0, 3], "grpo": [0, 1, 2]}
+    for stage, key, at in (("sft", "validation_log_likelihood", [2, 4]), ("grpo", "validation_reward", [0, 1, 2])):
+        assert [(line["stage"], line["step"]) for line in lines if key in line] == [(stage, step) for step in at]
+    kept = json.loads((home / "second" / "sft" / "stage.json").read_text())
+    likelihoods = [line["validation_log_likelihood"] for line in lines if line["stage"] == "sft"]
+    assert kept["validation_log_likelihood"] == max(likelihoods) and max(likelihoods) < 0
 
 
 @pytest.mark.slow
 def test_the_evaluation_has_every_system_with_intervals(home: Path) -> None:
     found = json.loads((home / "second" / "eval.json").read_text())
-    assert found["schema_version"] == 1 and found["k"] == 10
-    trained = {"sft", "sft_first", "teacher", "distilled", "grpo", "rerank"}
-    assert set(found["systems"]) == trained | {"popularity", "itemknn", "ease", "ease_recency"}
+    assert found["schema_version"] == 2 and found["k"] == 10 and found["users"] == 40
+    ours = {"sft", "prior", "grpo", "grpo_guided", "rerank", "ease_rerank"}
+    assert set(found["systems"]) == ours | {"user_model", "popularity", "itemknn", "ease", "ease_recency"}
     for system in found["systems"].values():
         ndcg = system["metrics"]["ndcg"]
         assert 0.0 <= ndcg["low"] <= ndcg["mean"] <= ndcg["high"] <= 1.0
         assert set(system["rules"]) == {"relevance", "variety", "ads", "voices"}
         assert set(system["targets"]) == {"wide", "keep", "many"}
-    for system in ("sft", "distilled", "grpo", "rerank", "teacher"):  # the classic ones do not know of hard quotas
+    for system in ours:  # the others do not know of hard quotas
         assert found["systems"][system]["satisfied"]["voices"]["mean"] == 1.0
-    for system in ("sft", "grpo"):
         assert found["systems"][system]["metrics"]["holes"]["mean"] == 0.0
-    assert found["grpo_minus"]["sft"]["ndcg"].keys() == {"mean", "low", "high"}
+    assert set(found["grpo_minus"]) == {"sft", "prior", "rerank", "ease_rerank", "ease", "ease_recency"}
+    for difference in found["grpo_minus"].values():
+        assert difference["ndcg"].keys() == difference["reward"].keys() == {"mean", "low", "high"}
     assert {t["name"]: t["op"] for t in found["targets"]} == {"wide": ">=", "keep": ">=", "many": ">="}
+    keep = next(target for target in found["targets"] if target["name"] == "keep")
+    assert keep["bound"] == pytest.approx(0.5 * found["systems"]["prior"]["targets"]["keep"]["mean"])
     for target in found["targets"]:
         assert target["low"] <= target["value"] <= target["high"]
         assert target["verdict"] in ("met", "not met", "undecided")
-    assert found["rerank_curve"][0]["mu"] == 0.0
-    assert all(set(point["targets"]) == {"wide", "keep", "many"} for point in found["rerank_curve"])
+        assert target["guardrail"] is False
+    assert found["verdict"] in ("SHIP", "DO NOT SHIP", "UNDECIDED")
+    assert f"\n{found['verdict']}: {found['reason']}\n" in (home / "second.txt").read_text()
+
+
+@pytest.mark.slow
+def test_the_controls_have_a_point_for_every_strength(home: Path) -> None:
+    from recpolicy.trainer.control import STRENGTHS
+
+    found = json.loads((home / "second" / "eval.json").read_text())
+    assert set(found["curves"]) == set(found["tuning"]) == {"rerank", "ease_rerank"}
+    for name, curve in found["curves"].items():
+        strengths = [point["strength"] for point in curve]
+        assert strengths[0] == 0.0 and strengths == sorted(strengths) and set(strengths) >= {*STRENGTHS}
+        assert [tried["strength"] for tried in found["tuning"][name]] == strengths
+        assert all(set(point["targets"]) == {"wide", "keep", "many"} for point in curve)
+        best = max(found["tuning"][name], key=lambda tried: (-tried["lack"], tried["reward"]))
+        control = found["systems"][name]
+        assert control["settings"] == {"strength": best["strength"]}
+        [point] = [point for point in curve if point["strength"] == best["strength"]]
+        assert {key: control["metrics"][key]["mean"] for key in point["metrics"]} == pytest.approx(point["metrics"])
+    assert found["systems"]["grpo_guided"]["settings"] == found["systems"]["rerank"]["settings"]
+    rewards = {name: system["metrics"]["reward"]["mean"] for name, system in found["systems"].items()}
+    assert rewards["grpo_guided"] > rewards["grpo"]
+
+
+@pytest.mark.slow
+def test_the_evaluation_has_the_user_model_with_its_sources(home: Path) -> None:
+    found = json.loads((home / "second" / "eval.json").read_text())["user_model"]
+    classics = {"ease", "ease_recency", "itemknn", "itemknn_recency", "transitions", "popularity"}
+    assert set(found["weights"]) == set(found["alone"]) == {"language_model"} | classics
+    assert found["log_likelihood"].keys() == {"validation", "test"} and max(found["log_likelihood"].values()) < 0
+    for alone in found["alone"].values():
+        assert alone["log_likelihood"] < 0 <= alone["ndcg"] <= 1
+    for part in ("reliability", "reliability_at_the_top"):
+        assert 0 <= found[part]["error"] <= 1 and len(found[part]["bins"]) == 10
+        assert all(0 <= group["chance"] <= 1 and 0 <= group["taken"] <= 1 for group in found[part]["bins"])
+    assert (home / "second" / "user_model.safetensors").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("word", ["SHIP", "DO NOT SHIP", "UNDECIDED"])
+def test_a_pipeline_fails_unless_the_verdict_is_to_ship(word: str, home: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(home / "second", tmp_path / "run")
+    found = json.loads((run / "eval.json").read_text())
+    (run / "eval.json").write_text(json.dumps(found | {"verdict": word, "reason": "of this test"}))
+    plain = _train("second.policy", run, home)
+    assert plain.returncode == 0 and f"{word}: of this test" in plain.stdout
+    strict = _train("second.policy", run, home, "--fail-unless", "ship")
+    assert strict.returncode == (0 if word == "SHIP" else 1) and f"{word}: of this test" in strict.stdout
 
 
 @pytest.mark.slow
@@ -236,4 +285,14 @@ def test_the_page_on_training_lists_every_setting_with_its_default() -> None:
 
     page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
     listed = tomllib.loads(page.split("```toml\n")[1].split("```")[0])
-    assert listed == Config().model_dump()
+    assert listed == Config().of_model(pretrained=True).model_dump()
+
+
+def test_the_longest_reasoning_depends_on_the_model_where_nothing_is_set() -> None:
+    from recpolicy.trainer.config import Config, Prompt
+
+    lengths = [Config().of_model(pretrained).prompt.longest_reasoning for pretrained in (False, True)]
+    assert lengths == [0, 12]
+    for think in (0, 5):
+        config = Config(prompt=Prompt(think=think))
+        assert config.of_model(False) == config.of_model(True) == config

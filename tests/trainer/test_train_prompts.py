@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recpolicy import checker, schema
-from recpolicy.trainer import pipeline
+from recpolicy.trainer import pipeline, user_model
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.evaluate import Examiner
 from tests.command import recpolicy
@@ -56,15 +57,21 @@ def test_a_run_with_pools_says_so_and_keeps_to_them(home: Path) -> None:
     settings = Config.model_validate(about["identity"]["config"])
     loaded = checker.read("relevance", schema=schema.load(home / "odd" / "schema.toml"))
     material = pipeline.prepare(loaded, str(home / "odd"), "tiny", settings)
-    own = material.load(home / "pooled" / "model")
-    rows = material.pooled(material.split.test)
-    examiner = Examiner.of(own, material.prompter, material.compiled, rows)
+    own, before = (material.load(home / "pooled" / name) for name in ("model", "sft"))
+    users = user_model.load(home / "pooled", before, material.prompter)
+    rows = material.tested()
+    prior = user_model.prior(users.log_shares(rows))
+    examiner = Examiner.of(own, material.prompter, material.compiled, rows, prior)
     slates = examiner.greedy(own).items
     assert rows.pool is not None and (slates >= 0).all()
     assert all(set(slate) <= set(pool) for slate, pool in zip(slates, rows.pool, strict=True))
     ndcg = material.compiled.values(rows, examiner.greedy(own))["relevance"]
-    found = json.loads((home / "pooled" / "eval.json").read_text())["systems"]["grpo"]["rules"]["relevance"]
-    assert found["mean"] == pytest.approx(float(np.nanmean(ndcg)))
+    found = json.loads((home / "pooled" / "eval.json").read_text())["systems"]
+    assert found["grpo"]["rules"]["relevance"]["mean"] == pytest.approx(float(np.nanmean(ndcg)))
+    ndcg = material.compiled.values(rows, replace(examiner, prior=None).greedy(before))["relevance"]
+    assert found["sft"]["rules"]["relevance"]["mean"] == pytest.approx(float(np.nanmean(ndcg)))
+    for system in ("sft", "prior", "grpo", "rerank", "ease_rerank", "user_model"):
+        assert found[system]["metrics"]["holes"]["mean"] == 0.0
 
 
 @pytest.mark.slow

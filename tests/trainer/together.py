@@ -20,7 +20,7 @@ from recpolicy.trainer.grpo import PolicyGRPOTrainer
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.pretrained import checkpointed, tables
 from tests.trainer.quiet import quiet
-from tests.trainer.test_grpo import SHORT, Told, course
+from tests.trainer.test_grpo import SHORT, Told, course, with_prior
 
 RULES = (
     "reward relevance weight 0.6 = ndcg(next_items)\nreward variety weight 0.4 = distance(item.genres)\n"
@@ -75,7 +75,7 @@ def ten_steps(folder: Path, how: Collection[str] = ()) -> list[Step]:
     steps: list[Step] = []
     Recording.steps = steps
     folder.mkdir(exist_ok=True)
-    made, told = course(RULES, folder), Told()
+    made, told = with_prior(course(RULES, folder), 1.0), Told()
     if "untied" in how:
         untied(made.recommender.model)
     recommender = adapted(made.recommender) if "lora" in how else made.recommender
@@ -84,7 +84,7 @@ def ten_steps(folder: Path, how: Collection[str] = ()) -> list[Step]:
     grpo.PolicyGRPOTrainer = Recording  # type: ignore[misc]
     config = Config(grpo=SETTINGS)
     training = quiet(folder / "checkpoints")
-    grpo.train(recommender, made.prompts, made.judge, made.validation, config, training, told)
+    grpo.train(recommender, made.contexts, made.judge, made.validation, config, training, told)
     of_targets: list[Mapping[str, float]] = [multipliers for _, multipliers in told.standings]
     assert "untied" not in how or len(tables(recommender.model)) == 2, "it was tied again"
     for step, logged in zip(steps, told.steps, strict=True):
