@@ -196,7 +196,7 @@ def show(found: Mapping[str, Any], policy: Policy, out: Path, console: Console |
         for name in SHORT:
             value = systems[name]["rules"][rule.name]["mean"]
             met = systems[name]["satisfied"].get(rule.name)
-            cells.append(("-" if value is None else f"{value:.3f}") + (f"  {met['mean']:.0%}" if met else ""))
+            cells.append(("-" if value is None else f"{value:.3f}") + (f" {met['mean']:>4.0%}" if met else ""))
         rules.add_row(rule.name, *cells)
     console.print(rules)
     if found["targets"]:
@@ -248,7 +248,13 @@ _VERDICTS = {"met": "bold green", "not met": "bold red", "undecided": "yellow"}
 
 def _targets(found: Mapping[str, Any]) -> Table:
     """Each target: what the systems have, what it asks for, and whether GRPO keeps it."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="targets on the held-out events", title_justify="left")
+    table = Table(
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+        title="targets on the held-out events (guard: relevance is to stay where it was)",
+        title_justify="left",
+    )
     for title in ("", "before", "control", "GRPO", "95 % interval", "asked", "verdict"):
         table.add_column(title, justify="left" if title in ("", "verdict") else "right", no_wrap=True)
     for target in found["targets"]:
@@ -260,6 +266,13 @@ def _targets(found: Mapping[str, Any]) -> Table:
             f"{target['value']:.3f}" if known else "-",
             f"{target['low']:.3f} to {target['high']:.3f}" if known else "-",
             f"{target['op']} {target['bound']:.3f}" if target["bound"] is not None else "-",
-            Text(target["verdict"], _VERDICTS[target["verdict"]]),
+            _verdict(target),
         )
     return table
+
+
+def _verdict(target: Mapping[str, Any]) -> Text:
+    """Whether a target is met; a guardrail is kept by what is not significantly worse."""
+    if not target["guardrail"]:
+        return Text(target["verdict"], _VERDICTS[target["verdict"]])
+    return Text("worse", "bold red") if target["verdict"] == "not met" else Text("kept", "bold green")

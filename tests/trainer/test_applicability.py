@@ -6,16 +6,22 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
-from recpolicy import cli, data
+from recpolicy import baselines, cli, data
+from recpolicy.baselines import Baseline
+from recpolicy.dataset import Dataset, Split
+from recpolicy.trainer import control
 from tests.examples.test_sandboxes import GOOD, name
+
+Fitted: TypeAlias = dict[tuple[str, int, int], dict[str, Baseline]]
 
 SAMPLES = sorted((Path(__file__).parents[2] / "policies").glob("*.policy"))
 FEW_STEPS = """
-validation_users = 100
-test_users = 20
+validation_users = 50
+test_users = 10
 [prompt]
 history = 20
 think = 4
@@ -53,6 +59,28 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(data.cache() / "ml-100k", cache / "ml-100k")
     (cache / "few_steps.toml").write_text(FEW_STEPS)
     return cache
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Fitted:
+    """Classic recommenders by data set and places of a list: no policy has a part in them."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def in_short(fitted: Fitted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Classic recommenders are fitted once for all policies, and the control tries few strengths."""
+    own = baselines.fit
+
+    def fit(dataset: Dataset, split: Split, k: int) -> dict[str, Baseline]:
+        key = dataset.digest, split.holdout, k
+        if key not in fitted:
+            fitted[key] = own(dataset, split, k)
+        return fitted[key]
+
+    monkeypatch.setattr(baselines, "fit", fit)
+    monkeypatch.setattr(control, "STRENGTHS", (0.0, 0.8))
+    monkeypatch.setattr(control, "STRONGEST", 1.6)
 
 
 def _train(policy: Path, cache: Path, out: Path, *more: str) -> None:
