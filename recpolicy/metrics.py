@@ -111,6 +111,10 @@ def mean(values: Floats) -> float:
 # ---- intervals ------------------------------------------------------------------------------------------------------
 
 
+AT_ONCE = 10_000
+"""Values drawn at once for an interval; one after another the same are drawn."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """A mean over users and its 95 % bootstrap interval (percentile method; Efron and Tibshirani 1993, ch. 13)."""
@@ -125,9 +129,10 @@ def interval(values: Floats, *, seed: int, draws: int = 1000) -> Interval:
     known = values[~np.isnan(values)]
     if not len(known):
         return Interval(float("nan"), float("nan"), float("nan"))
-    rng = np.random.default_rng(seed)
-    means = np.array([known[rng.integers(0, len(known), len(known))].mean() for _ in range(draws)])
-    low, high = np.quantile(means, (0.025, 0.975))
+    rng, users = np.random.default_rng(seed), len(known)
+    step = max(1, AT_ONCE // users)
+    drawn = (rng.integers(0, users, (min(step, draws - first), users)) for first in range(0, draws, step))
+    low, high = np.quantile(np.concatenate([known[at].mean(1) for at in drawn]), (0.025, 0.975))
     return Interval(float(known.mean()), float(low), float(high))
 
 

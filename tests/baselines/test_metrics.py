@@ -39,6 +39,14 @@ def test_an_interval_covers_its_mean_and_shrinks_with_users() -> None:
         assert found.high - found.low == pytest.approx(2 * 1.96 / n**0.5, rel=0.2)
 
 
+@pytest.mark.parametrize("users", [1, 7, 3000, 20_000])
+def test_an_interval_is_of_means_of_users_drawn_with_replacement(users: int) -> None:
+    values, rng = np.random.default_rng(0).random(users), np.random.default_rng(4)
+    means = [values[rng.integers(0, users, users)].mean() for _ in range(100)]
+    found = interval(values, seed=4, draws=100)
+    assert [found.low, found.high] == np.quantile(means, [0.025, 0.975]).tolist()
+
+
 def test_intervals_are_deterministic_and_leave_out_who_is_not_applicable() -> None:
     values = np.random.default_rng(0).random(50)
     assert interval(values, seed=3) == interval(values, seed=3)
