@@ -30,7 +30,7 @@ from recpolicy.policy import (
     Word,
     walk,
 )
-from recpolicy.table import Bools, Codes, Floats, Ints, Ragged
+from recpolicy.table import Bools, Codes, Floats, Ints, none
 from recpolicy.types import Type
 
 A = TypeVar("A", bound=NDArray[Any])
@@ -45,8 +45,7 @@ EVERY_ITEM = None
 
 def bare(user: Ints) -> Rows:
     """Rows of these users without a time, a history or next items."""
-    empty = Ragged(np.zeros(len(user) + 1, np.int64), np.zeros(0, np.int32))
-    return Rows(user, np.full(len(user), np.nan), empty, empty)
+    return Rows(user, np.full(len(user), np.nan), none(len(user)), none(len(user)))
 
 
 class Pool:
