@@ -36,7 +36,10 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Chances:
-    """Expected labels: how likely each item is among what a user takes next. Rows may share a line of the table."""
+    """Expected labels: how likely each item is among what a user takes next.
+
+    Rows that are copies of one, of the same user with the same history, share a line of the table; no others do.
+    """
 
     table: NDArray[np.float32]  # [lines, items], 0 to 1
     at: Ints  # [B], each row's line

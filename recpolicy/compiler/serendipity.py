@@ -17,6 +17,9 @@ from recpolicy.compiler.spread import typical_distance
 from recpolicy.policy import Missing, Serendipity
 from recpolicy.table import Bools, Codes, Floats, Ragged
 
+AT_ONCE = 2048
+"""Hits that are compared with their histories at once: bounds the pairs of a hit and a history item."""
+
 
 @dataclass(frozen=True, eq=False)
 class Serendipitous:
@@ -49,10 +52,17 @@ class Serendipitous:
         hits = next_hits(pool) if chances is None else chances.of(pool.items)
         out = np.zeros(pool.shape)
         assert pool.items is not None
-        for r in range(out.shape[1]):  # a place at a time bounds the pairs of a hit and a history item
-            rows = np.flatnonzero(hits[:, r])
-            found = self._to_history(pool.items[rows, r], self._known(pool.rows.history.take(rows)))
-            out[rows, r] = hits[rows, r] * np.where(missing[rows, r], self.typical, found) / ideal[rows]
+        row, place = np.nonzero(hits)
+        item, whose = pool.items[row, place], row if chances is None else chances.at[row]
+        # rows that share a line of chances are of one context: in training the same few items come up many times
+        key = whose * (int(item.max(initial=0)) + 1) + item
+        _, first, again = np.unique(key, return_index=True, return_inverse=True)
+        found = np.zeros(len(first))
+        for at in range(0, len(first), AT_ONCE):
+            some = first[at : at + AT_ONCE]
+            found[at : at + AT_ONCE] = self._to_history(item[some], self._known(pool.rows.history.take(row[some])))
+        worth = np.where(missing[row, place], self.typical, found[again])
+        out[row, place] = hits[row, place] * worth / ideal[row]
         return out
 
     def applicable(self, pool: Pool) -> Bools:

@@ -60,12 +60,12 @@ def certain(world: World) -> Rows:
 
 
 def guessed(world: World, seed: int) -> Rows:
-    """The world's rows with chances of any size, some certain; some rows share a line, some expect nothing."""
+    """The world's rows with chances of any size, some certain; some rows expect nothing."""
     rng = np.random.default_rng(seed)
-    table = rng.random((4, len(world.items))).astype(np.float32)
+    table = rng.random((len(world.users), len(world.items))).astype(np.float32)
     table[rng.random(table.shape) < 0.2] = 0
     table[rng.random(table.shape) < 0.1] = 1
-    at = rng.integers(0, len(table), len(world.users))
+    at = rng.permutation(len(table))
     return replace(world.rows, chances=Chances(table, at, rng.integers(0, 6, len(table))))
 
 
@@ -91,6 +91,21 @@ def test_certain_chances_are_worth_what_the_labels_are(data: st.DataObject, worl
     for name, marginals in real.items():
         np.testing.assert_allclose(expected[name], marginals, atol=1e-12, rtol=0, err_msg=name)
     np.testing.assert_array_equal(judge.weights(certain(world)), judge.weights(world.rows))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(WORLDS, SLATE, SEED)
+def test_rows_that_come_up_many_times_are_valued_as_by_themselves(world: World, k: int, seed: int) -> None:
+    judge, rng = judge_of(world, k, ("ndcg", "hit", "recall")), np.random.default_rng(seed)
+    of = guessed(world, seed)
+    at = rng.integers(0, len(of), 12)
+    made = np.array([rng.permutation(len(world.items))[:k] for _ in at], np.int32).reshape(12, -1)
+    made = np.pad(made, ((0, 0), (0, k - made.shape[1])), constant_values=-1)
+    together = judge.marginals(of.take(at), Slates(made))
+    for i, row in enumerate(at):
+        alone = judge.marginals(of.take(np.array([row])), Slates(made[[i]]))
+        for name, marginals in alone.items():
+            np.testing.assert_allclose(together[name][[i]], marginals, atol=1e-12, rtol=0, err_msg=name)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
