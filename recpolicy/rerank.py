@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 
 from recpolicy.compiler import CompiledPolicy
@@ -14,47 +11,21 @@ from recpolicy.table import Bools, Codes, Floats
 BATCH = 256
 """Rows re-ranked at once: bounds the [rows, candidates, values of an item] temporaries."""
 
-CROWD = 16
-"""Rows re-ranked before what they are shown counts for the next, where a target on all users together pulls."""
 
-
-@dataclass(frozen=True, eq=False)
-class Choices:
-    """Slates, and what each of their places was chosen by."""
-
-    slates: Codes  # [B, K] item rows, -1 a hole
-    candidates: Codes  # [B, C]
-    scores: Floats  # [B, K, C], -inf for what may not stand there
-
-
-def rerank(
-    candidates: Codes,
-    scores: Floats,
-    rows: Rows,
-    compiled: CompiledPolicy,
-    mu: float,
-    multipliers: Mapping[str, float] | None = None,
-    shown: Slates | None = None,
-) -> Slates:
-    """Greedy slates: at each rank the candidate with the largest score + mu x its gain for the policy + its pulls.
+def rerank(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPolicy, mu: float) -> Slates:
+    """Greedy slates: at each rank the candidate with the largest score + mu x its gain for the policy.
 
     `candidates` [B, C] item rows (-1 none), `scores` [B, C] any scale, min-max-normalised per user; -inf is not
     chosen. The gain is what the candidate adds at that rank to R over the rules that need no label (weights as the
-    user's, buries subtracted, over their sum). The pulls are those of the targets that have `multipliers`
-    (`CompiledPolicy.growth`). What pulls for all users together looks at the slates that everybody is `shown`; where
-    they are not given, at those of the rows before, a few rows at a time, as a service would: users who are served at
-    once and see the same exposure would all move to the same few items. Blocked candidates are never chosen, nor those
-    that would break a hard quota; where none is left is a hole. Equal candidates are taken in the order given; a row
-    names none twice. After maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998).
+    user's, buries subtracted, over their sum). Blocked candidates are never chosen, nor those that would break a hard
+    quota; where none is left is a hole. Equal candidates are taken in the order given; a row names none twice. After
+    maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998).
     """
-    out = Slates(np.full((len(rows), compiled.policy.slate), -1, np.int32))
-    crowded = shown is None and any((multipliers or {}).get(name) for name in compiled.crowds)
-    step = CROWD if crowded else BATCH
-    for first in range(0, len(rows), step):
-        at = np.arange(first, min(first + step, len(rows)))
-        own = out if crowded else shown
-        out.items[at] = choices(candidates[at], scores[at], rows.take(at), compiled, mu, multipliers, own).slates
-    return out
+    out = np.full((len(rows), compiled.policy.slate), -1, np.int32)
+    for first in range(0, len(rows), BATCH):
+        at = np.arange(first, min(first + BATCH, len(rows)))
+        out[at] = _built(candidates[at], scores[at], rows.take(at), compiled, mu)
+    return Slates(out)
 
 
 def weighted(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPolicy) -> Slates:
@@ -77,32 +48,22 @@ def weighted(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPo
     return Slates(out)
 
 
-def choices(
-    candidates: Codes,
-    scores: Floats,
-    rows: Rows,
-    compiled: CompiledPolicy,
-    mu: float,
-    multipliers: Mapping[str, float] | None = None,
-    shown: Slates | None = None,
-) -> Choices:
-    """Like `rerank`, all rows at once, with what every candidate scored at every place."""
+def _built(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPolicy, mu: float) -> Codes:
+    """Slates [B, K], all rows at once."""
     b, c = candidates.shape
     hole = np.full((b, 1), -1, np.int32)
     scored = np.where(np.isfinite(scores), candidates, np.int32(-1))
     pool = np.concatenate([scored, hole], 1)  # [B, C + 1]: the last is taken where nothing else is open
-    growth = compiled.growth(rows, pool, multipliers, shown)
+    growth = compiled.growth(rows, pool)
     base = _scaled(np.concatenate([scores, np.zeros((b, 1))], 1), growth.legal)
     slates = np.full((b, compiled.policy.slate), -1, np.int32)
-    seen = np.empty((b, compiled.policy.slate, c))
     for r in range(compiled.policy.slate):
         open_ = growth.open
-        worth = base + mu * growth.gains() if mu else base
-        score = np.where(open_, worth + growth.pulls() if multipliers else worth, -np.inf)
-        at = np.where(open_.any(1), score.argmax(1), c)
-        slates[:, r], seen[:, r] = pool[np.arange(b), at], score[:, :c]
+        worth = np.where(open_, base + mu * growth.gains() if mu else base, -np.inf)
+        at = np.where(open_.any(1), worth.argmax(1), c)
+        slates[:, r] = pool[np.arange(b), at]
         growth.take(at)
-    return Choices(slates, candidates, seen)
+    return slates
 
 
 def _scaled(scores: Floats, open_: Bools) -> Floats:
