@@ -219,10 +219,14 @@ def judge(
         }
         for other in AGAINST
     }
-    judged = outcomes(compiled, rows, systems["grpo"], systems[BASELINE], seed=seed, draws=DRAWS)
+    judged, before = (
+        outcomes(compiled, rows, systems[name], systems[BASELINE], seed=seed, draws=DRAWS)
+        for name in ("grpo", BASELINE)
+    )
     baseline, popular = (measured[name]["metrics"]["ndcg"] for name in (BASELINE, "popularity"))
     decided = verdict(
         judged,
+        before,
         metrics.paired(own["reward"], measured[BASELINE]["metrics"]["reward"], seed=seed, draws=DRAWS),
         metrics.paired(baseline, popular, seed=seed, draws=DRAWS),
     )

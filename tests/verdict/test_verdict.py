@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from recpolicy.demands import Outcome
@@ -14,11 +16,14 @@ ALIKE = Interval(0.001, -0.01, 0.012)
 WORSE = Interval(-0.02, -0.03, -0.01)
 
 MET = Outcome("variety", ">=", 0.8, 0.85, 0.82, 0.88)
+LESS = Outcome("less", "<=", 0.2, 0.15, 0.12, 0.18)
 OPEN = Outcome("calm", "<=", 0.2, 0.19, 0.17, 0.21)
 MISSED = Outcome("calm", "<=", 0.2, 0.25, 0.22, 0.28)
 KEPT = Outcome(f"relevance{SUFFIX}", ">=", 0.1, 0.11, 0.1, 0.12)
 DIPPED = Outcome(f"relevance{SUFFIX}", ">=", 0.1, 0.095, 0.085, 0.105)
 BROKEN = Outcome(f"relevance{SUFFIX}", ">=", 0.1, 0.08, 0.07, 0.09)
+BEFORE = [replace(MET, value=0.7, low=0.67, high=0.73), replace(MISSED, name="calm"), replace(MISSED, name="less")]
+"""No target is met by the model before the policy."""
 
 
 @pytest.mark.parametrize(
@@ -29,12 +34,13 @@ BROKEN = Outcome(f"relevance{SUFFIX}", ">=", 0.1, 0.08, 0.07, 0.09)
         ([MET, MET, KEPT], BETTER, "the whole reward changed by +0.0200 [+0.0100, +0.0300], all 2 targets met"),
         ([KEPT], BETTER, "the whole reward changed by +0.0200 [+0.0100, +0.0300]"),
         ([DIPPED], BETTER, "the whole reward changed by +0.0200 [+0.0100, +0.0300]"),
-        ([MET, DIPPED], ALIKE, "the target is met; the whole reward changed by +0.0010 [-0.0100, +0.0120]"),
-        ([MET, MET], ALIKE, "every target is met; the whole reward changed by +0.0010 [-0.0100, +0.0120]"),
+        ([MET, DIPPED], ALIKE, "`variety` is met now; the whole reward changed by +0.0010 [-0.0100, +0.0120]"),
+        ([MET, LESS], ALIKE, "`variety`, `less` are met now; the whole reward changed by +0.0010 [-0.0100, +0.0120]"),
+        ([MET, KEPT], WORSE, "`variety` is met now; the whole reward changed by -0.0200 [-0.0300, -0.0100]"),
     ],
 )
 def test_a_model_that_keeps_all_that_is_asked_ships(outcomes: list[Outcome], reward: Interval, reason: str) -> None:
-    found = verdict(outcomes, reward, BETTER)
+    found = verdict(outcomes, BEFORE, reward, BETTER)
     assert (found.word, found.reason) == ("SHIP", reason)
 
 
@@ -42,7 +48,7 @@ def test_a_model_that_keeps_all_that_is_asked_ships(outcomes: list[Outcome], rew
     ("outcomes", "reward", "reason"),
     [
         ([], WORSE, "the whole reward changed by -0.0200 [-0.0300, -0.0100]"),
-        ([MET, KEPT], WORSE, "the whole reward changed by -0.0200 [-0.0300, -0.0100]"),
+        ([KEPT], WORSE, "the whole reward changed by -0.0200 [-0.0300, -0.0100]"),
         ([MET, MISSED], BETTER, "target `calm` is not met: 0.250 [0.220, 0.280], asked <= 0.200"),
         ([OPEN, BROKEN], BETTER, f"relevance{SUFFIX}: 0.080 [0.070, 0.090] for 0.100 before the policy"),
         (
@@ -57,7 +63,7 @@ def test_a_model_that_keeps_all_that_is_asked_ships(outcomes: list[Outcome], rew
 def test_a_model_that_breaks_something_or_is_worth_less_does_not_ship(
     outcomes: list[Outcome], reward: Interval, reason: str
 ) -> None:
-    found = verdict(outcomes, reward, BETTER)
+    found = verdict(outcomes, BEFORE, reward, BETTER)
     assert (found.word, found.reason) == ("DO NOT SHIP", reason)
 
 
@@ -76,7 +82,7 @@ def test_a_model_that_breaks_something_or_is_worth_less_does_not_ship(
     ],
 )
 def test_where_intervals_tell_nothing_it_is_undecided(outcomes: list[Outcome], reward: Interval, reason: str) -> None:
-    found = verdict(outcomes, reward, BETTER)
+    found = verdict(outcomes, BEFORE, reward, BETTER)
     assert (found.word, found.reason) == ("UNDECIDED", reason)
 
 
@@ -86,7 +92,7 @@ def test_where_intervals_tell_nothing_it_is_undecided(outcomes: list[Outcome], r
 def test_a_baseline_no_better_than_popularity_is_worth_no_comparison(
     outcomes: list[Outcome], reward: Interval, baseline: Interval
 ) -> None:
-    found = verdict(outcomes, reward, baseline)
+    found = verdict(outcomes, BEFORE, reward, baseline)
     assert found.word == "UNDECIDED"
     assert found.reason == (
         f"the model before the policy is no better than the most popular items ({baseline.mean:+.4f} NDCG), "
@@ -95,4 +101,12 @@ def test_a_baseline_no_better_than_popularity_is_worth_no_comparison(
 
 
 def test_a_baseline_that_is_a_little_better_than_popularity_is_one() -> None:
-    assert verdict([MET], BETTER, Interval(0.001, -0.01, 0.012)).word == "SHIP"
+    assert verdict([MET], BEFORE, BETTER, Interval(0.001, -0.01, 0.012)).word == "SHIP"
+
+
+@pytest.mark.parametrize(("reward", "word"), [(BETTER, "SHIP"), (ALIKE, "UNDECIDED"), (WORSE, "DO NOT SHIP")])
+def test_a_target_that_was_met_before_is_nothing_gained(reward: Interval, word: str) -> None:
+    found = verdict([MET, KEPT], [MET, KEPT], reward, BETTER)
+    assert found.word == word
+    if word == "UNDECIDED":
+        assert found.reason.endswith(", and what the targets ask was met before")
