@@ -78,15 +78,15 @@ def source(name: str, given: Path, runs: Path) -> str | None:
 def train(experiment: Experiment, read: str, runs: Path, seed: int, alone: bool) -> None:
     """Completes one run on the data set `read`. Ends the program with what `recpolicy train` said where that fails.
 
-    The folder gets `run/`, `cache/`, `log.txt` and at last `complete`, with the seconds it took and whether alone. A
-    run has its own cache and so pays for all its stages; only ML-100K is fetched once for all.
+    The folder gets `run/`, `log.txt` and at last `complete`, with the seconds it took and whether alone. The runs of a
+    data set and seed share a cache: the first of them trains the fine-tuned model and the others find it there.
     """
     folder = _folder(experiment, runs, seed)
-    complete, cache = (folder / "complete").is_file(), folder / "cache"
+    complete, cache = (folder / "complete").is_file(), runs / "caches" / f"{experiment.data}-{seed}"
     if not complete:
         shutil.rmtree(folder, ignore_errors=True)
-        cache.mkdir(parents=True)
-        if read == FILMS:
+        folder.mkdir(parents=True)
+        if read == FILMS and not (cache / FILMS).is_dir():
             data.open(FILMS, seed=seed)
             shutil.copytree(data.cache() / FILMS, cache / FILMS)
         if experiment.settings:

@@ -68,7 +68,8 @@ def sampled(run: Run) -> tuple[float, dict[str, tuple[float, Interval]]]:
     fine_tuned, trained = (material.load(run.folder / folder) for folder in ("sft", "model"))
     tested = material.tested()
     rows = tested.take(np.arange(min(USERS, len(tested))))
-    prior = user_model.prior(user_model.load(run.folder, fine_tuned, material.prompter).log_shares(rows))
+    shares = user_model.load(run.folder, fine_tuned, material.prompter).log_shares(rows)
+    prior = user_model.prior(shares, material.k)
     copies, temperature, seed = config.grpo.generations, config.grpo.temperature, config.seed
     every = rows.take(np.repeat(np.arange(len(rows)), copies))
 

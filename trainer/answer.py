@@ -141,15 +141,16 @@ class AnswerFormat:
         )
         return ~self.is_item(ids) & ~torch.isin(ids, form)
 
-    def spread(self, credit: Tensor, completion: Tensor) -> Tensor:
-        """Each place's credit on its item's token, [B, K] and [B, T] to [B, T].
+    def spread(self, places: Tensor, whole: Tensor, completion: Tensor) -> Tensor:
+        """Each place's credit [B, K] on its item's token, [B, T].
 
-        The tokens before the first item carry that of the first place, those after the last item none.
+        The tokens before the first item carry that of the `whole` slate [B], those after the last item none.
         """
         item = self.is_item(completion)
         following = item.cumsum(1) - item.long()  # rank of the item at or after each token
         done = following >= item.sum(1, keepdim=True)
-        return credit.gather(1, following.clamp(max=self.slate - 1)).masked_fill(done, 0.0)
+        own = places.gather(1, following.clamp(max=self.slate - 1)).masked_fill(done, 0.0)
+        return torch.where(item | done, own, whole[:, None])
 
     def slates(self, completion: Tensor) -> Tensor:
         """Item rows of each completion in order, [B, T] ids to [B, K]; holes (-1) fill what is missing at the end."""

@@ -182,13 +182,14 @@ class Likely:
         """
         shares = self.users.log_shares(rows)
         free = unseen(rows, shares.shape[1])
-        known = user_model.prior(shares)
+        k = self.users.prompter.k
+        known = user_model.prior(shares, k)
         new = known[:, items]
         for part in np.unique(hidden):
             own, row = np.flatnonzero(fold[items] == part), np.flatnonzero(hidden == part)
             rest = self.learned[fold[self.learned] != part]
             near = attributes.alike(self.facts, rest, items[own], ALIKE)
-            new[np.ix_(row, own)] = user_model.prior(shared(shares[row], free[row], near))
+            new[np.ix_(row, own)] = user_model.prior(shares[row], k, shared(shares[row], free[row], near))
         return torch.from_numpy(known), torch.from_numpy(new)
 
 

@@ -93,21 +93,22 @@ class Sft(_Settings):
 class Grpo(_Settings):
     """Reinforcement learning with the policy's rewards."""
 
-    steps: Count = 1000
+    steps: Count = 400
     prompts: Count = 16
     """Different prompts a step."""
     generations: Annotated[int, Field(ge=2)] = 8
     """Completions a prompt (G)."""
     labels: Literal["expected", "real"] = "expected"
     """What rules on next items are valued by: the user model's chances, or what training users really took next."""
-    learning_rate: Rate = 1e-3
+    learning_rate: Rate = 1.5e-3
+    """At first; it falls evenly to 0."""
     averaging: Share = 0.99
     """Decay of the running average of the weights, as in `sft`."""
-    temperature: Rate = 0.67
-    beta: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the KL divergence to the model GRPO starts from."""
-    credit: Literal["rank", "slate"] = "rank"
-    """Whether a place is credited with itself and what follows it, or with the whole slate."""
+    temperature: Rate = 0.6
+    beta: Annotated[float, Field(ge=0)] = 0.015
+    """Weight of the KL divergence of each choice of an item from that of the user model's prior alone."""
+    credit: Literal["place", "slate"] = "place"
+    """Whether a place is credited with what its item changed, the other places kept, or with the whole slate."""
     steer_every: Count = 20
     """Steps between two measurements of the policy's targets, after which their multipliers move."""
     evaluate_every: Count = 50

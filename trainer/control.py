@@ -44,17 +44,23 @@ def pulls(compiled: CompiledPolicy, strength: float) -> Mapping[str, float]:
     return {t.target.name: 0.0 if t.needs_labels else strength for t in compiled.targets}
 
 
-def tune(control: Control, validation: Validation) -> tuple[float, dict[float, Standing]]:
+def tune(control: Control, final: Control, validation: Validation) -> tuple[float, dict[float, Standing]]:
     """The strength whose slates for the validation users stand best, and how each strength stands.
 
-    The grid grows beyond its strongest as long as that is the best.
+    By what these users really took: expected labels would favour the user model that they are of, whatever it knows.
+    Targets without labels are measured on the slates of `final`, for the users as they stand in the end. The grid grows
+    beyond its strongest as long as that is the best.
     """
-    standings = {strength: validation.standing(control.slates(strength)) for strength in STRENGTHS}
+
+    def standing(strength: float) -> Standing:
+        return validation.real.standing(control.slates(strength), final.slates(strength))
+
+    standings = {strength: standing(strength) for strength in STRENGTHS}
 
     def best() -> float:
         return max(standings, key=lambda strength: standings[strength].score)
 
     while best() == max(standings) < STRONGEST:
         stronger = 2 * max(standings)
-        standings[stronger] = validation.standing(control.slates(stronger))
+        standings[stronger] = standing(stronger)
     return best(), dict(sorted(standings.items()))

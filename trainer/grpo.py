@@ -7,28 +7,28 @@ a slate has an advantage of its own, in which rules count by their weights and t
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from accelerate.utils import gather  # type: ignore[import-untyped]
 from datasets import Dataset as PromptDataset
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from recpolicy.dataset import Slates
+from recpolicy.dataset import Rows, Slates
 from recpolicy.demands import Score
-from recpolicy.profile import FLOOR, deviations
+from recpolicy.profile import deviations
 from recpolicy.rewards import Judge, Verdict, done, rewards
 from recpolicy.table import Floats
-from recpolicy.trainer import prefix, processes
+from recpolicy.trainer import credit, prefix, processes
 from recpolicy.trainer.alarms import Alarms
 from recpolicy.trainer.config import Config, Grpo
 from recpolicy.trainer.contexts import Contexts
@@ -39,9 +39,12 @@ from recpolicy.trainer.objectives import Objectives, Returns
 from recpolicy.trainer.rollout import chances, decode
 from recpolicy.trainer.sft import BestOnValidation
 from recpolicy.trainer.shelf import Shelf
+from recpolicy.trainer.steering import Steering
 from recpolicy.trainer.training import Training
 from recpolicy.trainer.validation import Standing, Validation
 from recpolicy.user_model.sources import Scores
+
+A = TypeVar("A", bound=NDArray[Any])
 
 CALIBRATION = 32
 """Prompts whose slates tell the objectives' deviations before the first step."""
@@ -56,8 +59,14 @@ class PolicyGRPOTrainer(GRPOTrainer):
         judge: Judge,
         objectives: Objectives,
         priors: Scores | None = None,
+        beta: float = 0.0,
+        by_place: bool = True,
         **settings: Any,
     ) -> None:
+        """Takes, beside TRL's `settings`, the prior of each row of the judge and the weight of the divergence from it.
+
+        Without `by_place` every place is credited with the whole slate.
+        """
         self._recommender, self._judge, self._objectives, self._priors = recommender, judge, objectives, priors
         self._copies: int = settings["args"].num_generations
         self._rows: list[int] = []  # [B] of the batch in hand
@@ -66,7 +75,8 @@ class PolicyGRPOTrainer(GRPOTrainer):
         self._opened = torch.zeros(0)  # [B, K, items] bool, of the same
         self._prior: Tensor | None = None  # [B, items], of the same
         functions: list[str | PreTrainedModel | Callable[..., list[float | None]]] = [*rewards(judge)]
-        beta, settings["args"].beta = settings["args"].beta, 0.0  # else TRL reads a reference from where the model lay
+        self._beta, self._by_place = beta, by_place
+        self._divergence = torch.zeros(0)  # [B, T], of the batch in hand
         super().__init__(
             model=recommender.trained,
             processing_class=recommender.tokenizer,
@@ -74,10 +84,6 @@ class PolicyGRPOTrainer(GRPOTrainer):
             rollout_func=self._sample,
             **settings,
         )
-        if beta:
-            self.beta = beta
-            reference = copy.deepcopy(self.accelerator.unwrap_model(self.model))
-            self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)
 
     def _sample(self, prompts: list[str], _: GRPOTrainer) -> dict[str, Any]:
         """A completion for each of the prompts, which belong to `_rows`."""
@@ -140,30 +146,51 @@ class PolicyGRPOTrainer(GRPOTrainer):
         with self._timed("advantages"):
             verdict = self._verdict
             assert verdict is not None
-            returns = self._everybodys(self._objectives.returns(self._judge.rows.take(verdict.row), verdict))
-            advantages = self._objectives.advantages(returns, self._copies)
-            for name, value in self._objectives.report(returns, self._copies).items():
+            rows = self._judge.rows.take(verdict.row)
+            returns = self._objectives.returns(rows, verdict.valid, verdict.progress)
+            everybodys = Returns(self._everybodys(returns.values), self._everybodys(returns.weights))
+            for name, value in self._objectives.report(everybodys, self._copies).items():
                 self._note(name, value)
             self._note("valid_slates", float((verdict.valid.items >= 0).all(1).mean()))
-        first = self.accelerator.process_index * len(inputs)
-        own = torch.from_numpy(advantages[first : first + len(inputs)]).float().to(completion.device)
-        found = output | {"advantages": self._recommender.form.spread(own, completion), "opened": self._opened}
+            first = self.accelerator.process_index * len(inputs)
+            own = slice(first, first + len(inputs))
+            whole = credit.of_slates(self._objectives.worth(everybodys), self._copies)[own]
+            places = np.repeat(whole[:, None], verdict.slates.shape[1], 1)
+            if self._by_place:
+                places = self._credited(rows, verdict, self._objectives.worth(returns), own)
+        by_place, of_slate = (torch.from_numpy(x).float().to(completion.device) for x in (places, whole))
+        advantages = self._recommender.form.spread(by_place, of_slate, completion)
+        found = output | {"advantages": advantages, "opened": self._opened}
         return found if self._prior is None else found | {"prior": self._prior}
 
-    def _everybodys(self, found: Returns) -> Returns:
-        """The returns of all processes' slates: a group may be split between them."""
+    def _credited(self, rows: Rows, verdict: Verdict, worth: Floats, own: slice) -> Floats:
+        """What each place of the process's `own` slates was worth, [B, K]; a group may be split between processes."""
+        objectives, at = self._objectives, np.arange(own.start, own.stop)
+        within = at % self._copies
+        others = np.arange(1, min(credit.OTHERS, self._copies - 1) + 1)[:, None]
+        group = at - within + (within + others) % self._copies  # [others, B]
+        return credit.of_places(
+            verdict.valid.items,
+            worth,
+            self._everybodys(verdict.valid.items)[group],
+            lambda slates, of: objectives.worth(objectives.returns(rows.take(of), Slates(slates), verdict.progress)),
+            lambda row, place, item: self._opened[row, place, item].cpu().numpy(),
+        )
+
+    def _everybodys(self, values: A) -> A:
+        """The values [B, ...] of all processes' slates."""
         if self.accelerator.num_processes == 1:
-            return found
-        device = self.accelerator.device
-        marginals = self.accelerator.gather(torch.from_numpy(found.marginals.swapaxes(0, 1).copy()).to(device))
-        weights = self.accelerator.gather(torch.from_numpy(found.weights.T.copy()).to(device))
-        return Returns(marginals.cpu().numpy().swapaxes(0, 1), weights.cpu().numpy().T)
+            return values
+        found: A = self.accelerator.gather(torch.from_numpy(values).to(self.accelerator.device)).cpu().numpy()
+        return found
 
     def _compute_loss(self, model: PreTrainedModel, inputs: dict[str, Any]) -> Tensor:
         self._opened, self._prior = inputs["opened"], inputs.get("prior")  # TRL has permuted the rows since
         with self._timed("loss"):
             loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
-        return loss
+        apart = self._divergence.sum() / len(self._divergence)  # over the places of a slate
+        self._note("divergence", float(apart.detach()))
+        return loss + self._beta * apart / self._recommender.form.longest / self.current_gradient_accumulation_steps
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -176,11 +203,14 @@ class PolicyGRPOTrainer(GRPOTrainer):
         compute_aux_loss: bool = False,
         **_: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Log-probabilities [B, T] of the completions under the mask they were sampled with, and entropies [B, T]."""
+        """Log-probabilities [B, T] of the completions under the mask they were sampled with, and entropies [B, T].
+
+        Their divergence from the prior is kept for the loss.
+        """
         form = self._recommender.form
         told = torch.where(attention_mask.bool(), input_ids, form.pad)[:, -logits_to_keep:]
 
-        def score(bare: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        def score(bare: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             chosen = form.chosen(told)  # the token before goes with the prompt, and those behind change nothing
             end = ids.shape[1] - logits_to_keep + chosen.stop
             states = prefix.completion_states(bare, ids[:, :end], mask[:, :end], chosen.stop - chosen.start)
@@ -191,7 +221,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
             return log_probabilities(read, form, told, self._opened, self.temperature, self._prior)
 
         with self.accelerator.autocast():
-            logp, entropy = prefix.inside(model, input_ids, attention_mask, score)
+            logp, entropy, self._divergence = prefix.inside(model, input_ids, attention_mask, score)
         return logp, entropy if compute_entropy else None, None
 
 
@@ -228,55 +258,6 @@ class Metrics(TrainerCallback):
         logs = kwargs["logs"]
         if "silent_prompts" in logs:
             self.report(state.global_step, {k: float(v) for k, v in logs.items()})
-
-
-@dataclass
-class Steering(TrainerCallback):
-    """Measures the policy's targets every few steps on greedy slates and moves their multipliers.
-
-    It is the model as it stands that is measured, not the running average of its weights, which lags behind.
-    """
-
-    measure: Callable[[], Standing]
-    controller: Controller
-    objectives: Objectives
-    every: int
-    report: Callable[[int, Standing], None]
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Measure when it is time."""
-        if self.objectives.compiled.targets and state.global_step % self.every == 0:
-            self.move(state.global_step, processes.agreed(self.measure()))
-
-    def move(self, step: int, standing: Standing) -> None:
-        """Move every multiplier by how the model stands."""
-        self.objectives.multipliers = self.controller.update(standing.aims)
-        self.objectives.shown = standing.slates
-        self.report(step, standing)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The multipliers and all that they are moved by."""
-        shown = self.objectives.shown
-        return {
-            "deviations": torch.from_numpy(self.objectives.deviations),
-            "scale": self.controller.scale,
-            "sums": dict(self.controller.sums),
-            "multipliers": dict(self.objectives.multipliers),
-            "shown": None if shown is None else torch.from_numpy(shown.items),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
-        self.calibrate(state["deviations"].cpu().numpy(), state["scale"])
-        self.controller.sums = dict(state["sums"])
-        self.objectives.multipliers = dict(state["multipliers"])
-        self.objectives.shown = None if state["shown"] is None else Slates(state["shown"].cpu().numpy())
-
-    def calibrate(self, deviations: Floats, scale: float) -> None:
-        """Take over what `calibrated` found."""
-        self.objectives.deviations, self.controller.scale = deviations, scale
-        named = zip(self.objectives.names, np.maximum(deviations, FLOOR).tolist(), strict=True)
-        self.controller.deviations = dict(named)
 
 
 @dataclass(frozen=True)
@@ -325,7 +306,7 @@ def train(
         settings.steps,
         watcher.validated,
     )
-    objectives = Objectives(judge.compiled, np.ones(0), settings.credit == "rank")
+    objectives = Objectives(judge.compiled, np.ones(0))
     controller = Controller({}, 1.0)
     steering = Steering(
         lambda: validation.of(recommender),
@@ -347,6 +328,8 @@ def train(
         judge,
         objectives,
         contexts.priors,
+        settings.beta,
+        settings.credit == "place",
         args=arguments(settings, recommender.form.longest, training),
         train_dataset=PromptDataset.from_dict({"prompt": list(contexts.prompts), "row": contexts.row.tolist()}),
         callbacks=[steering, best, Metrics(watcher.stepped), alarms],
@@ -376,7 +359,7 @@ def calibrated(
         prompts = [contexts.prompts[at] for at in first.tolist()]
         _, completion, *_ = sample(recommender, judge, prompts, rows, config.grpo.temperature, chance, prior)
     verdict = judge.verdict(recommender.form.slates(completion).cpu().numpy(), rows)
-    found = objectives.returns(judge.rows.take(verdict.row), verdict)
+    found = objectives.returns(judge.rows.take(verdict.row), verdict.valid)
     spread = deviations(found.values, copies)
     rules = len(judge.compiled.rules)
     spread[:rules] = deviations(np.nan_to_num(verdict.parts).sum(1, keepdims=True), copies)
@@ -386,11 +369,11 @@ def calibrated(
 def arguments(settings: Grpo, longest: int, training: Training) -> GRPOConfig:
     """TRL's arguments for these settings; completions have at most `longest` tokens."""
     return GRPOConfig(
-        **training.arguments(settings, settings.prompts * settings.generations, "grpo.prompts") | {"logging_steps": 1},
+        **training.arguments(settings, settings.prompts * settings.generations, "grpo.prompts")
+        | {"logging_steps": 1, "lr_scheduler_type": "linear"},
         num_generations=settings.generations,
         max_completion_length=longest,
         temperature=settings.temperature,
-        beta=settings.beta,
         warmup_steps=10,
         weight_decay=0.0,
         loss_type="dr_grpo",

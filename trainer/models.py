@@ -8,15 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from peft import PeftModel
-from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from recpolicy.baselines import taken
 from recpolicy.dataset import Dataset, Split
-from recpolicy.trainer import pretrained, sharding, tiny
+from recpolicy.trainer import embeddings, pretrained, sharding, tiny
 from recpolicy.trainer.answer import AnswerFormat
 from recpolicy.trainer.config import Config, Llm
 from recpolicy.trainer.prefix import unwrapped
@@ -103,13 +99,13 @@ def begun(
         # prompts that are only asked may show more of a history than any of the texts does
         longest = _longest(tokenizer, texts) + config.prompt.history + form.longest
         model = tiny.decoder(config.tiny, tokenizer, longest, config.seed)
-        tiny.start_items(model, form, tastes(dataset, split, config.tiny.width))
+        tiny.start_items(model, form, embeddings.start(dataset, split, config.tiny.width))
     else:
         tokenizer = pretrained.tokenizer(name, items)
         form = answer_format(tokenizer, items, k, think)
         longest = max(_longest(tokenizer, texts), _longest(tokenizer, shown) + form.longest)
         model = pretrained.decoder(
-            name, tokenizer, about, partial(tastes, dataset, split), longest, config.llm, config.seed
+            name, tokenizer, about, partial(embeddings.tastes, dataset, split), longest, config.llm, config.seed
         )
     return _recommender(model, tokenizer, form)
 
@@ -156,20 +152,3 @@ def answer_format(tokenizer: PreTrainedTokenizerFast, items: int, slate: int, ma
         slate=slate,
         max_think=max_think,
     )
-
-
-def tastes(dataset: Dataset, split: Split, width: int) -> Tensor:
-    """The leading directions of which items the training users took together, [items, width], deviation 1.
-
-    These are the item factors of PureSVD (Cremonesi et al., RecSys 2010) with users scaled to unit length, turned by a
-    random rotation, with a little noise: items nobody took are not all alike.
-    """
-    matrix = taken(dataset, split)
-    matrix /= np.sqrt(np.maximum(matrix.sum(1, keepdims=True), 1.0))
-    matrix /= np.maximum(matrix.sum(0), 1.0) ** 0.25  # the best-known items would take every direction
-    rank = min(width, *matrix.shape)
-    _, strength, directions = torch.svd_lowrank(torch.from_numpy(matrix), q=rank, niter=4)
-    rotation, _ = torch.linalg.qr(torch.randn(width, width))
-    factors = directions * strength @ rotation[:rank]
-    found: Tensor = factors / factors.std() + torch.randn_like(factors) / 10
-    return found

@@ -11,8 +11,14 @@ import numpy as np
 from recpolicy.demands import Outcome
 from recpolicy.guardrail import is_guardrail
 
-PROPORTIONAL, INTEGRAL = 1.5, 0.5
+PROPORTIONAL, INTEGRAL = 2.5, 1.0
 """Gains: what a target that lacks one deviation adds to its multiplier, now and for good."""
+
+MARGIN = 1.25
+"""Half-widths of the final interval that an aim lies beyond its bound: with one the verdict would be a coin's toss."""
+
+SLACK = 0.015
+"""Share of its bound that a guardrail may stay behind it."""
 
 CAP = 20.0
 """Largest multiplier, in sums of the policy's weights: by then 95 % of the advantage is the target's."""
@@ -22,8 +28,8 @@ CAP = 20.0
 class Aim:
     """Where one target's value stands and where it is to go, both on validation users.
 
-    The aim lies beyond the bound by what the test's value may fall behind validation's, sqrt(h_v^2 + h_t^2), and by
-    h_t, since the verdict asks for the unfavourable end of the test's interval; h are half-widths of 95 % intervals.
+    The aim lies MARGIN h beyond the bound, where h is the half-width of the 95 % interval that the users have who are
+    judged on in the end: the verdict asks for its unfavourable end.
     """
 
     name: str
@@ -40,12 +46,11 @@ class Aim:
         return self.aim - self.value if self.op == ">=" else self.value - self.aim
 
 
-def aims(outcomes: Sequence[Outcome], users: int, judged_on: int, *, same_users: bool = False) -> tuple[Aim, ...]:
-    """The aims of targets measured on `users` validation users that will be judged on `judged_on` test users.
+def aims(outcomes: Sequence[Outcome], users: int, judged_on: int, *, real: bool = False) -> tuple[Aim, ...]:
+    """The aims of targets measured on `users` users that will be judged on `judged_on`.
 
-    Where these are the `same_users`, the value will not move any more, and the aim is h_t beyond the bound.
-    Targets that are about nobody (NaN) have none. A guardrail aims at its bound, and is kept by what is not
-    significantly worse.
+    Targets that are about nobody (NaN) have none. A guardrail aims at its bound, and is kept where it is nearly that;
+    by `real` labels, which scatter more, where it is not significantly less.
     """
     found = []
     for outcome in outcomes:
@@ -53,11 +58,10 @@ def aims(outcomes: Sequence[Outcome], users: int, judged_on: int, *, same_users:
             continue
         sign = 1.0 if outcome.op == ">=" else -1.0
         half = outcome.value - outcome.low if sign > 0 else outcome.high - outcome.value
-        judged = half * np.sqrt(users / max(judged_on, 1))
         guardrail = is_guardrail(outcome.name)
-        margin = 0.0 if guardrail else judged + (0.0 if same_users else np.hypot(half, judged))
+        margin = 0.0 if guardrail else MARGIN * half * np.sqrt(users / max(judged_on, 1))
         aim = float(np.clip(outcome.bound + sign * margin, 0.0, 1.0))
-        slack = half if guardrail else 0.0
+        slack = (half if real else SLACK * abs(outcome.bound)) if guardrail else 0.0
         found.append(Aim(outcome.name, outcome.op, outcome.value, outcome.bound, aim, slack))
     return tuple(found)
 

@@ -1,4 +1,4 @@
-"""Slates of a batch in, the advantage of every place out: rules by their weights, targets by their multipliers."""
+"""Slates in, what they are worth in training out: rules by their weights, targets by their multipliers."""
 
 from __future__ import annotations
 
@@ -11,43 +11,39 @@ from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Rows, Slates
 from recpolicy.policy import Relevance, Reward, level
 from recpolicy.profile import FLOOR, centred, shares
-from recpolicy.rewards import Verdict
 from recpolicy.table import Floats
 
 
 @dataclass(frozen=True)
 class Returns:
-    """What each objective's places earned: rules in the policy's order, then targets, signs applied."""
+    """What each slate earned by each objective: rules in the policy's order, then targets, signs applied."""
 
-    marginals: Floats  # [objectives, B, K]; NaN where it is not applicable to the row
-    weights: Floats  # [objectives, B]; of targets the multipliers
-
-    @property
-    def values(self) -> Floats:
-        """Of whole slates, [B, objectives]."""
-        return np.asarray(self.marginals.sum(2).T)
+    values: Floats  # [B, objectives]; NaN where it is not applicable to the row
+    weights: Floats  # [B, objectives]; of targets the multipliers
 
 
 def returns(
     compiled: CompiledPolicy,
     rows: Rows,
-    verdict: Verdict,
+    slates: Slates,
     multipliers: Mapping[str, float],
     shown: Slates | None,
+    progress: float,
 ) -> Returns:
-    """What the slates of `verdict`, made for `rows`, earn.
+    """What slates made for `rows` earn when so much of training is done (`progress`, 0 to 1).
 
     `shown` are the slates of everybody, from which measures over all users take the worth of a further showing.
     """
-    b, k = verdict.slates.shape
-    targets = compiled.target_marginals(rows, verdict.valid, shown) if compiled.targets else {}
-    signs = {target.target.name: 1.0 if target.target.op == ">=" else -1.0 for target in compiled.targets}
-    marginals = [rule.sign * verdict.marginals[rule.name] for rule in compiled.rules]
-    marginals += [sign * targets[name] if name in targets else np.zeros((b, k)) for name, sign in signs.items()]
-    weights = [*verdict.weights.T, *(np.full(b, multipliers.get(name, 0.0)) for name in signs)]
-    found = np.array(marginals).reshape(len(marginals), b, k)
-    weighed = np.where(np.isnan(found).any(2), 0.0, np.array(weights).reshape(len(weights), b))
-    return Returns(found, weighed)
+    targets = compiled.target_marginals(rows, slates, shown) if compiled.targets else {}
+    found = compiled.values(rows, slates)
+    values = [rule.sign * found[rule.name] for rule in compiled.rules]
+    for target in compiled.targets:
+        own = targets.get(target.target.name)
+        values.append(np.zeros(len(rows)) if own is None else target.sign * own.sum(1))
+    pulls = [np.full(len(rows), multipliers.get(target.target.name, 0.0)) for target in compiled.targets]
+    weights = np.array([*compiled.weights(rows, progress).T, *pulls]).reshape(len(values), len(rows)).T
+    earned = np.array(values).reshape(len(values), len(rows)).T
+    return Returns(earned, np.where(np.isnan(earned), 0.0, weights))
 
 
 @dataclass
@@ -57,32 +53,23 @@ class Objectives:
     compiled: CompiledPolicy
     deviations: Floats
     """Of each rule and target, as `deviations` has them on slates of the model that training starts from."""
-    by_rank: bool = True
-    """Whether each place is credited with itself and what follows, or with the whole slate."""
     multipliers: dict[str, float] = field(default_factory=dict)
     shown: Slates | None = None
 
-    def returns(self, rows: Rows, verdict: Verdict) -> Returns:
+    def returns(self, rows: Rows, slates: Slates, progress: float = 1.0) -> Returns:
         """What slates earn now."""
-        return returns(self.compiled, rows, verdict, self.multipliers, self.shown)
+        return returns(self.compiled, rows, slates, self.multipliers, self.shown, progress)
 
-    def advantages(self, found: Returns, copies: int) -> Floats:
-        """What the choice at each place was worth beside the other slates of its row, [B, K].
+    def worth(self, found: Returns) -> Floats:
+        """What each slate is worth, [B]: the mean over objectives, by weight, in their deviations (at least FLOOR).
 
-        For each objective: what the place and those after it earned, less the group's mean of the same, in the
-        objective's deviations (at least FLOOR). Over objectives: the mean by weight. `copies` slates of a row are
-        adjacent. Dividing each group by its own deviation instead (GDPO) would let the objectives that are easy to
-        move drown those whose groups rarely differ.
+        Dividing each group's differences by their own deviation instead (GDPO) would let the objectives that are easy
+        to move drown those whose groups rarely differ.
         """
-        to_go = np.nan_to_num(found.marginals)[:, :, ::-1].cumsum(2)[:, :, ::-1]  # [objectives, B, K]
-        if not self.by_rank:
-            to_go = np.broadcast_to(to_go[:, :, :1], to_go.shape)
-        groups = to_go.reshape(len(to_go), -1, copies, to_go.shape[2])
-        centred = (groups - groups.mean(2, keepdims=True)).reshape(to_go.shape)
-        scaled = centred / np.maximum(self.deviations, FLOOR)[:, None, None]
-        total = found.weights.sum(0)
+        total = found.weights.sum(1, keepdims=True)
         shares = found.weights / np.where(total > 0, total, 1.0)
-        return np.asarray((scaled * shares[:, :, None]).sum(0))
+        scaled = np.nan_to_num(found.values) / np.maximum(self.deviations, FLOOR)
+        return np.asarray((scaled * shares).sum(1), np.float64)
 
     def report(self, found: Returns, copies: int) -> dict[str, float]:
         """What a batch tells of the objectives, by key of a step's log.
@@ -91,8 +78,8 @@ class Objectives:
         of its groups whose slates all have one value. `silent_prompts`: share of groups where that is so of every
         objective that has weight. An objective that nobody has weight for is left out.
         """
-        total = found.weights.sum(0)
-        weights = (found.weights / np.where(total > 0, total, 1.0)).T  # [B, objectives]
+        total = found.weights.sum(1, keepdims=True)
+        weights = found.weights / np.where(total > 0, total, 1.0)  # [B, objectives]
         effective = shares(centred(found.values, copies) / np.maximum(self.deviations, FLOOR) * weights)
         groups = np.nan_to_num(found.values).reshape(-1, copies, len(self.names))
         alike = np.ptp(groups, axis=1) < 1e-9  # [groups, objectives]

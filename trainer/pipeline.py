@@ -105,9 +105,6 @@ def train(
     }
     if processes.sharded():
         identity["sharded"] = processes.count()  # checkpoints hold what each process has
-        if config.grpo.beta:
-            message = f"grpo.beta is {config.grpo.beta:g}, and with FSDP there is no second model to diverge from"
-            raise UsageError(message, help="set it to 0, or use plain processes (examples/accelerate/gpus.yaml)")
     run = replace(processes.once(lambda: Run.start(out, identity, resume=resume)), writes=processes.first())
     if processes.agreed(run.complete):
         processes.once(lambda: shutil.rmtree(run.checkpoints, ignore_errors=True))
@@ -134,6 +131,7 @@ def train(
     before = material.load(fine_tuned)
     users = stages.model_users(material, before, run, progress)
     held_out, test = (_asked(material, before, users, rows) for rows in (material.held_out(), material.tested()))
+    held_out = replace(held_out, rows=_expected(material, users, held_out))
     validation = Validation(
         material.compiled,
         held_out,
@@ -163,7 +161,7 @@ def train(
 
 def _asked(material: Material, recommender: Recommender, users: UserModel, rows: Rows) -> Examiner:
     """The rows with the prior of the user model."""
-    prior = user_model.prior(users.log_shares(rows))
+    prior = user_model.prior(users.log_shares(rows), material.k)
     return Examiner.of(recommender, material.prompter, material.compiled, rows, prior)
 
 
@@ -184,7 +182,7 @@ def _evaluated(
         "rerank": _controls(material, users, validation, test),
         "ease_rerank": _controls(material, classics, validation, test),
     }
-    tuned = {name: tune(held_out, validation) for name, (held_out, _) in controls.items()}
+    tuned = {name: tune(held_out, final, validation) for name, (held_out, final) in controls.items()}
     on_test = {name: {s: control.slates(s) for s in tuned[name][1]} for name, (_, control) in controls.items()}
     strength = {name: best for name, (best, _) in tuned.items()}
     plain = replace(test, prior=None)
@@ -229,17 +227,17 @@ def _evaluated(
 
 def _controls(material: Material, users: UserModel, validation: Validation, test: Examiner) -> tuple[Control, Control]:
     """A control for the validation users, and one for the test users."""
-    held_out = validation.examiner
-    return tuple(  # type: ignore[return-value]
-        Control(
-            material.compiled,
-            users.with_chances(
-                examiner.rows, material.expected_events(examiner.rows), order=material.compiled.needs_order
-            ),
-            examiner.legal,
-        )
-        for examiner in (held_out, test)
+    held_out, judged = (
+        Control(material.compiled, _expected(material, users, examiner), examiner.legal)
+        for examiner in (validation.examiner, test)
     )
+    return held_out, judged
+
+
+def _expected(material: Material, users: UserModel, examiner: Examiner) -> Rows:
+    """The examiner's rows with what their users are likely to take."""
+    rows = examiner.rows
+    return users.with_chances(rows, material.expected_events(rows), order=material.compiled.needs_order)
 
 
 def _describe(run: Run, identity: Mapping[str, Any], source: str, material: Material) -> None:

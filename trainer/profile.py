@@ -41,7 +41,8 @@ def of_run(loaded: Loaded, run: Run) -> tuple[Profile, Dataset]:
     rows = material.pooled(material.split.validation.sample(USERS, config.seed))
     prior = None
     if (run.folder / user_model.FILE).is_file():
-        prior = user_model.prior(user_model.load(run.folder, recommender, material.prompter).log_shares(rows))
+        shares = user_model.load(run.folder, recommender, material.prompter).log_shares(rows)
+        prior = user_model.prior(shares, material.k)
     examiner = Examiner.of(recommender, material.prompter, material.compiled, rows, prior)
     copies, temperature = config.grpo.generations, config.grpo.temperature
     popularity = baselines.Popularity(baselines.taken(material.view, material.split).sum(0))

@@ -115,7 +115,8 @@ class Deployment:
         if self.retriever is not None:
             rows = pool.drawn(rows, self.retriever, self._servable, self.prompter.settings, self.seed)
         shares = self._log_shares(rows)
-        examiner = Examiner.of(self.recommender, self.prompter, self.compiled, rows, user_model.prior(shares))
+        prior = user_model.prior(shares, self.compiled.policy.slate)
+        examiner = Examiner.of(self.recommender, self.prompter, self.compiled, rows, prior)
         return replace(examiner, legal=self._servable(rows)), shares
 
     def _log_shares(self, rows: Rows) -> Scores:

@@ -284,7 +284,7 @@ def contexts(material: Material, fitted: UserModel) -> tuple[Rows, Contexts]:
     if settings.labels == "expected":
         following = material.expected_events(rows)
         rows = user_model.with_chances(rows, shares, following, order=material.compiled.needs_order)
-    return rows, Contexts(prompts, numbers, user_model.prior(shares))
+    return rows, Contexts(prompts, numbers, user_model.prior(shares, material.k))
 
 
 @dataclass

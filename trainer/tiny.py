@@ -69,9 +69,9 @@ def decoder(settings: Tiny, tokenizer: PreTrainedTokenizerFast, longest: int, se
     return model
 
 
-def start_items(model: PreTrainedModel, form: AnswerFormat, tastes: Tensor) -> None:
-    """Set the item embeddings to `tastes` [items, width], scaled like the others: training starts from no noise."""
+def start_items(model: PreTrainedModel, form: AnswerFormat, known: Tensor) -> None:
+    """Set the item embeddings to what is `known` [items, width], scaled like the others."""
     embeddings = model.get_input_embeddings()
     assert isinstance(embeddings, torch.nn.Embedding)
     with torch.no_grad():
-        embeddings.weight[form.item_columns] = tastes * model.config.initializer_range
+        embeddings.weight[form.item_columns] = known * model.config.initializer_range

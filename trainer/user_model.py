@@ -28,7 +28,7 @@ LANGUAGE_MODEL = "language_model"
 """Name of the language model's source, beside those of the memories."""
 DRAWS = 16
 """Lists of next items drawn for a row, where their order matters."""
-RESIDUAL = 0.3
+RESIDUAL = 0.15
 """What a recommender's own logits count beside the user model's, which are log-probabilities."""
 LEAST = -20.0
 """In the place of the log-probability of an item seen, or all but impossible."""
@@ -93,12 +93,17 @@ class UserModel:
         save_file({**sources.save(self.memories), "weights": self.weights}, str(folder / FILE))
 
 
-def prior(log_shares: Scores) -> Scores:
+def prior(log_shares: Scores, k: int, of: Scores | None = None) -> Scores:
     """What is added to a recommender's logits of items, [B, items], so that its own are a RESIDUAL part of the whole.
 
-    A recommender whose own logits are all alike chooses by the user model's chances at temperature 1 / RESIDUAL.
+    log(p + p_k) / RESIDUAL, where p are the shares [B, items] whose logarithm is given and p_k is a row's K-th largest:
+    behind the items that are likely enough for a slate of K places it hardly matters how unlikely one is, since their
+    chances differ by far less than what a policy may say of them. `of` [B, M]: log-probabilities of other items of the
+    same users, whose part is then returned, [B, M].
     """
-    return log_shares / np.float32(RESIDUAL)
+    most = min(k, log_shares.shape[1])
+    least = -np.partition(-log_shares, most - 1, 1)[:, most - 1 : most]  # [B, 1]
+    return np.asarray(np.logaddexp(log_shares if of is None else of, least) / np.float32(RESIDUAL), np.float32)
 
 
 def load(folder: Path, recommender: Recommender, prompter: Prompter) -> UserModel:

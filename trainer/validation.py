@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset import Slates
-from recpolicy.demands import Score, outcomes
+from recpolicy.demands import Outcome, Score, outcomes
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.models import Recommender
 from recpolicy.trainer.multipliers import Aim, aims, lacking
@@ -35,6 +35,10 @@ class Standing:
 class Validation:
     """The users that choose checkpoints and feed the multipliers.
 
+    Rows with expected labels are valued by them: what a few hundred users happened to take next moves a mean by more
+    than a stage of training does, and the best of twenty checkpoints would be the luckiest. What they really took tells
+    only how wide an interval of real labels is, which is what the final judgement asks for.
+
     A target that needs no label is measured on the users as they stand in the end, those whom the final judgement is
     on: what moves with time, such as the age of items, is then what it will be there. No held-out event is looked at.
     """
@@ -60,15 +64,32 @@ class Validation:
         """The standing of any slates of these users, and of the users as they stand in the end."""
         rows = self.examiner.rows
         found = outcomes(self.compiled, rows, slates, self.baseline, seed=self.seed, draws=DRAWS)
-        reached = aims(found, len(rows), self.judged_on)
+        if rows.chances is not None and len(self._in_the_end) < len(found):
+            taken = self.real.examiner.rows
+            real = outcomes(self.compiled, taken, slates, self.baseline, seed=self.seed, draws=DRAWS)
+            found = tuple(_as_wide(own, other) for own, other in zip(found, real, strict=True))
+        reached = aims(found, len(rows), self.judged_on, real=rows.chances is None)
         if final is not None:
             assert self.final is not None and self.final_baseline is not None
             later = outcomes(self.compiled, self.final.rows, final, self.final_baseline, seed=self.seed, draws=DRAWS)
-            known = {aim.name: aim for aim in aims(later, len(final.items), len(final.items), same_users=True)}
+            known = {aim.name: aim for aim in aims(later, len(final.items), len(final.items))}
             reached = tuple(known.get(a.name, a) if a.name in self._in_the_end else a for a in reached)
         return Standing(slates, float(self.compiled.total(rows, slates).mean()), reached)
+
+    @property
+    def real(self) -> Validation:
+        """The same, with rows valued by what their users really took."""
+        rows = replace(self.examiner.rows, chances=None)
+        return replace(self, examiner=replace(self.examiner, rows=rows))
 
     @cached_property
     def _in_the_end(self) -> frozenset[str]:
         """Names of the targets that need no label."""
         return frozenset(t.target.name for t in self.compiled.targets if not t.needs_labels)
+
+
+def _as_wide(expected: Outcome, real: Outcome) -> Outcome:
+    """The expected value with the interval that real labels have around theirs, in the units of the expected bound."""
+    scale = expected.bound / real.bound if real.bound else 1.0
+    low, high = ((edge - real.value) * scale + expected.value for edge in (real.low, real.high))
+    return replace(expected, low=low, high=high)

@@ -47,8 +47,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     train.add_argument(
         "--credit",
-        choices=("rank", "slate"),
-        help="in GRPO, credit each place with itself and what follows (rank, the default), or with the whole list "
+        choices=("place", "slate"),
+        help="in GRPO, credit each place with what its item changed (place, the default), or with the whole list "
         "(`grpo.credit`)",
     )
     train.add_argument(

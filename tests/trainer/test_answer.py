@@ -78,11 +78,11 @@ def test_scoring_gives_every_token_the_probability_it_was_sampled_with(
     told = decode(model, form, prompts, shelf, temperature=2.0, chance=chance)
     both = zip(prompts, told.tolist(), strict=True)
     said = [model(input_ids=torch.tensor([p + c])).logits[0, len(p) - 1 : -1] for p, c in both]
-    logits, weights = torch.stack(said).detach().requires_grad_(), torch.randn(told.shape)
-    found, entropy = log_probabilities(
+    logits, weights, others = torch.stack(said).detach().requires_grad_(), *torch.randn(2, *told.shape)
+    found, entropy, divergence = log_probabilities(
         lambda row, at, among: logits[row, at, among], form, told, shelf.opened, temperature, prior
     )
-    whole = _with_prior(logits, form, prior)
+    whole, alone = (_with_prior(own, form, prior) for own in (logits, torch.zeros_like(logits)))
     wanted = torch.zeros(())
     for row, completion in enumerate(told.tolist()):
         allowed = legal[row].nonzero()[:, 0].tolist()
@@ -92,7 +92,14 @@ def test_scoring_gives_every_token_the_probability_it_was_sampled_with(
             assert abs(found[row, at] - logp[choices.index(token)]) < 1e-5
             assert abs(entropy[row, at] + (logp.exp() * logp).sum()) < 1e-5
             wanted = wanted + weights[row, at] * logp[choices.index(token)]
-    ours, theirs = (torch.autograd.grad(total, logits)[0] for total in ((weights * found).sum(), wanted))
+            if size and token >= form.item_base:
+                apart = logp.exp() @ (logp - (alone[row][at, choices] / temperature).log_softmax(0))
+                assert abs(divergence[row, at] - apart) < 1e-4
+                wanted = wanted + others[row, at] * apart
+            else:
+                assert divergence[row, at] == 0
+    total = (weights * found + others * divergence).sum()
+    ours, theirs = (torch.autograd.grad(of, logits)[0] for of in (total, wanted))
     assert torch.allclose(ours, theirs, atol=1e-5) and theirs.norm() > 1
 
 

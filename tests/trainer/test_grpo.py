@@ -27,6 +27,7 @@ from recpolicy.table import Ragged
 from recpolicy.trainer import grpo, models, sft, tiny
 from recpolicy.trainer.config import Config, Grpo, Prompt, Tiny
 from recpolicy.trainer.contexts import Contexts
+from recpolicy.trainer.credit import OTHERS
 from recpolicy.trainer.evaluate import Examiner
 from recpolicy.trainer.grpo import PolicyGRPOTrainer
 from recpolicy.trainer.models import Recommender
@@ -152,13 +153,36 @@ def test_hard_quotas_and_blocks_are_kept_in_every_sample(tmp_path: Path) -> None
     assert len(seen) >= 3 and all((slates.items >= 0).all() for slates in seen)
 
 
-@pytest.mark.parametrize("prior", [0.0, 3.0], ids=["no prior", "a prior"])
-def test_the_divergence_from_the_model_it_starts_from_starts_at_nothing(prior: float, tmp_path: Path) -> None:
-    made = course("reward ads weight 1 = share(item.is_ad)\n", tmp_path)
-    made = with_prior(made, prior) if prior else made
-    told, _ = made.run(SHORT.model_copy(update={"beta": 0.1}), tmp_path)
-    kl = [step["kl"] for step in told.steps]
-    assert abs(kl[0]) < 1e-6 < kl[-1]
+def test_a_heavy_divergence_keeps_the_choices_by_the_prior(tmp_path: Path) -> None:
+    made = with_prior(course("reward ads weight 1 = share(item.is_ad)\n", tmp_path), 3.0)
+    apart = {}
+    for beta in (0.0, 1.0):
+        told, _ = made.run(SHORT.model_copy(update={"beta": beta}), tmp_path / str(beta))
+        apart[beta] = told.steps[-1]["divergence"]
+    assert 0 < apart[1.0] < apart[0.0]
+
+
+def test_the_divergence_of_a_slate_counts_beta_times_in_the_loss(tmp_path: Path) -> None:
+    made = with_prior(course("reward ads weight 1 = share(item.is_ad)\n", tmp_path), 3.0)
+    losses = {}
+    for beta in (0.0, 0.5):
+        trainer, found = collected(made, SHORT.model_copy(update={"beta": beta}), tmp_path)
+        trainer.current_gradient_accumulation_steps = 1
+        assert isinstance(trainer.model, PreTrainedModel)
+        losses[beta] = float(trainer._compute_loss(trainer.model.train(), found).detach())
+    form, prompts = made.recommender.form, found["prompt_ids"].shape[1]
+    ids = torch.cat([found["prompt_ids"], found["completion_ids"]], 1)
+    mask = torch.cat([found["prompt_mask"], found["completion_mask"]], 1)
+    own = made.recommender.model(input_ids=ids, attention_mask=mask).logits.detach()[..., form.item_columns]
+    apart = 0.0
+    for row, said in enumerate(found["completion_ids"]):
+        for place, at in enumerate(form.is_item(said).nonzero()[:, 0].tolist()):
+            open_ = found["opened"][row, place]
+            prior = found["prior"][row, open_]
+            p, p0 = ((x / SHORT.temperature).log_softmax(0) for x in (own[row, prompts + at - 1, open_] + prior, prior))
+            apart += float(p.exp() @ (p - p0))
+    wanted = 0.5 * apart / len(ids) / form.longest
+    assert losses[0.5] - losses[0.0] == pytest.approx(wanted, rel=1e-3) and wanted > 1e-5
 
 
 def test_rewards_that_are_all_equal_end_training_within_twenty_steps(tmp_path: Path) -> None:
@@ -215,8 +239,10 @@ def collected(made: Course, settings: Grpo, folder: Path) -> tuple[PolicyGRPOTra
     trainer = PolicyGRPOTrainer(
         made.recommender,
         made.judge,
-        Objectives(made.judge.compiled, np.array([0.1]), settings.credit == "rank"),
+        Objectives(made.judge.compiled, np.full(len(made.judge.compiled.rules), 0.1)),
         made.contexts.priors,
+        settings.beta,
+        settings.credit == "place",
         args=grpo.arguments(settings, made.recommender.form.longest, quiet(folder)),
         train_dataset=PromptDataset.from_dict({"prompt": made.contexts.prompts, "row": made.contexts.row.tolist()}),
     )
@@ -224,16 +250,50 @@ def collected(made: Course, settings: Grpo, folder: Path) -> tuple[PolicyGRPOTra
     return trainer, trainer._generate_and_score_completions(batch)
 
 
-@pytest.mark.parametrize("credit", ["rank", "slate"])
-def test_credit_is_by_rank_or_by_slate(credit: str, tmp_path: Path) -> None:
-    made = course("reward variety weight 1 = distance(item.genres)\n", tmp_path)
-    form, spread = made.recommender.form, []
-    _, found = collected(made, SHORT.model_copy(update={"credit": credit}), tmp_path)
-    for said, credit_of in zip(found["completion_ids"], found["advantages"], strict=True):
-        items = credit_of[form.is_item(said)]
-        assert (credit_of[: form.is_item(said).int().argmax()] == items[0]).all()  # reasoning carries the whole
-        spread.append(float((items - items[0]).abs().max()))
-    assert max(spread) > 0.01 if credit == "rank" else max(spread) == 0.0
+def worth(made: Course, row: int, slate: Sequence[int]) -> float:
+    """What one slate is worth in training: the whole reward, in deviations of a tenth."""
+    rows, slates = made.judge.rows.take(np.array([row])), Slates(np.array([slate], np.int32))
+    return float(made.judge.compiled.total(rows, slates)[0]) / 0.1
+
+
+def changed(slate: Sequence[int], place: int, item: int) -> list[int]:
+    """The slate with the item at that place; where it stood elsewhere, the two change places."""
+    return [item if at == place else slate[place] if other == item else other for at, other in enumerate(slate)]
+
+
+@pytest.mark.parametrize(
+    ("credit", "copies"), [("place", 2), ("place", 4), ("place", 8), ("slate", 4)], ids=lambda value: f"{value}"
+)
+def test_a_place_is_credited_with_what_its_item_changed_or_with_the_whole(
+    credit: str, copies: int, tmp_path: Path
+) -> None:
+    rules = (
+        "reward variety weight 0.5 = distance(item.genres)\nreward ads weight 0.5 = exposure(item.is_ad)\n"
+        "quota voices hard = at most 1 per item.creator\n"
+    )
+    made = course(rules, tmp_path)
+    settings = SHORT.model_copy(update={"credit": credit, "generations": copies, "prompts": 32 // copies})
+    trainer, found = collected(made, settings, tmp_path)
+    form, slates = made.recommender.form, trainer._slates.tolist()
+    shut = 0
+    for at, (said, carried) in enumerate(zip(found["completion_ids"], found["advantages"], strict=True)):
+        row, own, item = trainer._rows[at], slates[at], form.is_item(said)
+        group = [slates[at - at % copies + (at + i) % copies] for i in range(copies)]  # its own first
+        mine = worth(made, row, own)
+        whole = mine - float(np.mean([worth(made, row, slate) for slate in group]))
+        wanted = []
+        for place in range(form.slate if credit == "place" else 0):
+            tried = [slate[place] for slate in group[1 : OTHERS + 1]]
+            open_ = [other for other in tried if found["opened"][at, place, other]]
+            shut += len(tried) - len(open_)
+            lost = [mine - worth(made, row, changed(own, place, other)) for other in open_]
+            wanted.append(float(np.mean(lost)) if lost else 0.0)
+        told = wanted or [whole] * form.slate
+        np.testing.assert_allclose(carried[item].numpy(), told, atol=1e-5)
+        first = int(item.int().argmax())
+        np.testing.assert_allclose(carried[:first].numpy(), whole, atol=1e-5, err_msg="words carry the whole")
+        assert not carried[first + form.slate :].any()
+    assert shut > 0 or (credit, copies) != ("place", 8), "some were not open"
 
 
 def test_a_prior_counts_in_rollouts_and_in_their_scores(tmp_path: Path) -> None:
@@ -272,9 +332,21 @@ def test_the_overridden_methods_of_trl_are_as_they_were_read() -> None:
     assert "advantages.dim() == 1" in inspect.getsource(GRPOTrainer._compute_loss)
 
 
-def test_credit_lies_on_items_and_on_the_reasoning_before_them(recommender: Recommender) -> None:
+def test_credit_lies_on_items_and_that_of_the_whole_on_the_reasoning_before_them(recommender: Recommender) -> None:
     form = recommender.form
     word, items = form.word_ids[0], [form.item_base + i for i in range(3)]
     completion = [form.think_open, word, form.think_close, form.answer_open, *items, form.answer_close, form.end]
-    found = form.spread(torch.tensor([[0.4, 0.3, 0.2, 0.1]]), torch.tensor([completion]))
-    assert torch.allclose(found, torch.tensor([[0.4, 0.4, 0.4, 0.4, 0.4, 0.3, 0.2, 0.0, 0.0]]))
+    places, whole = torch.tensor([[0.4, 0.3, 0.2, 0.1]] * 2), torch.tensor([0.7, -0.7])
+    nothing = [form.answer_open, form.answer_close, form.end, *[form.pad] * 6]
+    found = form.spread(places, whole, torch.tensor([completion, nothing]))
+    assert torch.allclose(found[0], torch.tensor([0.7, 0.7, 0.7, 0.7, 0.4, 0.3, 0.2, 0.0, 0.0]))
+    assert not found[1].any(), "an answer without items has no choice to credit"
+
+
+def test_the_learning_rate_falls_evenly_to_nothing(tmp_path: Path) -> None:
+    told, _ = course("reward ads weight 1 = share(item.is_ad)\n", tmp_path).run(
+        SHORT.model_copy(update={"steps": 15, "evaluate_every": 15}), tmp_path
+    )
+    rates = [step["learning_rate"] for step in told.steps]
+    assert rates[10:] == pytest.approx([SHORT.learning_rate * (15 - at) / 5 for at in range(10, 15)])
+    assert rates[:10] == sorted(rates[:10]), "ten steps to warm up"

@@ -1,4 +1,4 @@
-"""The advantage: rules by weight and targets by multiplier, in deviations, each place with what follows it."""
+"""What slates are worth in training: rules by weight and targets by multiplier, in deviations."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pytest
 
 from recpolicy import checker, compiler, data
 from recpolicy.compiler import CompiledPolicy
-from recpolicy.dataset import Rows
+from recpolicy.dataset import Rows, Slates
 from recpolicy.profile import FLOOR
-from recpolicy.rewards import Judge, Verdict
 from recpolicy.table import Floats
 from recpolicy.trainer.objectives import Objectives, Returns, returns
 
@@ -21,15 +20,19 @@ reward variety   weight 0.6 = distance(item.genres)
 bury   ads       weight 0.2 = item.is_ad limit 2
 quota  one_voice weight ramp 0 to 0.4 over 50% of training = at most 1 per item.creator
 target calm = share(item.is_ad) <= 20%
+target wide = coverage(item.creator) >= 50%
 when user.country is "de" {
   reward surprise weight 0.5 = novelty(item.popularity)
 }
 """
 COPIES = 4
 
+Scene = tuple[CompiledPolicy, Rows, Slates]
+
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[CompiledPolicy, Rows, Judge]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """The policy, ten users with so many copies each, and a slate for each copy."""
     path: Path = tmp_path_factory.mktemp("aims") / "aims.policy"
     dataset = data.simulate(users=40, items=120, creators=12).dataset
     country = dataset.schema.user["country"]
@@ -38,69 +41,75 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[CompiledPolicy, Ro
     split = data.split(dataset, holdout=5)
     view = data.training_view(dataset, split)
     compiled = compiler.compile(checker.load(str(path)), view)
-    return compiled, split.test, Judge(compiled, split.test, dataset.items.rows)
-
-
-def _verdict(judge: Judge, progress: float = 1.0) -> Verdict:
     rng = np.random.default_rng(0)
-    rows = np.repeat(np.arange(10), COPIES)
-    slates = np.array([rng.permutation(judge.items)[:3] for _ in rows], np.int32)
-    return judge.verdict(slates, rows.tolist(), progress)
+    slates = np.array([rng.permutation(dataset.items.rows)[:3] for _ in range(10 * COPIES)], np.int32)
+    slates[1, 2] = slates[6, 0] = -1
+    return compiled, split.test.take(np.repeat(np.arange(10), COPIES)), Slates(slates)
 
 
-def _naive(compiled: CompiledPolicy, verdict: Verdict, rows: Rows, sigma: Floats, lam: float, by_rank: bool) -> Floats:
-    """The formula, one number at a time."""
-    out = np.zeros(verdict.slates.shape)
-    targets = compiled.target_marginals(rows, verdict.valid)
-    objectives = [(r.sign, verdict.marginals[r.name], verdict.weights[:, i]) for i, r in enumerate(compiled.rules)]
-    objectives.append((-1.0, targets["calm"], np.full(len(out), lam)))
-    for b in range(len(out)):
-        group = range(b // COPIES * COPIES, b // COPIES * COPIES + COPIES)
-        total = sum(weights[b] for _, found, weights in objectives if not np.isnan(found[b]).any())
-        for place in range(3):
-            first = place if by_rank else 0
-            for (sign, found, weights), deviation in zip(objectives, sigma, strict=True):
-                if np.isnan(found[b]).any():
-                    continue
-                to_go = [sign * found[other, first:].sum() for other in group]
-                centred = sign * found[b, first:].sum() - np.mean(to_go)
-                out[b, place] += weights[b] / total * centred / max(deviation, FLOOR)
+def _naive(scene: Scene, sigma: Floats, multipliers: dict[str, float], shown: Slates, progress: float) -> list[float]:
+    """The formula, one slate and one number at a time."""
+    compiled, rows, slates = scene
+    out = []
+    for b in range(len(rows)):
+        row, slate = rows.take(np.array([b])), Slates(slates.items[b : b + 1])
+        values, weights = compiled.values(row, slate), compiled.weights(row, progress)[0]
+        found = [(rule.sign * values[rule.name][0], weights[i]) for i, rule in enumerate(compiled.rules)]
+        pulls = compiled.target_marginals(row, slate, shown)
+        found.append((-pulls["calm"].sum(), multipliers["calm"]))
+        found.append((pulls["wide"].sum(), multipliers["wide"]))
+        counted = [(value, w, s) for (value, w), s in zip(found, sigma, strict=True) if not np.isnan(value)]
+        total = sum(w for _, w, _ in counted)
+        out.append(sum(w / total * value / max(s, FLOOR) for value, w, s in counted))
     return out
 
 
-@pytest.mark.parametrize("by_rank", [True, False])
-def test_the_advantage_is_the_formula(judged: tuple[CompiledPolicy, Rows, Judge], by_rank: bool) -> None:
-    compiled, rows, judge = judged
-    verdict = _verdict(judge)
-    of = rows.take(verdict.row)
-    sigma = np.array([0.2, 0.01, 0.1, 0.3, 0.07])
-    objectives = Objectives(compiled, sigma, by_rank, {"calm": 0.8})
-    found = objectives.advantages(objectives.returns(of, verdict), COPIES)
-    assert np.allclose(found, _naive(compiled, verdict, of, sigma, 0.8, by_rank), atol=1e-12)
-    assert np.ptp(found, axis=1).max() > 0.01 if by_rank else np.ptp(found, axis=1).max() == 0.0
+@pytest.mark.parametrize("progress", [0.1, 1.0])
+def test_what_a_slate_is_worth_is_the_formula(scene: Scene, progress: float) -> None:
+    compiled, rows, slates = scene
+    sigma, multipliers = np.array([0.2, 0.01, 0.1, 0.3, 0.07, 0.02]), {"calm": 0.8, "wide": 0.3}
+    shown = Slates(np.roll(slates.items, 1, 0))
+    objectives = Objectives(compiled, sigma, multipliers, shown)
+    earned = objectives.returns(rows, slates, progress)
+    assert np.isnan(earned.values[:, 3]).any() and not np.isnan(earned.values[:, 3]).all(), "surprise is for some"
+    wanted = _naive(scene, sigma, multipliers, shown, progress)
+    found = objectives.worth(earned)
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+    assert np.ptp(found) > 0.1
+    some = np.array([7, 0, 31, 7])
+    again = objectives.worth(objectives.returns(rows.take(some), Slates(slates.items[some]), progress))
+    np.testing.assert_allclose(again, found[some], atol=1e-12, err_msg="a slate is worth the same in any company")
 
 
-def test_ramps_follow_training_and_a_target_without_multiplier_counts_nothing(
-    judged: tuple[CompiledPolicy, Rows, Judge],
-) -> None:
-    compiled, rows, judge = judged
+def test_no_slates_are_worth_nothing_at_all(scene: Scene) -> None:
+    compiled, rows, slates = scene
+    nobody = np.zeros(0, np.int64)
+    objectives = Objectives(compiled, np.full(6, 0.1), {"calm": 0.8})
+    assert objectives.worth(objectives.returns(rows.take(nobody), Slates(slates.items[:0]))).shape == (0,)
+
+
+def test_ramps_follow_training_and_a_target_without_multiplier_counts_nothing(scene: Scene) -> None:
+    compiled, rows, slates = scene
     for progress, weight in ((0.0, 0.0), (0.25, 0.2), (0.5, 0.4), (1.0, 0.4)):
-        verdict = _verdict(judge, progress)
-        found = returns(compiled, rows.take(verdict.row), verdict, {}, None)
-        assert np.allclose(found.weights[2], weight) and not found.weights[4].any()
+        found = returns(compiled, rows, slates, {}, None, progress)
+        assert np.allclose(found.weights[:, 2], weight) and not found.weights[:, 4:].any()
 
 
-def test_the_report_names_who_moves_the_advantage_and_who_is_silent(
-    judged: tuple[CompiledPolicy, Rows, Judge],
-) -> None:
-    compiled, rows, judge = judged
-    verdict = _verdict(judge)
-    objectives = Objectives(compiled, np.full(5, 0.1), True, {"calm": 0.5})
-    found = objectives.returns(rows.take(verdict.row), verdict)
+def test_a_measure_over_all_users_is_worth_nothing_before_anything_was_shown(scene: Scene) -> None:
+    compiled, rows, slates = scene
+    for shown in (None, slates):
+        found = returns(compiled, rows, slates, {"wide": 1.0}, shown, 1.0)
+        assert bool(found.values[:, 5].any()) == (shown is not None) and (found.weights[:, 5] == 1.0).all()
+
+
+def test_the_report_names_who_moves_the_advantage_and_who_is_silent(scene: Scene) -> None:
+    compiled, rows, slates = scene
+    objectives = Objectives(compiled, np.full(6, 0.1), {"calm": 0.5, "wide": 0.1}, slates)
+    found = objectives.returns(rows, slates)
     told = objectives.report(found, COPIES)
     assert sum(told[f"effective/{name}"] for name in objectives.names) == pytest.approx(1.0)
     assert told["silent/variety"] == 0.0 and 0.0 <= told["silent/calm"] <= 1.0
-    still = Returns(np.zeros_like(found.marginals), found.weights)
+    still = Returns(np.zeros_like(found.values), found.weights)
     assert objectives.report(still, COPIES)["silent_prompts"] == 1.0
 
 
@@ -112,5 +121,5 @@ def test_the_price_of_a_target_is_told_in_relevance(tmp_path: Path) -> None:
     )
     dataset = data.simulate(users=40, items=120, creators=12).dataset
     compiled = compiler.compile(checker.load(str(path)), dataset)
-    objectives = Objectives(compiled, np.array([0.2, 0.1]), True, {"calm": 0.3})
+    objectives = Objectives(compiled, np.array([0.2, 0.1]), {"calm": 0.3})
     assert objectives.price("calm") == pytest.approx((0.3 / 0.1) / (0.5 / 0.2))

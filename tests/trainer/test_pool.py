@@ -203,7 +203,7 @@ def test_only_the_pool_can_be_served(scene: Scene) -> None:
 
 def test_slates_of_model_and_control_are_of_the_pool(scene: Scene) -> None:
     rows = scene.material.pooled(scene.rows).take(np.arange(50))
-    prior = user_model.prior(scene.users.log_shares(rows))
+    prior = user_model.prior(scene.users.log_shares(rows), 3)
     examiner = Examiner.of(scene.recommender, scene.material.prompter, scene.compiled, rows, prior)
     for one in (examiner, replace(examiner, prior=None)):
         assert inside(one.greedy(scene.recommender).items, rows.pool)

@@ -263,6 +263,5 @@ def test_a_run_with_a_model_of_ones_own(tmp_path: Path) -> None:
     found = json.loads((run / "eval.json").read_text())
     assert found["systems"]["grpo"]["metrics"]["holes"]["mean"] == 0.0
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    first = next(line for line in lines if line["stage"] == "grpo" and line["step"] == 1 and "kl" in line)
-    assert first["kl"] == pytest.approx(0.0, abs=1e-6)
+    assert any(line["stage"] == "grpo" and line.get("divergence", 0.0) > 0 for line in lines)
     assert (run / "model" / "adapter_config.json").is_file()

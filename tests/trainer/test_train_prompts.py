@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,13 +22,18 @@ SHOWING = (
     'policy = true\ntemplate = "{% for i in items + pool %}{{ i.token }} {{ i.title }} {% endfor %}{{ policy }}"\n'
 )
 
+ODD = [f"t{i:02} {title}" for i, title in enumerate(platform.ODD)]
+"""Numbered, so that data holds them in one order however they are written."""
+PLAIN = [" ".join(re.findall(r"\w+", title)) for title in ODD]
+"""The same words and nothing else."""
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two folders of data, alike but for the titles, and a run on each; and one whose prompts show odd titles."""
+    """Two folders of data, alike but for how titles are written, a run on each; one whose prompts show odd titles."""
     home = tmp_path_factory.mktemp("home")
-    platform.write(home / "plain")
-    platform.write(home / "odd", platform.ODD)
+    platform.write(home / "plain", PLAIN)
+    platform.write(home / "odd", ODD)
     (home / "settings.toml").write_text(SETTINGS)
     (home / "showing.toml").write_text(SETTINGS.replace("[prompt]\n", "[prompt]\n" + SHOWING))
     for run, data, *more in (
@@ -42,7 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_titles_that_no_prompt_shows_change_nothing(home: Path) -> None:
+def test_titles_that_no_prompt_shows_count_by_their_words_alone(home: Path) -> None:
     plain, odd = ((home / run / "eval.json").read_bytes() for run in ("plain-run", "odd-run"))
     assert plain == odd
     assert (home / "plain" / "items.jsonl").read_bytes() != (home / "odd" / "items.jsonl").read_bytes()
@@ -60,7 +66,7 @@ def test_a_run_with_pools_says_so_and_keeps_to_them(home: Path) -> None:
     own, before = (material.load(home / "pooled" / name) for name in ("model", "sft"))
     users = user_model.load(home / "pooled", before, material.prompter)
     rows = material.tested()
-    prior = user_model.prior(users.log_shares(rows))
+    prior = user_model.prior(users.log_shares(rows), material.k)
     examiner = Examiner.of(own, material.prompter, material.compiled, rows, prior)
     slates = examiner.greedy(own).items
     assert rows.pool is not None and (slates >= 0).all()

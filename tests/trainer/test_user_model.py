@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recpolicy import checker, data
 from recpolicy.slate import item_token, unseen
@@ -39,8 +41,8 @@ class Scene:
 
     def asked(self, labels: Literal["expected", "real"], steps: int = 50) -> Material:
         """The material with other settings of GRPO."""
-        settings = self.material.config.model_copy(update={"grpo": Grpo(steps=steps, prompts=8, labels=labels)})
-        material = replace(self.material, config=settings)
+        changed = self.material.config.model_copy(update={"grpo": Grpo(steps=steps, prompts=8, labels=labels)})
+        material = replace(self.material, config=changed)
         material.__dict__["classics"] = self.material.classics  # fitted before
         return material
 
@@ -49,8 +51,8 @@ class Scene:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     path = tmp_path_factory.mktemp("scene") / "made.policy"
     path.write_text(POLICY)
-    settings = config.load(None, {"holdout": 3, "prompt.history": 15, "validation_users": 60})
-    material = pipeline.prepare(checker.read(str(path)), "simulator", "tiny", settings)
+    asked = config.load(None, {"holdout": 3, "prompt.history": 15, "validation_users": 60})
+    material = pipeline.prepare(checker.read(str(path)), "simulator", "tiny", asked)
     prompter, items = material.prompter, material.view.items.rows
     rows = sft.training_rows(material.view, material.split, K, 100, 0)
     tokenizer = tiny.tokenizer(prompter.prompts(rows) + prompter.completions(rows), items)
@@ -92,10 +94,37 @@ def test_a_fitted_blend_makes_its_next_items_likelier_than_any_source_of_it(scen
     assert best > examples.log_likelihood(np.zeros(len(scene.users.names))).sum()
 
 
-def test_a_model_whose_own_logits_are_alike_chooses_by_the_chances(scene: Scene) -> None:
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.integers(0, 999), st.integers(1, 9))
+def test_the_prior_is_the_chance_with_that_of_a_likely_item_on_top(seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    shares, others = (rng.uniform(LEAST, 0, (4, width)).astype(np.float32) for width in (7, 3))
+    for own, of in ((user_model.prior(shares, k), shares), (user_model.prior(shares, k, others), others)):
+        assert own.shape == of.shape
+        for row, logs in enumerate(of.tolist()):
+            ordered = sorted(np.exp(shares[row].astype(np.float64)).tolist(), reverse=True)
+            likely = ordered[min(k, 7) - 1]
+            wanted = [np.log(np.exp(log) + likely) / RESIDUAL for log in logs]
+            np.testing.assert_allclose(own[row], wanted, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.integers(0, 999), st.integers(1, 9))
+def test_the_prior_keeps_the_order_and_what_is_unlikely_differs_by_less(seed: int, k: int) -> None:
+    shares = np.sort(np.random.default_rng(seed).uniform(LEAST, 0, (4, 30)).astype(np.float32), 1)[:, ::-1].copy()
+    steps, before = -np.diff(user_model.prior(shares, k), axis=1), -np.diff(shares, axis=1) / RESIDUAL
+    assert (steps >= 0).all() and (steps <= before + 1e-4).all()
+    found = user_model.prior(shares, k)
+    assert (found[:, k - 1] - found[:, -1] <= np.log(2) / RESIDUAL + 1e-4).all(), "whatever lies behind the K-th"
+
+
+def test_a_model_whose_own_logits_are_alike_chooses_by_the_prior(scene: Scene) -> None:
     shares = scene.users.log_shares(scene.material.tested())
-    prior = torch.from_numpy(user_model.prior(shares))
-    torch.testing.assert_close((prior * RESIDUAL).softmax(1), torch.from_numpy(shares).softmax(1))
+    chosen = (torch.from_numpy(user_model.prior(shares, K)) * RESIDUAL).softmax(1).numpy()
+    chance = np.exp(shares)
+    evened = chance + np.sort(chance, 1)[:, -K, None]
+    np.testing.assert_allclose(chosen, evened / evened.sum(1, keepdims=True), rtol=1e-3)
+    assert (chosen.argmax(1) == shares.argmax(1)).all()
 
 
 @pytest.mark.parametrize("order", [False, True])
@@ -148,7 +177,7 @@ def test_no_held_out_event_is_in_any_context(labels: Literal["expected", "real"]
         shown = re.findall(r"<item_\d+>", prompt)
         assert shown and {*shown} <= {item_token(item) for item in rows.history.row(row).tolist()}
     assert contexts.priors is not None
-    np.testing.assert_allclose(contexts.priors * RESIDUAL, scene.users.log_shares(rows), rtol=1e-5)
+    np.testing.assert_allclose(contexts.priors, user_model.prior(scene.users.log_shares(rows), K), rtol=1e-5)
 
 
 def test_with_expected_labels_every_user_stands_at_the_end_of_training_and_comes_up_evenly(scene: Scene) -> None:

@@ -1,0 +1,68 @@
+"""Moves the multipliers of a policy's targets while a model is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import TrainerCallback
+
+from recpolicy.dataset import Slates
+from recpolicy.profile import FLOOR
+from recpolicy.table import Floats
+from recpolicy.trainer import processes
+from recpolicy.trainer.multipliers import Controller
+from recpolicy.trainer.objectives import Objectives
+from recpolicy.trainer.validation import Standing
+
+
+@dataclass
+class Steering(TrainerCallback):
+    """Measures the policy's targets every few steps on greedy slates and moves their multipliers.
+
+    It is the model as it stands that is measured, not the running average of its weights, which lags behind.
+    """
+
+    measure: Callable[[], Standing]
+    controller: Controller
+    objectives: Objectives
+    every: int
+    report: Callable[[int, Standing], None]
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Measure when it is time."""
+        if self.objectives.compiled.targets and state.global_step % self.every == 0:
+            self.move(state.global_step, processes.agreed(self.measure()))
+
+    def move(self, step: int, standing: Standing) -> None:
+        """Move every multiplier by how the model stands."""
+        self.objectives.multipliers = self.controller.update(standing.aims)
+        self.objectives.shown = standing.slates
+        self.report(step, standing)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The multipliers and all that they are moved by."""
+        shown = self.objectives.shown
+        return {
+            "deviations": torch.from_numpy(self.objectives.deviations),
+            "scale": self.controller.scale,
+            "sums": dict(self.controller.sums),
+            "multipliers": dict(self.objectives.multipliers),
+            "shown": None if shown is None else torch.from_numpy(shown.items),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.calibrate(state["deviations"].cpu().numpy(), state["scale"])
+        self.controller.sums = dict(state["sums"])
+        self.objectives.multipliers = dict(state["multipliers"])
+        self.objectives.shown = None if state["shown"] is None else Slates(state["shown"].cpu().numpy())
+
+    def calibrate(self, deviations: Floats, scale: float) -> None:
+        """Take over what `calibrated` found."""
+        self.objectives.deviations, self.controller.scale = deviations, scale
+        named = zip(self.objectives.names, np.maximum(deviations, FLOOR).tolist(), strict=True)
+        self.controller.deviations = dict(named)
