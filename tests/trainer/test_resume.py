@@ -57,7 +57,7 @@ learning_rate = 0.01
 evaluate_every = 2
 [grpo]
 steps = 6
-prompts = 2
+prompts = 4
 generations = 4
 averaging = 0.5
 learning_rate = 0.1
