@@ -149,6 +149,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
             rows = self._judge.rows.take(verdict.row)
             returns = self._objectives.returns(rows, verdict.valid, verdict.progress)
             everybodys = Returns(self._everybodys(returns.values), self._everybodys(returns.weights))
+            self._objectives.notice(everybodys)
             for name, value in self._objectives.report(everybodys, self._copies).items():
                 self._note(name, value)
             self._note("valid_slates", float((verdict.valid.items >= 0).all(1).mean()))

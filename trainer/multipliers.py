@@ -11,8 +11,12 @@ import numpy as np
 from recpolicy.demands import Outcome
 from recpolicy.guardrail import is_guardrail
 
-PROPORTIONAL, INTEGRAL = 2.5, 1.0
+PROPORTIONAL, INTEGRAL = 1.0, 1.0
 """Gains: what a target that lacks one deviation adds to its multiplier, now and for good."""
+
+FARTHEST, AT_ONCE = 1.0, 0.3
+"""Deviations that a target is taken to lack at most, now and for good: from far away a multiplier would rise to where
+it drowns all else, and the model would be beyond the aim, its relevance lost, before it is measured again."""
 
 MARGIN = 1.25
 """Half-widths of the final interval that an aim lies beyond its bound: with one the verdict would be a coin's toss."""
@@ -86,11 +90,15 @@ class Controller:
 
     def update(self, found: Sequence[Aim]) -> dict[str, float]:
         """The multipliers after one more measurement."""
-        out = {}
         for aim in found:
-            error = aim.lacks / self.deviations[aim.name]
-            total = self.sums.get(aim.name, 0.0) + INTEGRAL * error
+            total = self.sums.get(aim.name, 0.0) + INTEGRAL * self._error(aim, AT_ONCE)
             self.sums[aim.name] = float(np.clip(total, 0.0, CAP))  # what is cut off is not owed later
-            raw = PROPORTIONAL * error + self.sums[aim.name]
-            out[aim.name] = self.scale * float(np.clip(raw, 0.0, CAP))
-        return out
+        return self.pulls(found)
+
+    def pulls(self, found: Sequence[Aim]) -> dict[str, float]:
+        """The multipliers for values that are only estimated: the proportional part moves, the integral does not."""
+        raw = {aim.name: PROPORTIONAL * self._error(aim, FARTHEST) + self.sums.get(aim.name, 0.0) for aim in found}
+        return {name: self.scale * float(np.clip(value, 0.0, CAP)) for name, value in raw.items()}
+
+    def _error(self, aim: Aim, most: float) -> float:
+        return float(np.clip(aim.lacks / self.deviations[aim.name], -most, most))

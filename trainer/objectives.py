@@ -13,6 +13,9 @@ from recpolicy.policy import Relevance, Reward, level
 from recpolicy.profile import FLOOR, centred, shares
 from recpolicy.table import Floats
 
+LATELY = 0.8
+"""Decay of the running average of targets over steps: the users of one step are few."""
+
 
 @dataclass(frozen=True)
 class Returns:
@@ -55,6 +58,8 @@ class Objectives:
     """Of each rule and target, as `deviations` has them on slates of the model that training starts from."""
     multipliers: dict[str, float] = field(default_factory=dict)
     shown: Slates | None = None
+    lately: dict[str, float] = field(default_factory=dict)
+    """What each target that is a mean over users has of the slates sampled, a running average over steps."""
 
     def returns(self, rows: Rows, slates: Slates, progress: float = 1.0) -> Returns:
         """What slates earn now."""
@@ -70,6 +75,15 @@ class Objectives:
         shares = found.weights / np.where(total > 0, total, 1.0)
         scaled = np.nan_to_num(found.values) / np.maximum(self.deviations, FLOOR)
         return np.asarray((scaled * shares).sum(1), np.float64)
+
+    def notice(self, found: Returns) -> None:
+        """Average on what the targets have of the slates of one more step."""
+        first = len(self.compiled.rules)
+        for at, target in enumerate(self.compiled.targets, start=first):
+            own, name = found.values[:, at] * target.sign, target.target.name
+            if name not in self.compiled.crowds and not np.isnan(own).all():
+                value = float(np.nanmean(own))
+                self.lately[name] = LATELY * self.lately.get(name, value) + (1 - LATELY) * value
 
     def report(self, found: Returns, copies: int) -> dict[str, float]:
         """What a batch tells of the objectives, by key of a step's log.

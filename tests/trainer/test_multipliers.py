@@ -13,7 +13,19 @@ from recpolicy.demands import Outcome
 from recpolicy.errors import UsageError
 from recpolicy.guardrail import SUFFIX
 from recpolicy.trainer.alarms import AT_THE_CAP, PATIENCE, Alarms
-from recpolicy.trainer.multipliers import CAP, MARGIN, SLACK, Aim, Controller, aims, lacking
+from recpolicy.trainer.multipliers import (
+    AT_ONCE,
+    CAP,
+    FARTHEST,
+    INTEGRAL,
+    MARGIN,
+    PROPORTIONAL,
+    SLACK,
+    Aim,
+    Controller,
+    aims,
+    lacking,
+)
 
 
 def test_a_target_aims_beyond_its_bound_by_what_the_interval_of_the_test_will_be() -> None:
@@ -122,3 +134,15 @@ def test_a_multiplier_that_stays_at_its_cap_stops_training() -> None:
     alarms = Alarms(controller)
     stopped = [_log(alarms, step) for step in range(1, AT_THE_CAP + 1)]
     assert stopped == [False] * (AT_THE_CAP - 1) + [True] and "`far`" in str(alarms.stopped)
+
+
+def test_a_target_far_away_counts_as_little_more_than_near_and_an_estimate_moves_nothing_for_good() -> None:
+    controller = Controller({"t": 0.1}, 2.0)
+    near, far = (Aim("t", ">=", value, 0.5, 0.5) for value in (0.49, 0.0))
+    assert controller.pulls([far]) == {"t": 2.0 * PROPORTIONAL * FARTHEST} and not controller.sums
+    assert controller.pulls([near])["t"] == pytest.approx(2.0 * PROPORTIONAL * 0.1)
+    raised = controller.update([far])["t"]
+    assert controller.sums["t"] == pytest.approx(INTEGRAL * AT_ONCE)
+    assert raised == pytest.approx(2.0 * (PROPORTIONAL * FARTHEST + INTEGRAL * AT_ONCE))
+    beyond = Aim("t", ">=", 0.6, 0.5, 0.5)
+    assert controller.pulls([beyond])["t"] == 0.0 and controller.sums["t"] == pytest.approx(INTEGRAL * AT_ONCE)
