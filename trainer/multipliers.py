@@ -14,7 +14,7 @@ from recpolicy.guardrail import is_guardrail
 PROPORTIONAL, INTEGRAL = 1.0, 1.0
 """Gains: what a target that lacks one deviation adds to its multiplier, now and for good."""
 
-FARTHEST, AT_ONCE = 1.0, 0.3
+FARTHEST, AT_ONCE = 0.5, 0.15
 """Deviations that a target is taken to lack at most, now and for good: from far away a multiplier would rise to where
 it drowns all else, and the model would be beyond the aim, its relevance lost, before it is measured again."""
 

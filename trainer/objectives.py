@@ -13,7 +13,7 @@ from recpolicy.policy import Relevance, Reward, level
 from recpolicy.profile import FLOOR, centred, shares
 from recpolicy.table import Floats
 
-LATELY = 0.8
+LATELY = 0.6
 """Decay of the running average of targets over steps: the users of one step are few."""
 
 
