@@ -101,7 +101,7 @@ class Scene:
 
 def columns(form: AnswerFormat) -> tuple[int, ...]:
     """Tokens that may stand at each place of the longest completion; 0 where only one may."""
-    reasoning = [0, *[len(form.word_ids) + 1] * form.max_think, 0]
+    reasoning = [0, *[len(form.word_ids) + 1] * form.max_think, 0] if form.max_think else []
     return tuple([*reasoning, 0, *[form.items] * form.slate, 0, 0])
 
 
@@ -169,6 +169,8 @@ def ours(scene: Scene, folder: str) -> GRPOTrainer:
         Recommender(copy.deepcopy(recommender.model), recommender.tokenizer, recommender.form),
         Judge(compiled, scene.rows, view.items.rows),
         Objectives(compiled, np.ones(len(compiled.rules) + len(compiled.targets))),
+        np.zeros((len(scene.rows), view.items.rows), np.float32),  # a prior, on whose size no time depends
+        scene.settings.beta,
         args=arguments(scene, folder),
         train_dataset=examples(scene),
     )
