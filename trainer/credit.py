@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from recpolicy.profile import centred
 from recpolicy.table import Bools, Codes, Floats, Ints
 
 OTHERS = 4
@@ -19,8 +20,7 @@ Opened = Callable[[Ints, Ints, Codes], Bools]
 
 def of_slates(worth: Floats, copies: int) -> Floats:
     """The worth of each slate beside the mean of its group, [B]; `copies` slates of a row are adjacent."""
-    groups = worth.reshape(-1, copies)
-    return np.asarray((groups - groups.mean(1, keepdims=True)).reshape(-1), np.float64)
+    return centred(worth[:, None], copies)[:, 0]
 
 
 def of_places(slates: Codes, own: Floats, group: Codes, worth: Worth, opened: Opened) -> Floats:

@@ -24,6 +24,12 @@ class Returns:
     values: Floats  # [B, objectives]; NaN where it is not applicable to the row
     weights: Floats  # [B, objectives]; of targets the multipliers
 
+    @property
+    def shares(self) -> Floats:
+        """Each weight over the sum of the row's, [B, objectives]; 0 where that is 0."""
+        total = self.weights.sum(1, keepdims=True)
+        return np.asarray(self.weights / np.where(total > 0, total, 1.0), np.float64)
+
 
 def returns(
     compiled: CompiledPolicy,
@@ -71,10 +77,8 @@ class Objectives:
         Dividing each group's differences by their own deviation instead (GDPO) would let the objectives that are easy
         to move drown those whose groups rarely differ.
         """
-        total = found.weights.sum(1, keepdims=True)
-        shares = found.weights / np.where(total > 0, total, 1.0)
         scaled = np.nan_to_num(found.values) / np.maximum(self.deviations, FLOOR)
-        return np.asarray((scaled * shares).sum(1), np.float64)
+        return np.asarray((scaled * found.shares).sum(1), np.float64)
 
     def notice(self, found: Returns) -> None:
         """Average on what the targets have of the slates of one more step."""
@@ -92,8 +96,7 @@ class Objectives:
         of its groups whose slates all have one value. `silent_prompts`: share of groups where that is so of every
         objective that has weight. An objective that nobody has weight for is left out.
         """
-        total = found.weights.sum(1, keepdims=True)
-        weights = found.weights / np.where(total > 0, total, 1.0)  # [B, objectives]
+        weights = found.shares
         effective = shares(centred(found.values, copies) / np.maximum(self.deviations, FLOOR) * weights)
         groups = np.nan_to_num(found.values).reshape(-1, copies, len(self.names))
         alike = np.ptp(groups, axis=1) < 1e-9  # [groups, objectives]
