@@ -178,11 +178,12 @@ def _evaluated(
     config, compiled, rows = material.config, material.compiled, test.rows
     progress.stage("eval", f"{len(rows):,} users, {config.holdout} held-out events, greedy slates")
     classics = user_model.fit(None, material.prompter, users.memories, material.held_out_for_sft())
+    held_out = validation.examiner  # valued by the run's user model already
     controls = {
-        "rerank": _controls(material, users, validation, test),
-        "ease_rerank": _controls(material, classics, validation, test),
+        "rerank": (Control(compiled, held_out.rows, held_out.legal), _control(material, users, test)),
+        "ease_rerank": (_control(material, classics, held_out), _control(material, classics, test)),
     }
-    tuned = {name: tune(held_out, final, validation) for name, (held_out, final) in controls.items()}
+    tuned = {name: tune(control, final, validation) for name, (control, final) in controls.items()}
     on_test = {name: {s: control.slates(s) for s in tuned[name][1]} for name, (_, control) in controls.items()}
     strength = {name: best for name, (best, _) in tuned.items()}
     plain = replace(test, prior=None)
@@ -225,13 +226,9 @@ def _evaluated(
     return judged, then, now
 
 
-def _controls(material: Material, users: UserModel, validation: Validation, test: Examiner) -> tuple[Control, Control]:
-    """A control for the validation users, and one for the test users."""
-    held_out, judged = (
-        Control(material.compiled, _expected(material, users, examiner), examiner.legal)
-        for examiner in (validation.examiner, test)
-    )
-    return held_out, judged
+def _control(material: Material, users: UserModel, examiner: Examiner) -> Control:
+    """A control for the examiner's users, by what this user model says of them."""
+    return Control(material.compiled, _expected(material, users, examiner), examiner.legal)
 
 
 def _expected(material: Material, users: UserModel, examiner: Examiner) -> Rows:
