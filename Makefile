@@ -23,9 +23,10 @@ test-llm: .venv/.ready ## run the tests with a real language model, SmolLM2 (fet
 check: .venv/.ready ## style, types and the fast tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	@# mypy does not read `package-dir`: it is shown the packages as links, laid out as they are imported
+	@# mypy and import-linter do not read `package-dir`: they are shown the packages as links, laid out as they are imported
 	@rm -rf .links && mkdir -p .links/recpolicy && cd .links && ln -s ../tests ../benchmarks .
 	@cd .links/recpolicy && ln -s ../../recpolicy/* ../../grammar ../../policies ../../trainer .
+	cd .links && PYTHONPATH=. ../.venv/bin/lint-imports ../pyproject.toml --no-cache
 	cd .links && ../.venv/bin/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p recpolicy -p tests -p benchmarks
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile -m "not slow and not long and not llm"
 

@@ -18,11 +18,13 @@ import numpy as np
 from benchmarks import page
 from benchmarks.program import recpolicy
 from recpolicy import data
-from recpolicy.dataset import Dataset
+from recpolicy.dataset.columns import Bools, Floats, Ints
+from recpolicy.dataset.rows import Dataset
 from recpolicy.runs import Run
-from recpolicy.table import Bools, Floats, Ints
-from recpolicy.trainer import attributes, recommend, regression
-from recpolicy.trainer.attributes import Attributes
+from recpolicy.trainer import recommend
+from recpolicy.trainer.coldstart import regression
+from recpolicy.trainer.models import item_attributes
+from recpolicy.trainer.models.item_attributes import Attributes
 
 DATA, POLICY = "ml-100k", "relevance"
 SHARE = 0.1
@@ -62,7 +64,9 @@ def stands_above(scores: Floats, taken: Bools, user: Ints, of: Ints) -> float:
 
 def likes(dataset: Dataset, facts: Attributes, learned: Ints, items: Ints) -> Floats:
     """How much each of `items` is like what each user took, [users, items]: mean cosine, as in `attributes.alike`."""
-    directions = attributes.directions(facts, attributes.rarity(facts, learned), np.arange(dataset.items.rows))
+    directions = item_attributes.directions(
+        facts, item_attributes.rarity(facts, learned), np.arange(dataset.items.rows)
+    )
     tastes = [directions[dataset.item[s:e]].mean(0) for s, e in zip(dataset.start[:-1], dataset.start[1:], strict=True)]
     return np.asarray(np.nan_to_num(np.array(tastes)) @ directions[items].T)
 

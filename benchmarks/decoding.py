@@ -15,13 +15,16 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks import page
-from recpolicy import checker, metrics
+from recpolicy.evaluation import metrics
+from recpolicy.language import checker
 from recpolicy.runs import Run
 from recpolicy.search import expected
 from recpolicy.search.expected import Objective
-from recpolicy.trainer import control, pipeline, user_model
+from recpolicy.trainer import pipeline
 from recpolicy.trainer.config import recorded
-from recpolicy.trainer.evaluate import Examiner
+from recpolicy.trainer.evaluation import rerank_control
+from recpolicy.trainer.evaluation.evaluator import Examiner
+from recpolicy.trainer.models import user_model
 
 TRAINED_FOR, ASKED_FOR = "relevance", "balanced"
 LEAST = 0.98
@@ -38,7 +41,7 @@ def borrowed(run: Run, strength: float) -> tuple[float, float]:
     prior = user_model.prior(shares, material.k)
     examiner = Examiner.of(trained, material.prompter, compiled, rows, prior)
     likely = user_model.with_chances(rows, shares, material.expected_events(rows), order=compiled.needs_order)
-    objective = Objective(compiled, strength, control.pulls(compiled, strength))
+    objective = Objective(compiled, strength, rerank_control.pulls(compiled, strength))
     slates = expected.slates(likely, examiner.legal, objective, start=examiner.greedy(trained))
     real = replace(rows, chances=None)
     return metrics.mean(metrics.accuracy("ndcg", real, slates)), metrics.mean(compiled.total(real, slates))

@@ -6,11 +6,21 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from recpolicy import checker
 from recpolicy.data import simulate
-from recpolicy.dataset import Dataset, Rows, Slates
-from recpolicy.policy import Policy
-from recpolicy.table import ColumnData, Floats, Ints, ListColumn, NumberColumn, Ragged, Table, TruthColumn, WordColumn
+from recpolicy.dataset.columns import (
+    ColumnData,
+    Floats,
+    Ints,
+    ListColumn,
+    NumberColumn,
+    Ragged,
+    Table,
+    TruthColumn,
+    WordColumn,
+)
+from recpolicy.dataset.rows import Dataset, Rows, Slates
+from recpolicy.language import checker
+from recpolicy.language.policy import Policy
 from recpolicy.types import DAY, Type
 
 K = 10

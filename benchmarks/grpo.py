@@ -35,21 +35,22 @@ from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks import page, roofline
 from benchmarks.roofline import Machine, Step, Work
-from recpolicy import checker
-from recpolicy.dataset import Rows
+from recpolicy.dataset.rows import Rows
+from recpolicy.language import checker
 from recpolicy.rewards import Judge, rewards
-from recpolicy.trainer import grpo, models, sft, tiny
-from recpolicy.trainer.answer import AnswerFormat
-from recpolicy.trainer.checkpoints import Checkpoints
 from recpolicy.trainer.config import Config, Grpo
-from recpolicy.trainer.grpo import PolicyGRPOTrainer
-from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.objectives import Objectives
+from recpolicy.trainer.decoding.answer_format import AnswerFormat
+from recpolicy.trainer.models import recommenders, tiny
+from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.pipeline import prepare
-from recpolicy.trainer.prompts import TAGS
-from recpolicy.trainer.reporting import Reporting
-from recpolicy.trainer.stages import Material
-from recpolicy.trainer.training import Training
+from recpolicy.trainer.prompting.prompts import TAGS
+from recpolicy.trainer.run_stages import Material
+from recpolicy.trainer.stages import grpo, sft
+from recpolicy.trainer.stages.checkpoints import Checkpoints
+from recpolicy.trainer.stages.grpo import PolicyGRPOTrainer
+from recpolicy.trainer.stages.objectives import Objectives
+from recpolicy.trainer.stages.reporting import Reporting
+from recpolicy.trainer.stages.training import Training
 
 THREADS = 2
 POLICY, DATA = "balanced", "ml-100k"
@@ -111,7 +112,7 @@ def large(material: Material, prompt: int, copies: int, bars: Bars) -> Scene:
     words = [f"w{i}" for i in range(VOCABULARY - 3 - len(TAGS))]
     tokenizer = tiny.tokenizer([" ".join(words)], items)
     assert len(tokenizer) == VOCABULARY + items
-    form = models.answer_format(tokenizer, items, k, NEW - k - 5)
+    form = recommenders.answer_format(tokenizer, items, k, NEW - k - 5)
     assert form.longest == NEW
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -144,7 +145,7 @@ def small(material: Material) -> Scene:
     rows = sft.training_rows(material.view, material.split, k, 4 * config.grpo.prompts, 0)
     prompts = material.prompter.prompts(sft.thinned(rows, config.prompt.kept, 0))
     tokenizer = tiny.tokenizer(prompts + material.prompter.completions(rows), items)
-    form = models.answer_format(tokenizer, items, k, config.prompt.longest_reasoning)
+    form = recommenders.answer_format(tokenizer, items, k, config.prompt.longest_reasoning)
     longest = max(len(p.split()) for p in prompts) + form.longest
     settings = config.tiny.model_copy(update={"dropout": 0.0})  # a model that was fine-tuned and loaded has none
     recommender = Recommender(tiny.decoder(settings, tokenizer, longest, 0), tokenizer, form)

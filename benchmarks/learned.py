@@ -12,7 +12,7 @@ from statistics import mean
 from typing import Any, Literal, TypeAlias
 
 from benchmarks import page
-from recpolicy.metrics import Interval
+from recpolicy.evaluation.metrics import Interval
 
 SCHEMA_VERSION = 2
 """Of the `eval.json` that is read here."""

@@ -17,8 +17,8 @@ from typing import TypeAlias
 import numpy as np
 
 from benchmarks.feed import K
-from recpolicy.dataset import Dataset, Rows
-from recpolicy.table import ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.dataset.columns import ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.dataset.rows import Dataset, Rows
 from recpolicy.types import DAY
 
 GAIN = [1 / math.log2(r + 2) for r in range(K)]

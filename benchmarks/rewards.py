@@ -19,9 +19,9 @@ from benchmarks.plain import Plain
 from benchmarks.vectorised import Vectorised
 from recpolicy.compiler import CompiledPolicy, compile
 from recpolicy.compiler.pool import Pool
-from recpolicy.dataset import Dataset, Rows, Slates
-from recpolicy.slate import item_token, parse
-from recpolicy.table import Bools, ListColumn
+from recpolicy.dataset.columns import Bools, ListColumn
+from recpolicy.dataset.rows import Dataset, Rows, Slates
+from recpolicy.dataset.slates import item_token, parse
 from recpolicy.types import DAY
 
 BATCH = 512

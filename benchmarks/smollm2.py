@@ -20,14 +20,17 @@ import numpy as np
 from benchmarks import page
 from benchmarks.learned import SYSTEMS
 from benchmarks.program import recpolicy
-from recpolicy import checker, data, metrics
-from recpolicy.metrics import Interval
+from recpolicy import data
+from recpolicy.dataset.columns import Floats
+from recpolicy.evaluation import metrics
+from recpolicy.evaluation.metrics import Interval
+from recpolicy.language import checker
 from recpolicy.runs import Run
-from recpolicy.table import Floats
-from recpolicy.trainer import pipeline, user_model
+from recpolicy.trainer import pipeline
 from recpolicy.trainer.config import recorded
-from recpolicy.trainer.evaluate import Examiner
-from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.evaluation.evaluator import Examiner
+from recpolicy.trainer.models import user_model
+from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.user_model.sources import Scores
 
 POLICY, DATA = "balanced", "ml-100k"

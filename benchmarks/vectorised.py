@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.feed import K
-from recpolicy.dataset import Dataset, Rows
-from recpolicy.table import Bools, Codes, Floats, Ints, ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ints, ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.dataset.rows import Dataset, Rows
 from recpolicy.types import DAY
 
 GAIN = 1 / np.log2(np.arange(2, K + 2))

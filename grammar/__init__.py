@@ -1,1 +1,1 @@
-"""The grammar of the policy language as package data: `policy.lark` in, read by `recpolicy.parser`."""
+"""The grammar of the policy language as package data: `policy.lark` in, read by `recpolicy.language.parser`."""

@@ -9,9 +9,9 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from recpolicy.compiler import CompiledPolicy
-from recpolicy.dataset import Rows, Slates
-from recpolicy.slate import parse, without_seen
-from recpolicy.table import Codes, Floats, Ints
+from recpolicy.dataset.columns import Codes, Floats, Ints
+from recpolicy.dataset.rows import Rows, Slates
+from recpolicy.dataset.slates import parse, without_seen
 
 Completion: TypeAlias = str | Sequence[dict[str, str]]
 """Text, or a conversation whose last message is the model's."""

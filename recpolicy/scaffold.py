@@ -10,12 +10,12 @@ from typing import assert_never
 
 import numpy as np
 
-from recpolicy import formatter
-from recpolicy.dataset import Dataset
-from recpolicy.parser import RESERVED
+from recpolicy.dataset.columns import ColumnData, Floats, Ints, ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.dataset.rows import Dataset
+from recpolicy.language import formatter
+from recpolicy.language.parser import RESERVED
 from recpolicy.schema import ColumnSpec, Role
 from recpolicy.span import Source
-from recpolicy.table import ColumnData, Floats, Ints, ListColumn, NumberColumn, TruthColumn, WordColumn
 from recpolicy.types import DAY, Type
 
 MOST_PLACES = 10

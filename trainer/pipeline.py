@@ -15,28 +15,32 @@ import numpy as np
 from pydantic import TypeAdapter
 from transformers.utils import logging as transformers_logging
 
-from recpolicy import __version__, data, words
-from recpolicy.baselines import top
-from recpolicy.checker import Loaded
+from recpolicy import __version__, data, explain
 from recpolicy.compiler import compile
-from recpolicy.dataset import Dataset, Rows
+from recpolicy.dataset.columns import Ints, Ragged, none
+from recpolicy.dataset.rows import Dataset, Rows
 from recpolicy.errors import PolicyError, UsageError
-from recpolicy.guardrail import guarded
+from recpolicy.evaluation.baselines import top
+from recpolicy.evaluation.guardrail import guarded
+from recpolicy.language.checker import Loaded
 from recpolicy.runs import Run, fingerprint, located, write_json
 from recpolicy.schema import BUILTIN, Schema
 from recpolicy.search import expected
-from recpolicy.table import Ints, Ragged, none
-from recpolicy.trainer import evaluate, models, pool, pretrained, processes, sharding, stages, thinking, user_model
+from recpolicy.trainer import run_stages
 from recpolicy.trainer.config import Config
-from recpolicy.trainer.control import Control, tune
-from recpolicy.trainer.evaluate import Examiner
-from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.prompts import Prompter
-from recpolicy.trainer.reporting import refuse_missing
-from recpolicy.trainer.stages import Material, Progress
-from recpolicy.trainer.thinking import Said
-from recpolicy.trainer.user_model import UserModel
-from recpolicy.trainer.validation import Validation
+from recpolicy.trainer.distributed import processes, sharding
+from recpolicy.trainer.evaluation import evaluator, reasoning
+from recpolicy.trainer.evaluation.evaluator import Examiner
+from recpolicy.trainer.evaluation.reasoning import Said
+from recpolicy.trainer.evaluation.rerank_control import Control, tune
+from recpolicy.trainer.evaluation.validation import Validation
+from recpolicy.trainer.models import pretrained, recommenders, user_model
+from recpolicy.trainer.models.recommenders import Recommender
+from recpolicy.trainer.models.user_model import UserModel
+from recpolicy.trainer.prompting import candidate_pools
+from recpolicy.trainer.prompting.prompts import Prompter
+from recpolicy.trainer.run_stages import Material, Progress
+from recpolicy.trainer.stages.reporting import refuse_missing
 
 SAMPLES = 5
 """Users for whom the run keeps what both models say."""
@@ -56,7 +60,7 @@ def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material
     split = data.split(dataset, holdout=config.holdout)
     view = data.training_view(dataset, split)
     compiled = guarded(compile(loaded.policy, view))
-    config = config.of_model(model != models.TINY)
+    config = config.of_model(model != recommenders.TINY)
     k, settings = loaded.policy.slate, config.prompt
     if 0 < settings.pool < k:
         message = f"a pool of {settings.pool} items is too small for slates of {k} places"
@@ -71,8 +75,8 @@ def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material
 
 def prompter(loaded: Loaded, view: Dataset, model: str, config: Config) -> Prompter:
     """What puts the users of a data set into words as the run's model reads them."""
-    said = words.instruction(loaded.policy) if config.prompt.policy else ""
-    return Prompter(view, config.prompt, loaded.policy.slate, models.speech(model), said)
+    said = explain.instruction(loaded.policy) if config.prompt.policy else ""
+    return Prompter(view, config.prompt, loaded.policy.slate, recommenders.speech(model), said)
 
 
 def train(
@@ -86,10 +90,10 @@ def train(
     Raises UsageError where `out` holds another run, or one that was begun and is not to be resumed.
     """
     refuse_missing(config.report_to)
-    source, model = located(source, BUILTIN), located(model, models.NAMES)
-    config = config.of_model(model != models.TINY)
+    source, model = located(source, BUILTIN), located(model, recommenders.NAMES)
+    config = config.of_model(model != recommenders.TINY)
     progress.stage("data", source)
-    if model != models.TINY:
+    if model != recommenders.TINY:
         progress.stage("model", f"{model}, from {pretrained.origin(model)}")
     material = prepare(loaded, source, model, config)
     for note in material.split.notes:
@@ -115,21 +119,21 @@ def train(
         progress.stage("data", _resumption(run))
     if config.prompt.pool:
         progress.stage("pool", f"{config.prompt.pool:,} items to choose from; fitting the retriever")
-        known = pool.recall(material.held_out())
+        known = candidate_pools.recall(material.held_out())
         progress.stage("pool", f"they hold {known:.0%} of what validation users took next")
-    stages.refuse_out_of_reach(material, progress)
+    run_stages.refuse_out_of_reach(material, progress)
     fresh = not processes.agreed(run.begun)
     processes.once(lambda: _describe(run, identity, source, material))
     transformers_logging.disable_progress_bar()
 
     try:
-        fine_tuned = stages.fine_tune(material, run, progress)
+        fine_tuned = run_stages.fine_tune(material, run, progress)
     except UsageError:
         if fresh and processes.first():  # what was asked will come back changed
             shutil.rmtree(out)
         raise
     before = material.load(fine_tuned)
-    users = stages.model_users(material, before, run, progress)
+    users = run_stages.model_users(material, before, run, progress)
     held_out, test = (_asked(material, before, users, rows) for rows in (material.held_out(), material.tested()))
     held_out = replace(held_out, rows=_expected(material, users, held_out))
     validation = Validation(
@@ -142,13 +146,13 @@ def train(
         test.greedy(before),
     )
     try:
-        stages.refuse_out_of_reach(material, progress, validation.baseline)
+        run_stages.refuse_out_of_reach(material, progress, validation.baseline)
     except PolicyError:
         # the fine-tuned model is in the cache, and the policy will come back changed
         processes.once(lambda: shutil.rmtree(out))
         raise
     after = material.load(fine_tuned)
-    stopped = stages.reinforce(material, after, users, validation, run, progress)
+    stopped = run_stages.reinforce(material, after, users, validation, run, progress)
     whole = sharding.whole(after.model)
     processes.once(lambda: after.save(out / "model", whole))
     judged, then, now = _evaluated(material, before, after, users, validation, test, progress)
@@ -187,10 +191,10 @@ def _evaluated(
     on_test = {name: {s: control.slates(s) for s in tuned[name][1]} for name, (_, control) in controls.items()}
     strength = {name: best for name, (best, _) in tuned.items()}
     plain = replace(test, prior=None)
-    then, now = (thinking.said(recommender, test) for recommender in (before, after))
+    then, now = (reasoning.said(recommender, test) for recommender in (before, after))
     reranked = controls["rerank"][1]
     guided = expected.slates(reranked.rows, test.legal, reranked.objective(strength["rerank"]), start=now.slates)
-    slates, settings = evaluate.baseline_slates(material.classics, rows, compiled)
+    slates, settings = evaluator.baseline_slates(material.classics, rows, compiled)
     systems = {
         "sft": plain.greedy(before),
         "prior": then.slates,
@@ -200,7 +204,7 @@ def _evaluated(
         "user_model": top(users.log_shares(rows), rows, material.k, test.legal),
         **slates,
     }
-    judged = evaluate.judge(
+    judged = evaluator.judge(
         systems,
         compiled,
         material.view,
@@ -221,7 +225,7 @@ def _evaluated(
     }
     judged["user_model"] = user_model.assess(users, material.held_out_for_sft(), rows, config.seed)
     judged["split"] = {"holdout": material.split.holdout, "notes": list(material.split.notes)}
-    judged["thinking"] = thinking.worth(after, test, now, then, config.seed)
+    judged["thinking"] = reasoning.worth(after, test, now, then, config.seed)
     judged["pool"] = config.prompt.pool
     return judged, then, now
 

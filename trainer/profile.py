@@ -7,16 +7,17 @@ from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
 
-from recpolicy import baselines
-from recpolicy.checker import Loaded
-from recpolicy.dataset import Dataset
+from recpolicy.dataset.rows import Dataset
 from recpolicy.errors import UsageError
-from recpolicy.profile import Profile, Rollouts, profile
+from recpolicy.evaluation import baselines
+from recpolicy.language.checker import Loaded
+from recpolicy.profile.report import Profile, Rollouts, profile
 from recpolicy.runs import Run
-from recpolicy.trainer import pipeline, user_model
+from recpolicy.trainer import pipeline
 from recpolicy.trainer.config import recorded
-from recpolicy.trainer.evaluate import Examiner
-from recpolicy.trainer.stages import Material
+from recpolicy.trainer.evaluation.evaluator import Examiner
+from recpolicy.trainer.models import user_model
+from recpolicy.trainer.run_stages import Material
 
 USERS = 200
 """At most so many validation users are looked at."""

@@ -11,29 +11,34 @@ import numpy as np
 import torch
 from transformers.utils import logging as transformers_logging
 
-from recpolicy import baselines, checker, data
-from recpolicy.baselines import Baseline
+from recpolicy import data
 from recpolicy.compiler import CompiledPolicy, compile
 from recpolicy.data import Aligned
-from recpolicy.dataset import Dataset, Rows, Slates
+from recpolicy.dataset.columns import Bools, Floats, Ints
+from recpolicy.dataset.rows import Dataset, Rows, Slates
+from recpolicy.dataset.slates import unseen
 from recpolicy.errors import UsageError
+from recpolicy.evaluation import baselines
+from recpolicy.evaluation.baselines import Baseline
+from recpolicy.language import checker
 from recpolicy.recommendation import ALIKE, Arrival, Recommendation
 from recpolicy.runs import Run
 from recpolicy.search import expected
 from recpolicy.search.expected import Objective
-from recpolicy.slate import unseen
-from recpolicy.table import Bools, Floats, Ints
-from recpolicy.trainer import arrivals, attributes, coldstart, control, models, pool, user_model
-from recpolicy.trainer.attributes import Attributes
-from recpolicy.trainer.coldstart import Likely
+from recpolicy.trainer.coldstart import attribute_embeddings, new_items
+from recpolicy.trainer.coldstart.attribute_embeddings import Likely
 from recpolicy.trainer.config import Config, recorded
-from recpolicy.trainer.evaluate import BATCH, Examiner
-from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.decoding.prefix_sharing import evaluating
+from recpolicy.trainer.decoding.rollout import first_items
+from recpolicy.trainer.evaluation import rerank_control
+from recpolicy.trainer.evaluation.evaluator import BATCH, Examiner
+from recpolicy.trainer.models import item_attributes, recommenders, user_model
+from recpolicy.trainer.models.item_attributes import Attributes
+from recpolicy.trainer.models.recommenders import Recommender
+from recpolicy.trainer.models.user_model import UserModel
 from recpolicy.trainer.pipeline import SCHEMA, prompter
-from recpolicy.trainer.prefix import evaluating
-from recpolicy.trainer.prompts import Prompter
-from recpolicy.trainer.rollout import first_items
-from recpolicy.trainer.user_model import UserModel
+from recpolicy.trainer.prompting import candidate_pools
+from recpolicy.trainer.prompting.prompts import Prompter
 from recpolicy.user_model.sources import Scores
 
 
@@ -113,7 +118,7 @@ class Deployment:
         """What the recommender is asked for these users, and the log-probability of each item to be taken next."""
         rows = replace(data.rows_at_end(self.dataset, users), now=np.full(len(users), self.now))
         if self.retriever is not None:
-            rows = pool.drawn(rows, self.retriever, self._servable, self.prompter.settings, self.seed)
+            rows = candidate_pools.drawn(rows, self.retriever, self._servable, self.prompter.settings, self.seed)
         shares = self._log_shares(rows)
         prior = user_model.prior(shares, self.compiled.policy.slate)
         examiner = Examiner.of(self.recommender, self.prompter, self.compiled, rows, prior)
@@ -121,14 +126,14 @@ class Deployment:
 
     def _log_shares(self, rows: Rows) -> Scores:
         """Log-probability of each item to be taken next, [users, items]."""
-        earlier = coldstart.without(rows, self.catalog.earlier)
+        earlier = attribute_embeddings.without(rows, self.catalog.earlier)
         known = self.likely_by.log_shares(earlier)
         free = unseen(earlier, self.catalog.earlier)
-        return np.concatenate([known, coldstart.shared(known, free, self.alike)], 1)
+        return np.concatenate([known, attribute_embeddings.shared(known, free, self.alike)], 1)
 
     def _guided(self, examiner: Examiner, shares: Scores, slates: Slates) -> Slates:
         """The slates with every exchange that the policy and the chances of the items speak for."""
-        objective = Objective(self.compiled, self.strength, control.pulls(self.compiled, self.strength))
+        objective = Objective(self.compiled, self.strength, rerank_control.pulls(self.compiled, self.strength))
         count = np.full(len(examiner.rows), self.compiled.policy.slate)
         likely = user_model.with_chances(examiner.rows, shares, count, order=self.compiled.needs_order)
         return expected.slates(likely, examiner.legal, objective, start=slates)
@@ -207,11 +212,11 @@ def deploy(
         )
     catalog = data.aligned(data.open(source or about["source"], schema, seed=config.seed), items["ids"])
     dataset, k, model = catalog.dataset, loaded.policy.slate, about["identity"]["model"]
-    learned = arrivals.learned_from(catalog, np.array(items["events"]))
-    facts = attributes.attributes(dataset, learned)
+    learned = new_items.learned_from(catalog, np.array(items["events"]))
+    facts = item_attributes.attributes(dataset, learned)
     think = config.prompt.longest_reasoning
     recommender, fine_tuned = (
-        models.load(run.folder / name, model, catalog.earlier, k, think, config.llm) for name in ("model", "sft")
+        recommenders.load(run.folder / name, model, catalog.earlier, k, think, config.llm) for name in ("model", "sft")
     )
     asked, now, seed = prompter(own, dataset, model, config), _now(dataset), config.seed
     if not (run.folder / user_model.FILE).is_file():
@@ -221,14 +226,16 @@ def deploy(
             help="it was begun by an earlier version of recpolicy: train again with this one",
         )
     users = user_model.load(run.folder, fine_tuned, asked)
-    alike = attributes.alike(facts, learned, catalog.arrived, ALIKE)
+    alike = item_attributes.alike(facts, learned, catalog.arrived, ALIKE)
     retriever = _retriever(dataset, config, k) if config.prompt.pool else None
     if len(catalog.arrived):
-        recommender = arrivals.merged(recommender)
+        recommender = new_items.merged(recommender)
         likely = Likely(users, facts, learned)
-        rehearsal = coldstart.rehearse(recommender, asked, catalog, learned, now, retriever, seed, tell, likely)
+        rehearsal = attribute_embeddings.rehearse(
+            recommender, asked, catalog, learned, now, retriever, seed, tell, likely
+        )
         tell("making embeddings for new items")
-        recommender = arrivals.extended(recommender, catalog, learned, facts, rehearsal)
+        recommender = new_items.extended(recommender, catalog, learned, facts, rehearsal)
     compiled = compile(loaded.policy, dataset)
     return Deployment(
         recommender, asked, compiled, catalog, facts, learned, now, retriever, seed, users, alike, strength

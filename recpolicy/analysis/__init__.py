@@ -15,14 +15,14 @@ import numpy as np
 
 from recpolicy import data
 from recpolicy.analysis.conditions import conditions
+from recpolicy.analysis.messages import gaps, words
 from recpolicy.analysis.scene import Scene
 from recpolicy.analysis.supply import supply
 from recpolicy.analysis.targets import targets
-from recpolicy.analysis.words import gaps, words
 from recpolicy.compiler import CompiledPolicy, compile
-from recpolicy.dataset import Dataset, Rows
+from recpolicy.dataset.rows import Dataset, Rows
 from recpolicy.errors import Diagnostic
-from recpolicy.policy import Policy
+from recpolicy.language.policy import Policy
 from recpolicy.span import Source
 
 __all__ = ["analyse", "of_policy"]

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from recpolicy.analysis.messages import unknown_words
 from recpolicy.analysis.scene import Scene, hint, true_for, uses
-from recpolicy.analysis.words import unknown_words
 from recpolicy.compiler.catalog import TRUE, UNKNOWN, by_item_only
 from recpolicy.errors import Diagnostic
 from recpolicy.errors import catalog as errors
-from recpolicy.policy import Expr, OfHistory, Quota, walk
+from recpolicy.language.policy import Expr, OfHistory, Quota, walk
 
 FEW_USERS = 200
 """Users for whom a condition on users and items is tried."""

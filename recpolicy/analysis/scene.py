@@ -11,8 +11,9 @@ import numpy as np
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.compiler.catalog import TRUE
 from recpolicy.compiler.pool import EVERY_ITEM, Pool
-from recpolicy.dataset import Dataset, Rows
-from recpolicy.policy import (
+from recpolicy.dataset.columns import Bools, ColumnData, ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.dataset.rows import Dataset, Rows
+from recpolicy.language.policy import (
     Average,
     Block,
     Boost,
@@ -31,7 +32,6 @@ from recpolicy.policy import (
     walk,
 )
 from recpolicy.span import Source, Span
-from recpolicy.table import Bools, ColumnData, ListColumn, NumberColumn, TruthColumn, WordColumn
 from recpolicy.types import DAY, Type
 
 PAIRS = 2_000_000

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from recpolicy.analysis.scene import Scene, hint, true_for
-from recpolicy.checker.conflicts.model import Demand, demands
 from recpolicy.compiler.catalog import UNKNOWN, by_item_only
 from recpolicy.compiler.coded import Coded, coded
 from recpolicy.compiler.pool import Pool
+from recpolicy.dataset.columns import Bools, Ints
+from recpolicy.dataset.slates import unseen
 from recpolicy.errors import Diagnostic, Note
 from recpolicy.errors import catalog as errors
-from recpolicy.policy import Block, Different, Per, Quota, Where
-from recpolicy.slate import unseen
-from recpolicy.table import Bools, Ints
+from recpolicy.language.checker.conflicts.model import Demand, demands
+from recpolicy.language.policy import Block, Different, Per, Quota, Where
 from recpolicy.types import Type
 
 

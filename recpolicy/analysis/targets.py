@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recpolicy import reach
+from recpolicy.analysis import feasibility
 from recpolicy.analysis.scene import Scene
 from recpolicy.compiler.population import Crowd
 from recpolicy.errors import Diagnostic
@@ -20,10 +20,10 @@ def targets(scene: Scene) -> Iterator[Diagnostic]:
         if target.of_baseline or compiled.needs_labels:
             continue
         if isinstance(metric, Crowd):
-            found = reach.by_counting(target, metric, scene.everybody, scene.policy.slate)
+            found = feasibility.by_counting(target, metric, scene.everybody, scene.policy.slate)
         else:
             drawn = len(scene.rows) < scene.everybody
-            found = reach.of_target(scene.compiled, compiled, scene.rows, drawn=drawn)
+            found = feasibility.of_target(scene.compiled, compiled, scene.rows, drawn=drawn)
         if found.met is False:
             span, source, _ = scene.place(target.name, target, bool)
-            yield reach.finding(found, scene.compiled, span, source)
+            yield feasibility.finding(found, scene.compiled, span, source)

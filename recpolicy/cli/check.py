@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from recpolicy import render
-from recpolicy.checker import Loaded
 from recpolicy.cli import reading
 from recpolicy.errors import PolicyError
-from recpolicy.policy import Policy, Quota
+from recpolicy.language.checker import Loaded
+from recpolicy.language.policy import Policy, Quota
 from recpolicy.render import Checked
 from recpolicy.render.text import counted
 from recpolicy.schema import Schema
 
 if TYPE_CHECKING:
-    from recpolicy.dataset import Dataset
+    from recpolicy.dataset.rows import Dataset
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 

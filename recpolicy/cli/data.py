@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from recpolicy import schema as schemas
 
 if TYPE_CHECKING:
-    from recpolicy.dataset import Dataset
+    from recpolicy.dataset.columns import ColumnData
+    from recpolicy.dataset.rows import Dataset
     from recpolicy.schema import Schema
-    from recpolicy.table import ColumnData
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -92,7 +92,7 @@ def _held(column: ColumnData) -> str:
     """Share missing, then the range of numbers or the number of different words."""
     import numpy as np
 
-    from recpolicy.table import ListColumn, NumberColumn, TruthColumn, WordColumn
+    from recpolicy.dataset.columns import ListColumn, NumberColumn, TruthColumn, WordColumn
     from recpolicy.types import DAY, Type
 
     match column:

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from recpolicy import words
-from recpolicy.checker import Loaded
+from recpolicy import explain
 from recpolicy.cli import reading
-from recpolicy.difference.text import Change, changes
+from recpolicy.diff.text import Change, changes
 from recpolicy.errors import UsageError
-from recpolicy.policy import Policy
-from recpolicy.words import values
+from recpolicy.explain import values
+from recpolicy.language.checker import Loaded
+from recpolicy.language.policy import Policy
 
 if TYPE_CHECKING:
-    from recpolicy.dataset import Dataset
-    from recpolicy.difference.lists import Comparison, Example, Mean
+    from recpolicy.dataset.rows import Dataset
+    from recpolicy.diff.lists import Comparison, Example, Mean
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     from recpolicy import data  # loads NumPy
     from recpolicy.cli.titles import titles
-    from recpolicy.difference.lists import compare
+    from recpolicy.diff.lists import compare
 
     dataset = data.open(source, new.schema)
     sys.stdout.flush()
@@ -102,7 +102,7 @@ def _change(change: Change) -> list[str]:
 
 def _shares(old: Policy, new: Policy) -> str:
     """How much each rule counts where any share changed, else nothing."""
-    before, now = words.shares(old), words.shares(new)
+    before, now = explain.shares(old), explain.shares(new)
     names = list(dict.fromkeys([*now, *before]))
     shown = [(name, _share(before.get(name)), _share(now.get(name))) for name in names]
     if all(was == is_ for _, was, is_ in shown):

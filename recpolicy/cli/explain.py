@@ -7,11 +7,11 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from recpolicy import render, words
+from recpolicy import explain, render
 from recpolicy.cli import reading
 from recpolicy.errors import UsageError, pages
 from recpolicy.errors.near import near
-from recpolicy.policy import Policy
+from recpolicy.language.policy import Policy
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -56,17 +56,19 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(_rule(loaded.policy, arguments.rule, arguments.engineer))
     elif arguments.engineer:
         parts = (*loaded.policy.rules, *loaded.policy.blocks, *loaded.policy.targets)
-        said = [words.NOTATION, *(words.engineer(part, loaded.policy) for part in parts)]
+        said = [explain.NOTATION, *(explain.engineer(part, loaded.policy) for part in parts)]
         sys.stdout.write("\n\n".join(said) + "\n")
     else:
-        sys.stdout.write(words.policy(loaded.policy))
+        sys.stdout.write(explain.policy(loaded.policy))
     return 0
 
 
 def _rule(policy: Policy, name: str, engineer: bool) -> str:
     for part in (*policy.rules, *policy.blocks, *policy.targets):
         if part.name == name:
-            return f"{words.engineer(part, policy)}\n\n{words.NOTATION}\n" if engineer else words.entry(part, policy)
+            return (
+                f"{explain.engineer(part, policy)}\n\n{explain.NOTATION}\n" if engineer else explain.entry(part, policy)
+            )
     raise unknown_rule(policy, name)
 
 

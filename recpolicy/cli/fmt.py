@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recpolicy import formatter, render
-from recpolicy.checker import loading
+from recpolicy import render
 from recpolicy.errors import PolicyError, UsageError
+from recpolicy.language import formatter
+from recpolicy.language.checker import loading
 from recpolicy.span import Source
 
 if TYPE_CHECKING:

@@ -8,20 +8,20 @@ from textwrap import fill
 
 import numpy as np
 
-from recpolicy import words
-from recpolicy.checker import Loaded
+from recpolicy import explain
 from recpolicy.cli.titles import titles
 from recpolicy.compiler import CompiledPolicy, compile
 from recpolicy.data import open as open_data
 from recpolicy.data import split
 from recpolicy.data.split import rows_between, training_view
-from recpolicy.dataset import Dataset, Rows, Slates
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ints, ListColumn, WordColumn
+from recpolicy.dataset.rows import Dataset, Rows, Slates
 from recpolicy.errors import UsageError
 from recpolicy.errors.near import near
-from recpolicy.policy import Per, Quota, Rule
-from recpolicy.table import Bools, Codes, Floats, Ints, ListColumn, WordColumn
+from recpolicy.explain import values
+from recpolicy.language.checker import Loaded
+from recpolicy.language.policy import Per, Quota, Rule
 from recpolicy.types import DAY
-from recpolicy.words import values
 
 WIDTH = 100
 COLUMNS = 10
@@ -207,7 +207,7 @@ def _legend(sheet: _Sheet) -> str:
 
 def _line(dataset: Dataset, sheet: _Sheet, rule: Rule) -> str:
     added, held = sheet.added[rule.name], (sheet.items >= 0).tolist()
-    said = words.places(rule, added.tolist(), held, sheet.satisfied.get(rule.name))
+    said = explain.places(rule, added.tolist(), held, sheet.satisfied.get(rule.name))
     if isinstance(rule, Quota) and isinstance(rule.counted, Per) and not np.isnan(added).any():
         said = " ".join([said, *_shared(dataset, rule.counted.column.name, sheet.items, added)])
     return f"{fill(f'`{rule.name}`: {said}', WIDTH, subsequent_indent='  ', break_on_hyphens=False)}\n"

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from recpolicy.cli import reading
-from recpolicy.policy import Policy
+from recpolicy.language.policy import Policy
 from recpolicy.render.text import visible
 from recpolicy.runs import Run, plain
 
 if TYPE_CHECKING:
-    from recpolicy.dataset import Dataset
-    from recpolicy.profile import FixedList, Price, Profile, RuleProfile
+    from recpolicy.dataset.rows import Dataset
+    from recpolicy.profile.report import FixedList, Price, Profile, RuleProfile
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from recpolicy.demands import Score, Steered
-from recpolicy.policy import Policy
+from recpolicy.evaluation.targets import Score, Steered
+from recpolicy.language.policy import Policy
 
 WINDOW = 10
 """Steps over which the live table averages."""

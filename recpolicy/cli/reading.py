@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
-from recpolicy import checker
-from recpolicy.checker import Loaded, loading
 from recpolicy.errors import UsageError
+from recpolicy.language import checker
+from recpolicy.language.checker import Loaded, loading
 from recpolicy.schema import Schema
 from recpolicy.schema import load as load_schema
 

@@ -27,7 +27,7 @@ from recpolicy.runs import Run, plain
 
 if TYPE_CHECKING:
     from recpolicy.data import Aligned
-    from recpolicy.dataset import Dataset
+    from recpolicy.dataset.rows import Dataset
 
 FEW = 10
 """At most so many users' slates are shown as lists of titles on a terminal."""
@@ -166,7 +166,7 @@ def _standing(found: Sequence[Arrival], catalog: Aligned, users: int) -> None:
     from rich.table import Table
 
     from recpolicy.cli.titles import titles  # loads NumPy
-    from recpolicy.trainer.arrivals import LEAST
+    from recpolicy.trainer.coldstart.new_items import LEAST
 
     console, names = Console(highlight=False, markup=False), titles(catalog.dataset)
     gone = int((~catalog.present).sum())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from recpolicy.cli import reading
 from recpolicy.errors import UsageError
-from recpolicy.policy import Policy, Quota, level
+from recpolicy.language.policy import Policy, Quota, level
 
 if TYPE_CHECKING:
     from recpolicy.scoring import Mean, Tally

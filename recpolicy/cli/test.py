@@ -14,11 +14,11 @@ from recpolicy.errors import PolicyError
 from recpolicy.render.text import counted, visible, width
 
 if TYPE_CHECKING:
-    from recpolicy.checker import Loaded
-    from recpolicy.dataset import Dataset
-    from recpolicy.policy import Policy
+    from recpolicy.dataset.rows import Dataset
+    from recpolicy.language.checker import Loaded
+    from recpolicy.language.policy import Policy
+    from recpolicy.policy_tests import CaseReport, Coverage, Report, Verdict
     from recpolicy.span import Source
-    from recpolicy.trials import CaseReport, Coverage, Report, Verdict
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -79,9 +79,9 @@ def _tested(loaded: Loaded, dataset: Dataset | None) -> bool:
         example = 'test "..." { slate [ {...}, {...} ]  expect RULE = 1 }'
         sys.stdout.write(f"{visible(source.name)}: no tests; one is written `{example}`\n")
         return True
-    from recpolicy import trials  # loads NumPy
+    from recpolicy import policy_tests  # loads NumPy
 
-    report = trials.run(policy, loaded.schema, dataset)
+    report = policy_tests.run(policy, loaded.schema, dataset)
     _show(_page(report, policy, source), sys.stdout)
     return report.failed == 0
 
@@ -151,7 +151,7 @@ def _waiting(case: CaseReport) -> Iterator[Part]:
 
 def _ledger(verdict: Verdict) -> list[str]:
     """What the places add, in lines of `PLACES_A_LINE`, the columns one below the other."""
-    from recpolicy.trials import number
+    from recpolicy.policy_tests import number
 
     cells = [
         (name, ["hole" if added is None else number(added) for added in places[first : first + PLACES_A_LINE]])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from recpolicy.dataset import Dataset
+from recpolicy.dataset.columns import WordColumn
+from recpolicy.dataset.rows import Dataset
 from recpolicy.schema import Role
-from recpolicy.table import WordColumn
 
 
 def titles(dataset: Dataset) -> tuple[str, ...]:

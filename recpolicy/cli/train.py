@@ -71,7 +71,7 @@ def _train(args: argparse.Namespace) -> int:
         return _run(args)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # advice on what the trainers set
     with reading.trainer("training"):
-        from recpolicy.trainer import processes
+        from recpolicy.trainer.distributed import processes
     with processes.together():
         return _run(args)
 
@@ -81,7 +81,8 @@ def _run(args: argparse.Namespace) -> int:
     loaded = reading.policy(args.policy, args, schema)
     source = reading.data_of(loaded, args.data)
     with reading.trainer("training"):
-        from recpolicy.trainer import config, pipeline, processes
+        from recpolicy.trainer import config, pipeline
+        from recpolicy.trainer.distributed import processes
     from rich.console import Console
 
     from recpolicy.cli.progress import Screen, show

@@ -10,7 +10,7 @@ from recpolicy.compiler.coded import Coded
 from recpolicy.compiler.mass import add, entries, xlogx
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.scan import Scan, growth, ledger, picked, running
-from recpolicy.table import Bools, Codes, Floats, Ints
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
 
 
 class CalibrationScan:

@@ -10,9 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recpolicy.compiler.records import SEPARATE, Records
-from recpolicy.dataset import Dataset
-from recpolicy.policy import Among, Column, Expr, Now, OfHistory, Word, children, walk
-from recpolicy.table import Bools, Codes, ColumnData, Floats, ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.dataset.columns import (
+    Bools,
+    Codes,
+    ColumnData,
+    Floats,
+    ListColumn,
+    NumberColumn,
+    TruthColumn,
+    WordColumn,
+)
+from recpolicy.dataset.rows import Dataset
+from recpolicy.language.policy import Among, Column, Expr, Now, OfHistory, Word, children, walk
 
 Truths: TypeAlias = NDArray[np.int8]
 """Kleene's order: 0 false, 1 missing, 2 true; `and` is the minimum, `or` the maximum, `not x` is 2 - x."""

@@ -11,8 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from recpolicy.compiler.catalog import padded
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.scan import union
-from recpolicy.dataset import Dataset
-from recpolicy.table import (
+from recpolicy.dataset.columns import (
     Bools,
     ColumnData,
     Floats,
@@ -23,6 +22,7 @@ from recpolicy.table import (
     TruthColumn,
     WordColumn,
 )
+from recpolicy.dataset.rows import Dataset
 
 WORD = 64
 WIDE = 2

@@ -22,8 +22,10 @@ from recpolicy.compiler.relevance import Labelled
 from recpolicy.compiler.rules import CompiledRule, CompiledTarget
 from recpolicy.compiler.scan import Plan
 from recpolicy.compiler.serendipity import Serendipitous, serendipity
-from recpolicy.dataset import Dataset, Rows, Slates
-from recpolicy.policy import (
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
+from recpolicy.dataset.rows import Dataset, Rows, Slates
+from recpolicy.dataset.slates import offered
+from recpolicy.language.policy import (
     Average,
     Boost,
     Expr,
@@ -43,8 +45,6 @@ from recpolicy.policy import (
     Weight,
     Where,
 )
-from recpolicy.slate import offered
-from recpolicy.table import Bools, Codes, Floats, Ints
 
 BATCH = 2048
 """Rows evaluated at once: bounds the [rows, values of a column] tables of entropy and calibration."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recpolicy.compiler.coded import Coded, Columns, size
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.scan import A, picked
-from recpolicy.table import Bools, Floats, Ints, NumberColumn
+from recpolicy.dataset.columns import Bools, Floats, Ints, NumberColumn
 
 
 class Distances(Protocol):

@@ -14,8 +14,8 @@ from recpolicy.compiler.relevance import Labelled
 from recpolicy.compiler.rules import CompiledRule, CompiledTarget
 from recpolicy.compiler.scan import Plan, Scan
 from recpolicy.compiler.serendipity import Serendipitous
-from recpolicy.dataset import Slates
-from recpolicy.table import Bools, Floats, Ints
+from recpolicy.dataset.columns import Bools, Floats, Ints
+from recpolicy.dataset.rows import Slates
 
 _Weighed: TypeAlias = list[tuple[Floats, Scan]]
 """Measures with their factor for each row, [B]."""

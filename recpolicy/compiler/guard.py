@@ -9,7 +9,7 @@ import numpy as np
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.quotas import Demand
 from recpolicy.compiler.windows import EVERYTHING
-from recpolicy.table import Bools, Ints
+from recpolicy.dataset.columns import Bools, Ints
 
 
 class Guard:

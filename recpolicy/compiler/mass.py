@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recpolicy.compiler.scan import A
-from recpolicy.table import Codes, Floats, Ints
+from recpolicy.dataset.columns import Codes, Floats, Ints
 
 TINY = 1e-300
 """Added to a number that is 0 or not nearly so small, it changes nothing but the logarithm of 0."""

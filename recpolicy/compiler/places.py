@@ -9,8 +9,8 @@ import numpy as np
 from recpolicy.compiler.catalog import Term, by_item_only
 from recpolicy.compiler.pool import EVERY_ITEM, Pool
 from recpolicy.compiler.scan import FailScan, Scan, discount, failing, picked, running
-from recpolicy.policy import Missing
-from recpolicy.table import Bools, Floats, Ints
+from recpolicy.dataset.columns import Bools, Floats, Ints
+from recpolicy.language.policy import Missing
 
 CHUNK = 4_000_000
 """Most (row, item) pairs evaluated at once where something needs every item for every row: 32 MB a temporary."""

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recpolicy.compiler.catalog import TRUE, UNKNOWN, Catalog, Lists, Term, Truths, by_item_only
-from recpolicy.dataset import Rows
-from recpolicy.policy import (
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ints, none
+from recpolicy.dataset.rows import Rows
+from recpolicy.language.policy import (
     Among,
     Arithmetic,
     Call,
@@ -30,7 +31,6 @@ from recpolicy.policy import (
     Word,
     walk,
 )
-from recpolicy.table import Bools, Codes, Floats, Ints, none
 from recpolicy.types import Type
 
 A = TypeVar("A", bound=NDArray[Any])

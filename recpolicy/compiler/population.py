@@ -11,9 +11,9 @@ from recpolicy.compiler.coded import Coded, Columns
 from recpolicy.compiler.places import PlacesScan
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.scan import Scan, discount
-from recpolicy.dataset import Slates
-from recpolicy.policy import Population
-from recpolicy.table import Floats
+from recpolicy.dataset.columns import Floats
+from recpolicy.dataset.rows import Slates
+from recpolicy.language.policy import Population
 
 
 @dataclass(frozen=True, eq=False)

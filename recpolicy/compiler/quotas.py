@@ -22,8 +22,8 @@ from recpolicy.compiler.distance import lagged, summed
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.scan import growth, running, union
 from recpolicy.compiler.windows import AtLeastScan, AtMostScan, BetweenScan, Bounded, Windows
-from recpolicy.policy import Bound, Different, Per, Quota, Where
-from recpolicy.table import Bools, Codes, Floats
+from recpolicy.dataset.columns import Bools, Codes, Floats
+from recpolicy.language.policy import Bound, Different, Per, Quota, Where
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ import numpy as np
 
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.scan import Scan, discount, picked
-from recpolicy.table import Bools, Codes, Floats, Ints
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
 
 SOME = 16
 """Next items that places are compared with at once: bounds the [next items, K, B] table, which can be long."""

@@ -16,8 +16,8 @@ from recpolicy.compiler.relevance import Labelled
 from recpolicy.compiler.scan import Plan
 from recpolicy.compiler.serendipity import Serendipitous
 from recpolicy.compiler.spread import Failing
-from recpolicy.policy import Level, Target, Weight, level
-from recpolicy.table import Bools, Floats
+from recpolicy.dataset.columns import Bools, Floats
+from recpolicy.language.policy import Level, Target, Weight, level
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recpolicy.compiler.pool import Pool
-from recpolicy.table import Bools, Floats, Ints
+from recpolicy.dataset.columns import Bools, Floats, Ints
 
 A = TypeVar("A", bound=NDArray[Any])
 

@@ -14,8 +14,8 @@ from recpolicy.compiler.pool import Pool, bare
 from recpolicy.compiler.relevance import next_different, next_hits
 from recpolicy.compiler.scan import FailScan, Scan, failing
 from recpolicy.compiler.spread import typical_distance
-from recpolicy.policy import Missing, Serendipity
-from recpolicy.table import Bools, Codes, Floats, Ragged
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ragged
+from recpolicy.language.policy import Missing, Serendipity
 
 AT_ONCE = 2048
 """Hits that are compared with their histories at once: bounds the pairs of a hit and a history item."""

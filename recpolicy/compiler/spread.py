@@ -20,8 +20,8 @@ from recpolicy.compiler.distance import Distances, distances, lagged, summed
 from recpolicy.compiler.mass import add, entries, grown, xlogx
 from recpolicy.compiler.pool import Pool, bare
 from recpolicy.compiler.scan import FailScan, Plan, Scan, failing, growth, picked, running
-from recpolicy.policy import Missing, Spread
-from recpolicy.table import Bools, Floats, Ints, Ragged
+from recpolicy.dataset.columns import Bools, Floats, Ints, Ragged
+from recpolicy.language.policy import Missing, Spread
 
 DRAWS = 1024
 

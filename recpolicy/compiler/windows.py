@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.scan import Scan, picked
-from recpolicy.table import Bools, Codes, Floats, Ints
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
 
 EVERYTHING = slice(None)
 

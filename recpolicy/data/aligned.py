@@ -9,8 +9,7 @@ from typing import assert_never
 import numpy as np
 
 from recpolicy.data.digest import digest
-from recpolicy.dataset import Dataset
-from recpolicy.table import (
+from recpolicy.dataset.columns import (
     Bools,
     ColumnData,
     Ints,
@@ -21,6 +20,7 @@ from recpolicy.table import (
     TruthColumn,
     WordColumn,
 )
+from recpolicy.dataset.rows import Dataset
 
 
 @dataclass(frozen=True)

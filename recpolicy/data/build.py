@@ -17,10 +17,10 @@ from recpolicy.data.interactions import Log, read_log
 from recpolicy.data.problems import Problems, shown
 from recpolicy.data.source import RawData
 from recpolicy.data.split import popularity
-from recpolicy.dataset import Dataset
+from recpolicy.dataset.columns import ColumnData, NumberColumn, Table, WordColumn
+from recpolicy.dataset.rows import Dataset
 from recpolicy.errors.near import near
 from recpolicy.schema import ColumnSpec, Derived, Role, Schema
-from recpolicy.table import ColumnData, NumberColumn, Table, WordColumn
 from recpolicy.types import Type
 
 

@@ -15,8 +15,18 @@ from numpy.typing import NDArray
 
 from recpolicy.data.files import Array, RawTable
 from recpolicy.data.problems import Problems, shown
+from recpolicy.dataset.columns import (
+    Bools,
+    Codes,
+    ColumnData,
+    Floats,
+    ListColumn,
+    NumberColumn,
+    Ragged,
+    TruthColumn,
+    WordColumn,
+)
 from recpolicy.schema import ColumnSpec
-from recpolicy.table import Bools, Codes, ColumnData, Floats, ListColumn, NumberColumn, Ragged, TruthColumn, WordColumn
 from recpolicy.types import Type
 
 _NOT_A_NUMBER = ("nan", "na", "null", "none")

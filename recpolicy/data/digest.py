@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
-from recpolicy.table import ColumnData, ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.dataset.columns import ColumnData, ListColumn, NumberColumn, TruthColumn, WordColumn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recpolicy.dataset import Dataset
+    from recpolicy.dataset.rows import Dataset
 
 
 def digest(dataset: Dataset) -> str:

@@ -11,8 +11,8 @@ from recpolicy.data.columns import Reporter, floats, keys, moments
 from recpolicy.data.files import Array, RawTable
 from recpolicy.data.problems import Problems, shown
 from recpolicy.data.source import RawData
+from recpolicy.dataset.columns import Codes, Floats, Ints
 from recpolicy.schema import InteractionColumns
-from recpolicy.table import Codes, Floats, Ints
 
 TIME_NAMES = ("timestamp", "time", "datetime", "date")
 ORDER_NAMES = ("order", "global_order")

@@ -9,7 +9,7 @@ from recpolicy import schema as schemas
 from recpolicy.data import download, infer, recbole, simulator
 from recpolicy.data.build import build
 from recpolicy.data.source import find
-from recpolicy.dataset import Dataset
+from recpolicy.dataset.rows import Dataset
 from recpolicy.errors import UsageError
 from recpolicy.schema import Role, Schema
 

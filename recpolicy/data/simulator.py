@@ -13,9 +13,9 @@ from recpolicy import schema as schemas
 from recpolicy.data.build import build
 from recpolicy.data.files import RawTable
 from recpolicy.data.source import RawData
-from recpolicy.dataset import Dataset
+from recpolicy.dataset.columns import Bools, Floats, Ints
+from recpolicy.dataset.rows import Dataset
 from recpolicy.errors import UsageError
-from recpolicy.table import Bools, Floats, Ints
 from recpolicy.types import DAY
 
 TOPICS = ("art", "books", "chess", "cooking", "dance", "film", "garden", "jazz", "maths", "news", "run", "travel")

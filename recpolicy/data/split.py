@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from recpolicy.data.digest import digest
-from recpolicy.dataset import Dataset, Rows, Split
+from recpolicy.dataset.columns import Codes, Floats, Ints, NumberColumn, Ragged, Table
+from recpolicy.dataset.rows import Dataset, Rows, Split
 from recpolicy.errors import UsageError
 from recpolicy.schema import Role
-from recpolicy.table import Codes, Floats, Ints, NumberColumn, Ragged, Table
 from recpolicy.types import Type
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recpolicy.errors import Diagnostic
-from recpolicy.policy import Policy
+from recpolicy.language.policy import Policy
 from recpolicy.span import Source, Span
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from recpolicy.dataset.columns import Bools, Codes, Ints
 from recpolicy.errors import UsageError
-from recpolicy.table import Bools, Codes, Ints
 
 _SPREADING = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio, odd: multiplied by it, keys that lie close fall far apart (Knuth, TAOCP 3, 6.4)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 
-from recpolicy.policy import Now, OfHistory, Policy, Relevance, Serendipity, Spread
+from recpolicy.language.policy import Now, OfHistory, Policy, Relevance, Serendipity, Spread
 
 
 @dataclass(frozen=True)

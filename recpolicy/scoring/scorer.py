@@ -7,10 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from recpolicy import checker, data
+from recpolicy import data
 from recpolicy.compiler import CompiledPolicy, compile
-from recpolicy.dataset import Dataset
+from recpolicy.dataset.rows import Dataset
 from recpolicy.errors import UsageError
+from recpolicy.language import checker
 from recpolicy.scoring.needs import needs
 from recpolicy.scoring.scores import Scores, joined, judge
 from recpolicy.scoring.slates import MOST_PROBLEMS, Problem, Reader

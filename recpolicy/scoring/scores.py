@@ -11,8 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recpolicy.compiler import CompiledPolicy
+from recpolicy.dataset.columns import Bools, Floats, Ints
 from recpolicy.scoring.slates import Logged
-from recpolicy.table import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)

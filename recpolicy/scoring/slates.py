@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recpolicy.data import rows_at_end
-from recpolicy.dataset import Dataset, Rows, Slates
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ints, Ragged
+from recpolicy.dataset.rows import Dataset, Rows, Slates
 from recpolicy.scoring.columns import check_columns
 from recpolicy.scoring.ids import Index, Taken
 from recpolicy.scoring.needs import Needs
-from recpolicy.table import Bools, Codes, Floats, Ints, Ragged
 
 PART = 2048
 """Slates scored at once: their arrays stay in the processor's cache, and histories are copied for so many users."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recpolicy.dataset.columns import Floats
 from recpolicy.scoring.scores import Scores
-from recpolicy.table import Floats
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from recpolicy.compiler import CompiledPolicy
 from recpolicy.compiler.growth import divisor
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.quotas import Demand
-from recpolicy.dataset import Rows, Slates
-from recpolicy.table import Bools, Codes, Floats, Ints
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
+from recpolicy.dataset.rows import Rows, Slates
 
 BATCH = 256
 """Rows whose slates are built at once."""

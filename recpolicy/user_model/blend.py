@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from recpolicy.dataset import Rows
-from recpolicy.table import Bools, Floats, Ints
+from recpolicy.dataset.columns import Bools, Floats, Ints
+from recpolicy.dataset.rows import Rows
 from recpolicy.user_model.sources import Scores
 
 PAIRS = 10_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recpolicy.table import Codes, Ints
+from recpolicy.dataset.columns import Codes, Ints
 from recpolicy.user_model.sources import Scores
 
 STEPS = 100

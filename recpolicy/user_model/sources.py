@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from recpolicy.baselines import BLOCK, Ease, ItemKNN, Popularity, profiles
-from recpolicy.dataset import Dataset, Rows, Split
-from recpolicy.slate import unseen
-from recpolicy.table import Bools, Codes, Floats, Ragged
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ragged
+from recpolicy.dataset.rows import Dataset, Rows, Split
+from recpolicy.dataset.slates import unseen
+from recpolicy.evaluation.baselines import BLOCK, Ease, ItemKNN, Popularity, profiles
 
 Scores: TypeAlias = NDArray[np.float32]
 

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recpolicy import analysis, checker, data, parser, render
+from recpolicy import analysis, data, render
 from recpolicy.compiler import compile
-from recpolicy.dataset import Rows
+from recpolicy.dataset.columns import Ragged
+from recpolicy.dataset.rows import Rows
 from recpolicy.errors import Diagnostic, catalog
+from recpolicy.language import checker, parser
 from recpolicy.span import Source
-from recpolicy.table import Ragged
 from tests.rewards.world import ITEM, USER, Record, dataset
 
 HERE = Path(__file__).parent

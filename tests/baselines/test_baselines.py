@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from recpolicy import data
-from recpolicy.baselines import Baseline, Ease, ItemKNN, fit, top
-from recpolicy.dataset import Dataset, Rows, Split
-from recpolicy.metrics import accuracy
-from recpolicy.table import Floats, Ragged
+from recpolicy.dataset.columns import Floats, Ragged
+from recpolicy.dataset.rows import Dataset, Rows, Split
+from recpolicy.evaluation.baselines import Baseline, Ease, ItemKNN, fit, top
+from recpolicy.evaluation.metrics import accuracy
 
 SIMULATED = data.simulate(users=150, items=200, creators=30, seed=1).dataset
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recpolicy import checker, compiler, data
+from recpolicy import compiler, data
 from recpolicy.compiler import CompiledPolicy
-from recpolicy.dataset import Dataset, Rows, Slates
-from recpolicy.demands import Outcome, outcomes
+from recpolicy.dataset.rows import Dataset, Rows, Slates
+from recpolicy.evaluation.targets import Outcome, outcomes
+from recpolicy.language import checker
 
 HEAD = 'policy "t" { language = 1  data = "simulator"  slate = 5 }\nreward relevance weight 1 = ndcg(next_items)\n'
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recpolicy.dataset import Slates
-from recpolicy.metrics import coverage, duplicate_rate, gini, hole_rate, interval, invalid_rate, paired
+from recpolicy.dataset.rows import Slates
+from recpolicy.evaluation.metrics import coverage, duplicate_rate, gini, hole_rate, interval, invalid_rate, paired
 
 SHOWN = Slates(np.array([[0, 1], [0, 2], [0, -1]], np.int32))
 

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recpolicy.compiler import compile
-from recpolicy.dataset import Slates
-from recpolicy.policy import Block, Compare, Per, Policy, Relevance, Reward, Serendipity, Spread, Where
-from recpolicy.rerank import rerank
+from recpolicy.dataset.columns import Ragged
+from recpolicy.dataset.rows import Slates
+from recpolicy.language.policy import Block, Compare, Per, Policy, Relevance, Reward, Serendipity, Spread, Where
+from recpolicy.search.rerank import rerank
 from recpolicy.span import NOWHERE
-from recpolicy.table import Ragged
 from tests.rewards.make import boost, compiled, places, quota, reward
 from tests.rewards.strategies import item, number, policies
 from tests.rewards.world import World, world

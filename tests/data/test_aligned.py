@@ -9,8 +9,8 @@ import pytest
 
 from recpolicy import data
 from recpolicy.data import Aligned
-from recpolicy.dataset import Dataset
-from recpolicy.table import ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.dataset.columns import ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.dataset.rows import Dataset
 from tests.recommend.platform import before, later, write
 
 

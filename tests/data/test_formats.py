@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from recpolicy import data
-from recpolicy.dataset import Dataset
+from recpolicy.dataset.columns import ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.dataset.rows import Dataset
 from recpolicy.errors import UsageError
 from recpolicy.schema import Role
-from recpolicy.table import ListColumn, NumberColumn, TruthColumn, WordColumn
 from recpolicy.types import DAY, Type
 
 Rows = Sequence[Mapping[str, Any]]

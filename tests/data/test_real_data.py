@@ -9,9 +9,9 @@ import pytest
 
 from recpolicy import data
 from recpolicy.data import download
+from recpolicy.dataset.columns import NumberColumn, WordColumn
 from recpolicy.errors import UsageError
 from recpolicy.schema import Role
-from recpolicy.table import NumberColumn, WordColumn
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

@@ -7,8 +7,8 @@ import pytest
 
 from recpolicy.data import simulate
 from recpolicy.data.simulator import TOPICS
+from recpolicy.dataset.columns import ListColumn, NumberColumn
 from recpolicy.errors import UsageError
-from recpolicy.table import ListColumn, NumberColumn
 
 
 def test_the_same_seed_gives_the_same_platform() -> None:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recpolicy import data
-from recpolicy.dataset import Dataset
+from recpolicy.dataset.columns import NumberColumn, Ragged, Table, WordColumn
+from recpolicy.dataset.rows import Dataset
 from recpolicy.errors import UsageError
 from recpolicy.schema import ColumnSpec, Role, Schema
-from recpolicy.table import NumberColumn, Ragged, Table, WordColumn
 from recpolicy.types import Type
 
 

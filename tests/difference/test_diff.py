@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recpolicy import checker, data, policy
+from recpolicy import data
 from recpolicy.cli import main
 from recpolicy.data import simulate
-from recpolicy.dataset import Dataset
-from recpolicy.difference.lists import compare
-from recpolicy.difference.text import changes
+from recpolicy.dataset.rows import Dataset
+from recpolicy.diff.lists import compare
+from recpolicy.diff.text import changes
+from recpolicy.language import checker, policy
 
 BALANCED = files("recpolicy.policies").joinpath("balanced.policy").read_text("utf-8").split("\ntest ")[0]
 HERE = BALANCED.replace('"ml-100k"', '"simulator"').replace("2 years", "30 days")

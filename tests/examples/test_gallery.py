@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from recpolicy import checker, cli, parser, syntax
-from recpolicy.checker.vocabulary import FUNCTIONS, HISTORY, MEASURES, POPULATION
-from recpolicy.policy import Policy
+from recpolicy import cli
+from recpolicy.language import checker, parser, syntax
+from recpolicy.language.checker.vocabulary import FUNCTIONS, HISTORY, MEASURES, POPULATION
+from recpolicy.language.policy import Policy
 from recpolicy.span import Source
 
 POLICIES = Path(__file__).parents[2] / "policies"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.house.tree import ROOT, blocks, files, listed
+from tests.house.tree import ROOT, blocks, files
 
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -69,14 +69,6 @@ def test_every_recipe_named_on_the_page_is_in_the_makefile() -> None:
 def test_every_link_leads_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("https://") or (ROOT / target).exists(), target
-
-
-def test_the_tree_lists_every_file_once_with_a_comment() -> None:
-    tree = listed()
-    whole = tuple(path for path, stands_for_all in tree.items() if stands_for_all)
-    missing = [path for path in files() if path not in tree and not path.startswith(whole)]
-    assert missing == [], "list them in the README's tree, or put them in .gitignore"
-    assert [path for path in tree if not (ROOT / path).exists()] == []
 
 
 def test_no_python_file_is_long() -> None:

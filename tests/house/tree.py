@@ -35,7 +35,12 @@ def packages() -> dict[str, str]:
     """Folder of each package by the name it is imported under, as pyproject.toml declares them."""
     settings = project()["tool"]["setuptools"]
     mapped: dict[str, str] = settings["package-dir"]
-    return {name: mapped.get(name, name.replace(".", "/")) for name in settings["packages"]}
+
+    def folder(name: str) -> str:
+        above = name.rpartition(".")
+        return mapped.get(name) or (f"{folder(above[0])}/{above[2]}" if above[0] else name)
+
+    return {name: folder(name) for name in settings["packages"]}
 
 
 def modules() -> dict[str, str]:
@@ -52,23 +57,3 @@ def modules() -> dict[str, str]:
 def blocks(kind: str) -> list[tuple[str, str]]:
     """What stands behind the language, and the text, of every fenced block of that language."""
     return re.findall(rf"^```{kind}\b *(.*)\n((?:.*\n)*?)```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
-
-
-def listed() -> dict[str, bool]:
-    """Paths of the README's tree; True where a folder stands for all that is in it."""
-    [tree] = [text for _, text in blocks("text") if text.startswith("README.md ")]
-    found: dict[str, bool] = {}
-    above: list[str] = []
-    for line in tree.splitlines():
-        entry = re.fullmatch(r"((?:  )*)(\S+)(?: {2,}(\S.*))?", line)
-        assert entry, line
-        indent, name, comment = entry.groups()
-        del above[len(indent) // 2 :]
-        path = "".join(above) + name
-        assert path not in found and (comment or name.endswith("/")), line
-        if "".join(above) in found:
-            found["".join(above)] = False
-        found[path] = name.endswith("/")
-        if name.endswith("/"):
-            above.append(name)
-    return found

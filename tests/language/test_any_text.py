@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recpolicy import checker, parser, render, schema
+from recpolicy import render, schema
 from recpolicy.errors import PolicyError
-from recpolicy.parser.grammar import lalr
-from recpolicy.parser.tokens import PHRASE_WORDS
+from recpolicy.language import checker, parser
+from recpolicy.language.parser.grammar import lalr
+from recpolicy.language.parser.tokens import PHRASE_WORDS
 from recpolicy.span import Source
 
 HERE = Path(__file__).parent

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from recpolicy import checker, cli, parser, render
+from recpolicy import cli, render
 from recpolicy.errors import PolicyError, UsageError
-from recpolicy.parser import grammar
+from recpolicy.language import checker, parser
+from recpolicy.language.parser import grammar
 from recpolicy.span import Source
 
 HERE = Path(__file__).parent

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from recpolicy import checker, schema
-from recpolicy import policy as typed
+from recpolicy import schema
 from recpolicy.errors import PolicyError, UsageError
+from recpolicy.language import checker
+from recpolicy.language import policy as typed
 
 SHOP = schema.load(Path(__file__).parent / "shop.toml")
 HEADER = 'policy "main" {\n  language = 1\n  data = "simulator"\n  slate = 10\n}\n'

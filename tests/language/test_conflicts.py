@@ -13,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recpolicy import checker, parser, policy, schema
-from recpolicy.checker.conflicts import conflicts
-from recpolicy.checker.quotas import places
+from recpolicy import schema
 from recpolicy.errors import Diagnostic, PolicyError
-from recpolicy.policy import Block, Bound, Column, Different, Per, Policy, Quota, Weight, Where, Window
+from recpolicy.language import checker, parser, policy
+from recpolicy.language.checker.conflicts import conflicts
+from recpolicy.language.checker.quotas import places
+from recpolicy.language.policy import Block, Bound, Column, Different, Per, Policy, Quota, Weight, Where, Window
 from recpolicy.span import NOWHERE, Source
 from recpolicy.types import Type
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recpolicy import formatter, parser, syntax
 from recpolicy.errors import PolicyError
+from recpolicy.language import formatter, parser, syntax
 from recpolicy.span import Source
 from tests.language.writing import Writer
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import recpolicy
-from recpolicy import checker, render
+from recpolicy import render
 from recpolicy.errors import PolicyError
+from recpolicy.language import checker
 
 BAD = sorted((Path(__file__).parent / "bad").glob("*.policy"))
 

@@ -10,9 +10,10 @@ from random import Random
 
 import pytest
 
-from recpolicy import checker, parser, schema
+from recpolicy import schema
 from recpolicy.errors import Diagnostic, PolicyError
-from recpolicy.parser.grammar import lalr
+from recpolicy.language import checker, parser
+from recpolicy.language.parser.grammar import lalr
 from recpolicy.span import Source
 from recpolicy.types import UNITS
 

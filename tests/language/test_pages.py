@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from recpolicy import analysis, checker, data, render
-from recpolicy.dataset import Dataset
+from recpolicy import analysis, data, render
+from recpolicy.dataset.rows import Dataset
 from recpolicy.errors import Diagnostic, PolicyError, UsageError, pages
+from recpolicy.language import checker
 
 HERE = Path(__file__).parent
 ERRORS = HERE.parents[1] / "recpolicy" / "errors"

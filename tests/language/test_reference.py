@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from recpolicy import parser, schema
-from recpolicy.checker import check, read
+from recpolicy import schema
 from recpolicy.errors import PolicyError
-from recpolicy.parser.grammar import lalr
-from recpolicy.parser.mistakes import RESERVED
+from recpolicy.language import parser
+from recpolicy.language.checker import check, read
+from recpolicy.language.parser.grammar import lalr
+from recpolicy.language.parser.mistakes import RESERVED
 from recpolicy.span import Source
 from recpolicy.types import Type
 

@@ -6,8 +6,8 @@ import re
 from dataclasses import fields, is_dataclass
 from importlib.resources import files
 
-from recpolicy import syntax
-from recpolicy.parser.build import Builder
+from recpolicy.language import syntax
+from recpolicy.language.parser.build import Builder
 
 GRAMMAR = files("recpolicy.grammar").joinpath("policy.lark").read_text("utf-8")
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from recpolicy import checker, parser, schema
-from recpolicy import policy as typed
+from recpolicy import schema
 from recpolicy.errors import PolicyError
+from recpolicy.language import checker, parser
+from recpolicy.language import policy as typed
 from recpolicy.span import NOWHERE as AT
 from recpolicy.span import Source
 from recpolicy.types import DAY, Type

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recpolicy import checker, parser
 from recpolicy.compiler import CompiledPolicy, compile
-from recpolicy.dataset import Dataset, Rows, Slates
-from recpolicy.profile import Rollouts
+from recpolicy.dataset.columns import Ragged
+from recpolicy.dataset.rows import Dataset, Rows, Slates
+from recpolicy.language import checker, parser
+from recpolicy.profile.report import Rollouts
 from recpolicy.span import Source
-from recpolicy.table import Ragged
 from tests.rewards.world import ITEM, USER, Record, dataset
 
 

@@ -7,9 +7,9 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from recpolicy.dataset import Slates
-from recpolicy.loopholes import Search, label_free, served
-from recpolicy.profile import FixedList, profile
+from recpolicy.dataset.rows import Slates
+from recpolicy.profile.loopholes import Search, label_free, served
+from recpolicy.profile.report import FixedList, profile
 from tests.profile.make import data, policy, rollouts, rows
 from tests.rewards.world import Record, world
 

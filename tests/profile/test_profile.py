@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recpolicy.profile import deviations, prices, profile, shares
-from recpolicy.table import Codes, Floats
+from recpolicy.dataset.columns import Codes, Floats
+from recpolicy.evaluation.group_stats import deviations, shares
+from recpolicy.profile.report import prices, profile
 from tests.profile.make import data, policy, rollouts, rows
 from tests.rewards.world import Record
 

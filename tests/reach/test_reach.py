@@ -8,11 +8,13 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from recpolicy import greedy, reach
+from recpolicy.analysis import feasibility
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.compiler.quotas import Demand
-from recpolicy.dataset import Rows, Slates
-from recpolicy.policy import (
+from recpolicy.dataset.columns import Floats, Ragged
+from recpolicy.dataset.rows import Rows, Slates
+from recpolicy.dataset.slates import unseen
+from recpolicy.language.policy import (
     Average,
     Block,
     Compare,
@@ -31,9 +33,8 @@ from recpolicy.policy import (
     Target,
     Where,
 )
-from recpolicy.slate import unseen
+from recpolicy.search import greedy
 from recpolicy.span import NOWHERE
-from recpolicy.table import Floats, Ragged
 from tests.rewards.make import boost, compiled, items, places, quota
 from tests.rewards.make import rows as users
 from tests.rewards.strategies import item, number, user, word
@@ -92,7 +93,7 @@ def test_where_each_place_counts_by_itself_no_list_is_better(metric: str, op: Li
         small = world(seed, 11)
         aim = target(EXACT[metric], op)
         judge = compiled(small.dataset, K, boost(ART, "art", limit=2), blocks=(cheap,), targets=(aim,))
-        [found] = reach.reach(judge, small.rows)
+        [found] = feasibility.reach(judge, small.rows)
         every = best_of_all(judge, small)
         assert found.certain
         assert found.best == pytest.approx(np.nanmean(every))
@@ -126,7 +127,7 @@ def test_elsewhere_the_best_list_is_hardly_better_than_what_is_found(
             every = best_of_all(judge, small)
             some = small.rows.take(np.flatnonzero(~np.isnan(every)))
             if len(some):
-                found = reach.of_target(judge, judge.targets[0], some)
+                found = feasibility.of_target(judge, judge.targets[0], some)
                 lack = judge.targets[0].sign * (float(np.nanmean(every)) - found.best)
                 assert (
                     lack >= -1e-9 or len(hard) == 2
@@ -135,7 +136,7 @@ def test_elsewhere_the_best_list_is_hardly_better_than_what_is_found(
                 short.append(lack)
     assert len(short) > 20
     assert np.mean(short) < 0.02
-    assert np.mean(np.array(short) < reach.MARGIN) > 0.9
+    assert np.mean(np.array(short) < feasibility.MARGIN) > 0.9
 
 
 @pytest.mark.parametrize("measure", ["coverage", "gini", "largest_share"])
@@ -149,7 +150,7 @@ def test_lists_for_everybody_spread_what_is_shown(
     size = compiled(small.dataset, K, quota(Per(NOWHERE, item(column)), at_most=places(1))).rules[0].plan.counted.size  # type: ignore[union-attr]
     bar = {"coverage": 1.0, "gini": 0.05, "largest_share": 1.1 / size}[measure]
     judge = compiled(small.dataset, K, targets=(target(Population(NOWHERE, measure, item(column)), op, bar),))
-    [found] = reach.reach(judge, many)
+    [found] = feasibility.reach(judge, many)
     assert found.best >= bar if op == ">=" else found.best <= bar
     assert found.how == "the best lists found for 90 users, all together"
 
@@ -157,10 +158,10 @@ def test_lists_for_everybody_spread_what_is_shown(
 def test_counting_alone_can_put_everybody_out_of_reach() -> None:
     data = items(*({"creator": f"c{i}"} for i in range(20)))
     judge = compiled(data, 2, targets=(target(Population(NOWHERE, "coverage", item("creator")), bound=0.7),))
-    [found] = reach.reach(judge, users(3))
+    [found] = feasibility.reach(judge, users(3))
     assert (found.best, found.certain, found.within) == (0.3, True, False)
-    assert reach.finding(found, judge).label == "3 lists of 2 places show 6 of 20 values at the most"
-    [found] = reach.reach(judge, users(7))
+    assert feasibility.finding(found, judge).label == "3 lists of 2 places show 6 of 20 values at the most"
+    [found] = feasibility.reach(judge, users(7))
     assert (found.best, found.within) == (0.7, True)
 
 
@@ -192,31 +193,31 @@ def ads(bound: float, *, of_baseline: bool = False) -> Target:
 
 def test_what_a_target_asks_and_what_was_found() -> None:
     judge = compiled(FEW, 2, targets=(ads(0.6),))
-    [found] = reach.reach(judge, users(3))
+    [found] = feasibility.reach(judge, users(3))
     assert (found.best, found.met, found.within) == (0.5, False, False)
-    said = reach.finding(found, judge)
+    said = feasibility.finding(found, judge)
     assert said.title == "`ads` is out of reach: it asks for at least 60%, and the most found is 50%"
     assert (said.label, said.help) == ("the mean of the best lists found for 3 users", "lower it to 50%")
-    [found] = reach.reach(compiled(FEW, 2, targets=(ads(0.5),)), users(3))
+    [found] = feasibility.reach(compiled(FEW, 2, targets=(ads(0.5),)), users(3))
     assert (found.met, found.within) == (True, True)
 
 
 def test_a_share_of_a_baseline_needs_the_baseline() -> None:
     judge = compiled(FEW, 2, targets=(ads(1.2, of_baseline=True),))
-    [unknown] = reach.reach(judge, users(3))
+    [unknown] = feasibility.reach(judge, users(3))
     assert unknown.within is None
-    [found] = reach.reach(judge, users(3), {"ads": 0.4})
+    [found] = feasibility.reach(judge, users(3), {"ads": 0.4})
     assert found.bound == pytest.approx(0.48) and found.within
-    [found] = reach.reach(judge, users(3), {"ads": 0.45})
+    [found] = feasibility.reach(judge, users(3), {"ads": 0.45})
     assert found.within is False
-    title = reach.finding(found, judge).title
+    title = feasibility.finding(found, judge).title
     assert title.endswith("it asks for at least 120% of baseline, and the most found is 111% of baseline")
 
 
 def test_a_target_about_nobody_is_not_judged() -> None:
     nobody = Target(NOWHERE, "ads", ads(1.0).metric, ">=", 1.0, only=Compare(NOWHERE, ">", user("age"), number(200.0)))
     judge = compiled(FEW, 2, targets=(nobody, target(Relevance(NOWHERE, "ndcg"))))
-    assert [found.within for found in reach.reach(judge, users(3))] == [None, None]  # nobody took anything next
+    assert [found.within for found in feasibility.reach(judge, users(3))] == [None, None]  # nobody took anything next
 
 
 def test_a_target_inside_when_is_judged_on_its_users() -> None:
@@ -225,40 +226,40 @@ def test_a_target_inside_when_is_judged_on_its_users() -> None:
     judge = compiled(small.dataset, K, targets=(Target(NOWHERE, "aim", EXACT["share"], ">=", 1.0, only=old),))
     about = [i for i, u in enumerate(small.users) if u["age"] is not None and u["age"] > 30]
     assert 0 < len(about) < 6
-    [found] = reach.reach(judge, small.rows)
+    [found] = feasibility.reach(judge, small.rows)
     assert found.users == len(about)
 
 
 def test_what_is_taken_next_is_within_reach_unless_it_must_not_be_shown() -> None:
     aim = target(Relevance(NOWHERE, "ndcg"), bound=0.9)
     some = users(2, future=[3, 1])
-    assert reach.reach(compiled(FEW, 2, targets=(aim,)), some)[0].best == pytest.approx(1)
+    assert feasibility.reach(compiled(FEW, 2, targets=(aim,)), some)[0].best == pytest.approx(1)
     dear = Block(NOWHERE, "dear", Compare(NOWHERE, ">", item("price"), number(2.0)))
-    [found] = reach.reach(judge := compiled(FEW, 2, blocks=(dear,), targets=(aim,)), some)
+    [found] = feasibility.reach(judge := compiled(FEW, 2, blocks=(dear,), targets=(aim,)), some)
     assert found.within is False
-    assert reach.finding(found, judge).help.endswith("change the blocks and hard quotas that stand in its way")
+    assert feasibility.finding(found, judge).help.endswith("change the blocks and hard quotas that stand in its way")
 
 
 def test_few_of_many_users_are_drawn_and_do_not_decide_alone() -> None:
     fond = np.arange(1000) % 2 == 0  # every other user has had the one ad
     history = Ragged.of([[0] if had else [] for had in fond])
     many = Rows(np.zeros(1000, np.int64), np.zeros(1000), history, Ragged.of([[]] * 1000))
-    [found] = reach.reach(compiled(FEW, 2, targets=(ads(0.25),)), many)
-    assert found.users == reach.USERS
-    assert found.error == pytest.approx(3 * 0.25 / np.sqrt(reach.USERS), rel=0.01)
+    [found] = feasibility.reach(compiled(FEW, 2, targets=(ads(0.25),)), many)
+    assert found.users == feasibility.USERS
+    assert found.error == pytest.approx(3 * 0.25 / np.sqrt(feasibility.USERS), rel=0.01)
     for seed in range(5):
-        [found] = reach.reach(compiled(FEW, 2, targets=(ads(0.25),)), many, seed=seed)
+        [found] = feasibility.reach(compiled(FEW, 2, targets=(ads(0.25),)), many, seed=seed)
         assert found.within
-        [found] = reach.reach(compiled(FEW, 2, targets=(ads(0.4),)), many, seed=seed)
+        [found] = feasibility.reach(compiled(FEW, 2, targets=(ads(0.4),)), many, seed=seed)
         assert not found.within
 
 
 # ---- two targets ----------------------------------------------------------------------------------------------------
 
 
-def pair(first: Target, second: Target, of: World) -> list[reach.Pair]:
+def pair(first: Target, second: Target, of: World) -> list[feasibility.Pair]:
     judge = compiled(of.dataset, K, targets=(first, second))
-    return list(reach.pairs(judge, of.rows, reach.reach(judge, of.rows)))
+    return list(feasibility.pairs(judge, of.rows, feasibility.reach(judge, of.rows)))
 
 
 def test_two_targets_that_exclude_each_other() -> None:

@@ -12,9 +12,9 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from recpolicy import data
-from recpolicy.trainer import models
 from recpolicy.trainer.config import Config, Llm, Prompt, Tiny
-from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.models import recommenders
+from recpolicy.trainer.models.recommenders import Recommender
 
 
 def language_model(folder: Path, *, scaled: bool = False) -> Path:
@@ -51,4 +51,4 @@ def begun(home: Path, model: str, settings: Llm) -> Recommender:
     texts = ["history likes jazz chess <think> likes jazz </think>"]
     about = [f"a post {row}" for row in range(dataset.items.rows)]
     parts = data.split(dataset, holdout=2)
-    return models.begun(model, config, dataset, parts, 3, texts=texts, shown=texts, about=about)
+    return recommenders.begun(model, config, dataset, parts, 3, texts=texts, shown=texts, about=about)

@@ -15,8 +15,8 @@ import numpy as np
 
 from recpolicy import data
 from recpolicy.data import Aligned
-from recpolicy.table import Floats
-from recpolicy.trainer.attributes import Attributes
+from recpolicy.dataset.columns import Floats
+from recpolicy.trainer.models.item_attributes import Attributes
 
 Row = dict[str, Any]
 

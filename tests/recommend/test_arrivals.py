@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from recpolicy.data import Aligned
-from recpolicy.slate import item_token
-from recpolicy.trainer import arrivals, attributes, coldstart, models
+from recpolicy.dataset.slates import item_token
+from recpolicy.trainer.coldstart import attribute_embeddings, new_items
 from recpolicy.trainer.config import Llm, Prompt
-from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.prefix import evaluating
-from recpolicy.trainer.pretrained import tables
-from recpolicy.trainer.prompts import Prompter
-from recpolicy.trainer.rollout import first_items
+from recpolicy.trainer.decoding.prefix_sharing import evaluating
+from recpolicy.trainer.decoding.rollout import first_items
+from recpolicy.trainer.models import item_attributes, recommenders
+from recpolicy.trainer.models.pretrained import tables
+from recpolicy.trainer.models.recommenders import Recommender
+from recpolicy.trainer.prompting.prompts import Prompter
 from tests.recommend.beginners import begun, language_model
 
 
@@ -25,7 +26,7 @@ def test_trained_items_stay_as_they_are_and_new_ones_are_taken_in(
     home: Path, catalog: Aligned, kind: str, rank: int, tmp_path: Path
 ) -> None:
     settings = Llm(rank=rank, precision="float32")
-    name = models.TINY if kind == "tiny" else str(language_model(tmp_path / "lm"))
+    name = recommenders.TINY if kind == "tiny" else str(language_model(tmp_path / "lm"))
     recommender = begun(home, name, settings)
     with torch.no_grad():
         for parameter in recommender.trained.parameters():  # as if it had been trained: adapters begin as nothing
@@ -41,12 +42,12 @@ def test_trained_items_stay_as_they_are_and_new_ones_are_taken_in(
 
     probabilities = first(recommender)
     events = np.full(catalog.earlier, 10)
-    learned = arrivals.learned_from(catalog, events)
-    facts = attributes.attributes(catalog.dataset, learned)
-    recommender = arrivals.merged(recommender)
-    prompter = Prompter(catalog.dataset, Prompt(think=2), 3, models.speech(name))
-    rehearsal = coldstart.rehearse(recommender, prompter, catalog, learned, 1_707_000_000, None, 0)
-    wider = arrivals.extended(recommender, catalog, learned, facts, rehearsal)
+    learned = new_items.learned_from(catalog, events)
+    facts = item_attributes.attributes(catalog.dataset, learned)
+    recommender = new_items.merged(recommender)
+    prompter = Prompter(catalog.dataset, Prompt(think=2), 3, recommenders.speech(name))
+    rehearsal = attribute_embeddings.rehearse(recommender, prompter, catalog, learned, 1_707_000_000, None, 0)
+    wider = new_items.extended(recommender, catalog, learned, facts, rehearsal)
     form, tokenizer = wider.form, wider.tokenizer
     assert (form.item_base, form.items, items) == (recommender.form.item_base, items, catalog.earlier + 8)
     now = first(wider)[: catalog.earlier]
@@ -69,13 +70,13 @@ def test_trained_items_stay_as_they_are_and_new_ones_are_taken_in(
         typical = lengths[torch.from_numpy(learned)].quantile(0.5).expand(8)
         torch.testing.assert_close(lengths[catalog.earlier :], typical)
     wider.save(tmp_path / "saved")
-    again = models.load(tmp_path / "saved", name, items, form.slate, form.max_think, settings)
+    again = recommenders.load(tmp_path / "saved", name, items, form.slate, form.max_think, settings)
     torch.testing.assert_close(first(again), first(wider))
 
 
 def test_items_are_learned_from_where_they_are_known_and_still_there(catalog: Aligned) -> None:
     events = np.zeros(catalog.earlier, np.int64)
     events[[2, 3, 60]] = 5
-    assert arrivals.learned_from(catalog, events).tolist() == [2, 3], "item 60 has left the catalog"
+    assert new_items.learned_from(catalog, events).tolist() == [2, 3], "item 60 has left the catalog"
     events[2] = 4
-    assert len(arrivals.learned_from(catalog, events)) == catalog.earlier - 1, "one is too few: all are taken"
+    assert len(new_items.learned_from(catalog, events)) == catalog.earlier - 1, "one is too few: all are taken"

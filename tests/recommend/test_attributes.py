@@ -9,19 +9,20 @@ import pytest
 
 from recpolicy import data
 from recpolicy.data import Aligned
-from recpolicy.table import Floats, Ints
-from recpolicy.trainer import attributes, regression
+from recpolicy.dataset.columns import Floats, Ints
+from recpolicy.trainer.coldstart import regression
+from recpolicy.trainer.models import item_attributes
 from tests.recommend.platform import sparse
 
 
 def test_attributes_are_words_topics_truths_and_curves_of_numbers(catalog: Aligned) -> None:
     learned = np.arange(60)
-    facts = attributes.attributes(catalog.dataset, learned)
+    facts = item_attributes.attributes(catalog.dataset, learned)
     same = facts.of(np.array([1, catalog.earlier + 1, 60, 2]))  # c1, its copy, what has left, another
     np.testing.assert_array_equal(same[0], same[1])
     assert not same[2].any() and (same[3] != same[0]).any()
     # the title's three words, topic, creator and `free` are 1 each, and so are rating, published and creator_since
-    assert same[0].sum() == pytest.approx(3 + 1 + 1 + 1 + 3) and facts.width <= attributes.WIDTH
+    assert same[0].sum() == pytest.approx(3 + 1 + 1 + 1 + 3) and facts.width <= item_attributes.WIDTH
 
 
 def test_a_catalog_of_ids_says_nothing_of_its_items(tmp_path: Path) -> None:
@@ -31,18 +32,18 @@ def test_a_catalog_of_ids_says_nothing_of_its_items(tmp_path: Path) -> None:
     (tmp_path / "schema.toml").write_text(
         'name = "bare"\n[item]\nid = { column = "item_id", type = "text", role = "id" }'
     )
-    facts = attributes.attributes(data.open(tmp_path), np.arange(2))
+    facts = item_attributes.attributes(data.open(tmp_path), np.arange(2))
     assert facts.of(np.arange(3)).shape == (3, 0)
-    assert [len(like) for like in attributes.alike(facts, np.arange(2), np.array([2]), 4)] == [0]
+    assert [len(like) for like in item_attributes.alike(facts, np.arange(2), np.array([2]), 4)] == [0]
 
 
 def test_the_most_alike_are_named_first_and_what_shares_nothing_is_not() -> None:
     #          a rare topic, a frequent one, another
     x = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]], np.float64)
     learned: Ints = np.arange(5)
-    [like] = attributes.alike(sparse(x), learned, np.array([5]), 4)
+    [like] = item_attributes.alike(sparse(x), learned, np.array([5]), 4)
     assert like.tolist() == [0, 1, 2, 3], "the rare topic counts for more, and item 4 shares none"
-    assert [len(of) for of in attributes.alike(sparse(x), learned, np.array([5, 4]), 2)] == [2, 1]
+    assert [len(of) for of in item_attributes.alike(sparse(x), learned, np.array([5, 4]), 2)] == [2, 1]
 
 
 def test_the_penalty_has_the_least_leave_one_out_errors() -> None:

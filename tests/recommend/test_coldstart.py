@@ -13,17 +13,18 @@ import torch
 from torch import Tensor
 
 from recpolicy.data import Aligned
-from recpolicy.dataset import Rows
+from recpolicy.dataset.rows import Rows
+from recpolicy.dataset.slates import unseen
 from recpolicy.errors import UsageError
 from recpolicy.recommendation import ALIKE
-from recpolicy.slate import unseen
-from recpolicy.trainer import attributes, coldstart, models
-from recpolicy.trainer.attributes import Attributes
-from recpolicy.trainer.coldstart import FOLDS, PENALTIES, Likely, Rehearsal
+from recpolicy.trainer.coldstart import attribute_embeddings
+from recpolicy.trainer.coldstart.attribute_embeddings import FOLDS, PENALTIES, Likely, Rehearsal
 from recpolicy.trainer.config import Llm, Prompt
-from recpolicy.trainer.pretrained import tables
-from recpolicy.trainer.prompts import Prompter
-from recpolicy.trainer.user_model import LEAST, RESIDUAL, UserModel
+from recpolicy.trainer.models import item_attributes, recommenders
+from recpolicy.trainer.models.item_attributes import Attributes
+from recpolicy.trainer.models.pretrained import tables
+from recpolicy.trainer.models.user_model import LEAST, RESIDUAL, UserModel
+from recpolicy.trainer.prompting.prompts import Prompter
 from recpolicy.user_model.sources import Memories, Scores
 from tests.recommend.beginners import begun, language_model
 from tests.recommend.platform import sparse
@@ -138,11 +139,11 @@ class Listener(Prompter):
 def test_users_are_shown_without_what_is_hidden_and_states_make_the_logits(
     home: Path, catalog: Aligned, kind: str, tmp_path: Path
 ) -> None:
-    name = models.TINY if kind == "tiny" else str(language_model(tmp_path / "lm", scaled=kind == "scaled"))
+    name = recommenders.TINY if kind == "tiny" else str(language_model(tmp_path / "lm", scaled=kind == "scaled"))
     recommender = begun(home, name, Llm(rank=0, precision="float32"))
     dataset, learned = catalog.dataset, np.arange(40)
-    prompter = Listener(dataset, Prompt(think=2), 3, models.speech(name))
-    it = coldstart.rehearse(recommender, prompter, catalog, learned, 1_707_000_000, None, 0)
+    prompter = Listener(dataset, Prompt(think=2), 3, recommenders.speech(name))
+    it = attribute_embeddings.rehearse(recommender, prompter, catalog, learned, 1_707_000_000, None, 0)
     assert sorted(it.items) == learned.tolist() and np.bincount(it.fold).tolist() == [8] * FOLDS
     user = np.concatenate([rows.user for rows in prompter.heard])
     histories = [rows.history.row(i).tolist() for rows in prompter.heard for i in range(len(rows))]
@@ -173,10 +174,12 @@ def test_new_items_have_the_mean_chance_of_the_items_alike_that_a_user_has_not_t
     free = chances > 0
     with np.errstate(divide="ignore"):
         log_shares = np.maximum(np.log(chances), np.float32(LEAST))
-    found = coldstart.shared(log_shares, free, [np.array([0, 1]), np.array([1, 2, 3]), np.array([], np.int64)])
+    found = attribute_embeddings.shared(
+        log_shares, free, [np.array([0, 1]), np.array([1, 2, 3]), np.array([], np.int64)]
+    )
     wanted = [[0.4, 0.25, 1 / 3], [0.5, 0.5, 0.5]]  # nothing alike is free for the second user's first item
     np.testing.assert_allclose(np.exp(found), wanted, rtol=1e-6)
-    assert coldstart.shared(log_shares, free, []).shape == (2, 0)
+    assert attribute_embeddings.shared(log_shares, free, []).shape == (2, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,14 +192,14 @@ class Invented(UserModel):
 
 
 def test_the_prior_of_a_hidden_item_is_made_of_known_ones_alone(home: Path, catalog: Aligned) -> None:
-    recommender = begun(home, models.TINY, Llm())
+    recommender = begun(home, recommenders.TINY, Llm())
     dataset, learned = catalog.dataset, np.arange(40)
-    facts = attributes.attributes(dataset, learned)
-    prompter = Prompter(dataset, Prompt(think=2), 3, models.speech(models.TINY))
+    facts = item_attributes.attributes(dataset, learned)
+    prompter = Prompter(dataset, Prompt(think=2), 3, recommenders.speech(recommenders.TINY))
     users = Invented(None, prompter, Memories((), np.zeros(61, np.float32)), np.zeros(0))
     likely = Likely(users, facts, learned)
     arguments = (recommender, prompter, catalog, learned, 1_707_000_000, None, 0, lambda _: None)
-    it, plain = coldstart.rehearse(*arguments, likely), coldstart.rehearse(*arguments)
+    it, plain = attribute_embeddings.rehearse(*arguments, likely), attribute_embeddings.rehearse(*arguments)
     assert not plain.prior.any() and torch.equal(it.hidden, plain.hidden) and torch.equal(it.fold, plain.fold)
     fold = np.full(61, -1)
     fold[it.items] = it.fold.numpy()
@@ -208,7 +211,7 @@ def test_the_prior_of_a_hidden_item_is_made_of_known_ones_alone(home: Path, cata
             if fold[item] != hidden:
                 wanted = LEAST if item in shown else -4 - 0.01 * item
             else:
-                [near] = attributes.alike(facts, learned[fold[learned] != hidden], np.array([item]), ALIKE)
+                [near] = item_attributes.alike(facts, learned[fold[learned] != hidden], np.array([item]), ALIKE)
                 free = np.array([other for other in near.tolist() if other not in shown])
                 wanted = float(np.log(np.exp(-4 - 0.01 * free).mean()))
             wanted = float(np.logaddexp(wanted, third)) / RESIDUAL
@@ -219,9 +222,9 @@ def test_the_prior_of_a_hidden_item_is_made_of_known_ones_alone(home: Path, cata
 
 
 def test_where_nobody_took_what_the_model_knows_there_is_nothing_to_rehearse(home: Path, catalog: Aligned) -> None:
-    recommender = begun(home, models.TINY, Llm())
-    prompter = Prompter(catalog.dataset, Prompt(think=2), 3, models.speech(models.TINY))
+    recommender = begun(home, recommenders.TINY, Llm())
+    prompter = Prompter(catalog.dataset, Prompt(think=2), 3, recommenders.speech(recommenders.TINY))
     untouched = np.setdiff1d(np.arange(catalog.dataset.items.rows), catalog.dataset.item)
     assert len(untouched)
     with pytest.raises(UsageError, match="nobody took an item that the model knows"):
-        coldstart.rehearse(recommender, prompter, catalog, untouched, 1_707_000_000, None, 0)
+        attribute_embeddings.rehearse(recommender, prompter, catalog, untouched, 1_707_000_000, None, 0)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from recpolicy.compiler import CompiledPolicy, compile
-from recpolicy.dataset import Dataset, Rows, Slates
-from recpolicy.policy import (
+from recpolicy.dataset.columns import Ragged
+from recpolicy.dataset.rows import Dataset, Rows, Slates
+from recpolicy.language.policy import (
     Block,
     Boost,
     Counted,
@@ -22,9 +23,8 @@ from recpolicy.policy import (
     Weight,
     Window,
 )
-from recpolicy.policy import Bound as Bound
+from recpolicy.language.policy import Bound as Bound
 from recpolicy.span import NOWHERE
-from recpolicy.table import Ragged
 from tests.rewards.world import ITEM, USER, Record, dataset
 
 W = Weight(NOWHERE, 1.0)

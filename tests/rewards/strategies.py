@@ -6,7 +6,7 @@ from typing import Literal
 
 from hypothesis import strategies as st
 
-from recpolicy.policy import (
+from recpolicy.language.policy import (
     Among,
     Arithmetic,
     Average,

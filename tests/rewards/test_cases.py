@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from recpolicy.dataset import Dataset, Slates
-from recpolicy.policy import (
+from recpolicy.dataset.rows import Dataset, Slates
+from recpolicy.language.policy import (
     Arithmetic,
     Average,
     Block,

@@ -17,10 +17,10 @@ from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.relevance import Labelled
 from recpolicy.compiler.scan import ledger
 from recpolicy.compiler.serendipity import Serendipitous
-from recpolicy.dataset import Chances, Rows, Slates
-from recpolicy.policy import Missing, Policy, Relevance, Reward, Rule, Serendipity, Target, Where
+from recpolicy.dataset.columns import Codes, Floats, Ragged
+from recpolicy.dataset.rows import Chances, Rows, Slates
+from recpolicy.language.policy import Missing, Policy, Relevance, Reward, Rule, Serendipity, Target, Where
 from recpolicy.span import NOWHERE
-from recpolicy.table import Codes, Floats, Ragged
 from tests.rewards.make import compiled, items, places, quota, reward, rows, slates
 from tests.rewards.strategies import item, policies
 from tests.rewards.test_meaning import WORLDS, arrays

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from recpolicy.compiler import CompiledPolicy, compile
 from recpolicy.compiler.pool import EVERY_ITEM
-from recpolicy.dataset import Rows, Slates
-from recpolicy.policy import Block, Compare, Different, Per, Policy, Quota, Weight, Where
+from recpolicy.dataset.columns import Codes
+from recpolicy.dataset.rows import Rows, Slates
+from recpolicy.language.policy import Block, Compare, Different, Per, Policy, Quota, Weight, Where
 from recpolicy.span import NOWHERE
-from recpolicy.table import Codes
 from tests.rewards.make import compiled, in_a_row, items, places, policy, quota, rows, slates, top
 from tests.rewards.reference import Reference, Slate
 from tests.rewards.strategies import conditions, item, number, policies, quotas, user

@@ -8,8 +8,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 import pytest
 
-from recpolicy.dataset import Dataset, Rows
-from recpolicy.policy import (
+from recpolicy.dataset.columns import Ragged
+from recpolicy.dataset.rows import Dataset, Rows
+from recpolicy.language.policy import (
     Arithmetic,
     Average,
     Boost,
@@ -25,7 +26,6 @@ from recpolicy.policy import (
     Weight,
 )
 from recpolicy.span import NOWHERE
-from recpolicy.table import Ragged
 from recpolicy.types import DAY, Type
 from tests.rewards.make import compiled, items, reward, rows, slates
 from tests.rewards.strategies import item, number, user

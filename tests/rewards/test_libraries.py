@@ -10,11 +10,11 @@ import pytest
 from scipy.spatial.distance import jensenshannon, pdist
 from scipy.stats import entropy
 
-from recpolicy.dataset import Rows, Slates
-from recpolicy.metrics import Accuracy, accuracy, measures
-from recpolicy.policy import Spread
+from recpolicy.dataset.columns import Codes, Floats, Ragged
+from recpolicy.dataset.rows import Rows, Slates
+from recpolicy.evaluation.metrics import Accuracy, accuracy, measures
+from recpolicy.language.policy import Spread
 from recpolicy.span import NOWHERE
-from recpolicy.table import Codes, Floats, Ragged
 from tests.rewards.make import compiled, items, reward
 from tests.rewards.strategies import item
 from tests.rewards.world import GENRES

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from recpolicy.compiler import CompiledPolicy, CompiledRule, compile
 from recpolicy.compiler.serendipity import Serendipitous
 from recpolicy.compiler.spread import Distance, Distinct, Entropy
-from recpolicy.dataset import Slates
-from recpolicy.policy import Missing, Policy, Population, Quota, Reward
+from recpolicy.dataset.rows import Slates
+from recpolicy.language.policy import Missing, Policy, Population, Quota, Reward
 from tests.rewards.reference import Reference, Slate, population
 from tests.rewards.strategies import policies
 from tests.rewards.world import World, world

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recpolicy.compiler import CompiledPolicy, compile
-from recpolicy.dataset import Slates
-from recpolicy.policy import Policy, Population, Portion, Relevance, Target
+from recpolicy.dataset.rows import Slates
+from recpolicy.language.policy import Policy, Population, Portion, Relevance, Target
 from recpolicy.span import NOWHERE
 from tests.rewards.make import compiled, items, reward, rows, slates
 from tests.rewards.reference import Reference, Slate

@@ -10,8 +10,8 @@ import pytest
 
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.compiler.records import SEPARATE, pack
-from recpolicy.dataset import Slates
-from recpolicy.policy import Average, Compare, Missing, Novelty, Number, Per, Spread
+from recpolicy.dataset.rows import Slates
+from recpolicy.language.policy import Average, Compare, Missing, Novelty, Number, Per, Spread
 from recpolicy.span import NOWHERE
 from recpolicy.types import Type
 from tests.rewards.make import boost, compiled, items, places, quota, reward, rows

@@ -8,10 +8,22 @@ from typing import Literal, TypeAlias
 import numpy as np
 import pytest
 
-from recpolicy.dataset import Dataset, Rows
-from recpolicy.policy import Block, Compare, Expr, Measure, Population, Portion, Ramp, Relevance, Reward, Target, Weight
+from recpolicy.dataset.columns import Ragged
+from recpolicy.dataset.rows import Dataset, Rows
+from recpolicy.language.policy import (
+    Block,
+    Compare,
+    Expr,
+    Measure,
+    Population,
+    Portion,
+    Ramp,
+    Relevance,
+    Reward,
+    Target,
+    Weight,
+)
 from recpolicy.span import NOWHERE
-from recpolicy.table import Ragged
 from tests.rewards.make import boost, compiled, items, reward, rows, slates
 from tests.rewards.strategies import item, number, user
 from tests.rewards.world import ITEM, USER, dataset

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from recpolicy.compiler.spread import random_slates
-from recpolicy.dataset import Rows, Slates
-from recpolicy.policy import Spread
+from recpolicy.dataset.columns import Ragged
+from recpolicy.dataset.rows import Rows, Slates
+from recpolicy.language.policy import Spread
 from recpolicy.span import NOWHERE
-from recpolicy.table import Ragged
 from tests.rewards.make import compiled, items, reward, rows
 from tests.rewards.strategies import item
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recpolicy.policy import Block, Portion, Rule, Where
+from recpolicy.language.policy import Block, Portion, Rule, Where
 from recpolicy.span import NOWHERE
 from tests.rewards.make import boost, compiled, items, places, quota, reward, rows, slates
 from tests.rewards.strategies import item

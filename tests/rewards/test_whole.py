@@ -15,10 +15,10 @@ from recpolicy.compiler.quotas import Demand
 from recpolicy.compiler.relevance import Labelled
 from recpolicy.compiler.scan import ledger
 from recpolicy.compiler.serendipity import Serendipitous
-from recpolicy.dataset import Dataset, Rows, Slates
-from recpolicy.policy import Column, Different, Missing, Per, Policy, Reward, Rule, Spread
+from recpolicy.dataset.columns import Ragged
+from recpolicy.dataset.rows import Dataset, Rows, Slates
+from recpolicy.language.policy import Column, Different, Missing, Per, Policy, Reward, Rule, Spread
 from recpolicy.span import NOWHERE
-from recpolicy.table import Ragged
 from tests.rewards.make import W, compiled, in_a_row, items, places, quota, reward, rows, slates, top
 from tests.rewards.strategies import item, policies
 from tests.rewards.test_meaning import WORLDS, arrays

@@ -7,9 +7,9 @@ from fractions import Fraction
 
 import pytest
 
-from recpolicy.checker import quotas as checked
 from recpolicy.compiler.quotas import Demand
-from recpolicy.policy import Bound, Different, Per, Quota, Where
+from recpolicy.language.checker import quotas as checked
+from recpolicy.language.policy import Bound, Different, Per, Quota, Where
 from recpolicy.span import NOWHERE
 from tests.rewards.make import compiled, in_a_row, items, percent, places, quota, rows, slates, top
 from tests.rewards.strategies import item

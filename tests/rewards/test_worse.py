@@ -28,8 +28,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from recpolicy.compiler import compile
-from recpolicy.dataset import Slates
-from recpolicy.policy import (
+from recpolicy.dataset.rows import Slates
+from recpolicy.language.policy import (
     Average,
     Boost,
     Different,

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from recpolicy.dataset import Dataset, Rows
+from recpolicy.dataset.columns import ColumnData, ListColumn, NumberColumn, Ragged, Table, TruthColumn, WordColumn
+from recpolicy.dataset.rows import Dataset, Rows
 from recpolicy.schema import ColumnSpec, Role, Schema
-from recpolicy.table import ColumnData, ListColumn, NumberColumn, Ragged, Table, TruthColumn, WordColumn
 from recpolicy.types import DAY, Type
 
 GENRES = ("art", "books", "chess", "dance", "film")

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from recpolicy import cli, data, schema
 from recpolicy.data import infer, source
-from recpolicy.dataset import Dataset
-from recpolicy.table import ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.dataset.columns import ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.dataset.rows import Dataset
 from recpolicy.types import Type
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data"

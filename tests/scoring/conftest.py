@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from recpolicy import checker
 from recpolicy.compiler import CompiledPolicy, compile
+from recpolicy.language import checker
 from recpolicy.scoring import Scorer
 from tests.scoring.logs import POLICY, simulator
 

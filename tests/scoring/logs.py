@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from recpolicy import data
 from recpolicy.data import rows_at
-from recpolicy.dataset import Dataset, Rows, Slates
-from recpolicy.table import Floats, NumberColumn, Ragged
+from recpolicy.dataset.columns import Floats, NumberColumn, Ragged
+from recpolicy.dataset.rows import Dataset, Rows, Slates
 
 POLICY = """\
 policy "scored" {

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from recpolicy import cli, scoring
+from recpolicy.dataset.columns import Floats, Ints
 from recpolicy.errors import UsageError
 from recpolicy.scoring import Scorer, Scores, Tally
-from recpolicy.table import Floats, Ints
 from tests.scoring.logs import KINDS, as_jsonl, logged, simulator
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recpolicy import checker, data
+from recpolicy import data
 from recpolicy.compiler import CompiledPolicy, compile
 from recpolicy.errors import UsageError
+from recpolicy.language import checker
 from recpolicy.scoring import Scorer
 from tests.scoring.logs import by_hand, logged, numbers, simulator
 

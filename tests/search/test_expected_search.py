@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recpolicy.compiler import CompiledPolicy, compile
-from recpolicy.dataset import Chances, Rows, Slates
-from recpolicy.policy import (
+from recpolicy.dataset.columns import Bools, Codes
+from recpolicy.dataset.rows import Chances, Rows, Slates
+from recpolicy.language.policy import (
     Block,
     Not,
     Policy,
@@ -30,7 +31,6 @@ from recpolicy.policy import (
 from recpolicy.search import expected
 from recpolicy.search.expected import Objective, likeliest
 from recpolicy.span import NOWHERE
-from recpolicy.table import Bools, Codes
 from tests.rewards.make import boost, compiled, items, places, quota, reward, rows
 from tests.rewards.make import slates as lists
 from tests.rewards.strategies import conditions, item, policies, quotas

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from recpolicy.slate import item_token
-from recpolicy.trainer import models, tiny
+from recpolicy.dataset.slates import item_token
 from recpolicy.trainer.config import Tiny
-from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.models import recommenders, tiny
+from recpolicy.trainer.models.recommenders import Recommender
 
 ITEMS, SLATE, THINK = 12, 4, 3
 
@@ -16,7 +16,7 @@ ITEMS, SLATE, THINK = 12, 4, 3
 @pytest.fixture(scope="session")
 def recommender() -> Recommender:
     tokenizer = tiny.tokenizer(["history recommend likes drama comedy war"], ITEMS)
-    form = models.answer_format(tokenizer, ITEMS, SLATE, THINK)
+    form = recommenders.answer_format(tokenizer, ITEMS, SLATE, THINK)
     model = tiny.decoder(Tiny(width=16, layers=2, heads=2), tokenizer, 64, seed=3)
     with torch.no_grad():
         for parameter in model.parameters():  # wider than a fresh start: choices are then far from ties

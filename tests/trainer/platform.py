@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from recpolicy import data
-from recpolicy.dataset import Dataset
+from recpolicy.dataset.columns import ColumnData, ListColumn, NumberColumn, Table, TruthColumn, WordColumn
+from recpolicy.dataset.rows import Dataset
 from recpolicy.schema import ColumnSpec
-from recpolicy.table import ColumnData, ListColumn, NumberColumn, Table, TruthColumn, WordColumn
 from recpolicy.types import Type
 
 ODD = (

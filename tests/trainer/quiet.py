@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recpolicy.trainer.checkpoints import Checkpoints
-from recpolicy.trainer.reporting import Reporting
-from recpolicy.trainer.training import Training
+from recpolicy.trainer.stages.checkpoints import Checkpoints
+from recpolicy.trainer.stages.reporting import Reporting
+from recpolicy.trainer.stages.training import Training
 
 
 def quiet(folder: Path) -> Training:

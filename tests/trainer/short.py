@@ -9,11 +9,12 @@ from typing import TypeAlias
 
 import pytest
 
-from recpolicy import baselines, cli
-from recpolicy.baselines import Baseline
-from recpolicy.dataset import Dataset, Split
+from recpolicy import cli
+from recpolicy.dataset.rows import Dataset, Split
+from recpolicy.evaluation import baselines
+from recpolicy.evaluation.baselines import Baseline
 from recpolicy.search import expected
-from recpolicy.trainer import control
+from recpolicy.trainer.evaluation import rerank_control
 
 Fitted: TypeAlias = dict[tuple[str, int, int], dict[str, Baseline]]
 """Classic recommenders by data set and places of a list: no policy has a part in them."""
@@ -55,8 +56,8 @@ def in_short(cache: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as around:
         around.setenv("RECPOLICY_CACHE", str(cache))
         around.setattr(baselines, "fit", fit)
-        around.setattr(control, "STRENGTHS", (0.0, 0.8))
-        around.setattr(control, "STRONGEST", 1.6)
+        around.setattr(rerank_control, "STRENGTHS", (0.0, 0.8))
+        around.setattr(rerank_control, "STRONGEST", 1.6)
         around.setattr(expected, "EXCHANGED", 10)
         yield
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from trl import GRPOConfig, GRPOTrainer
 
-from recpolicy.trainer import prefix, tiny
+from recpolicy.trainer.decoding import prefix_sharing
+from recpolicy.trainer.models import tiny
 from tests.trainer.small import SHARING, VOCABULARY, Model, lora, make
 
 LONGEST = 5  # tokens of a completion
@@ -27,10 +28,12 @@ class SharingTrainer(GRPOTrainer):
         self, model: nn.Module, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor, None]:
         def score(bare: PreTrainedModel, ids: Tensor, mask: Tensor) -> Tensor:
-            return prefix.logits(bare, prefix.completion_states(bare, ids, mask, logits_to_keep)).log_softmax(-1)
+            return prefix_sharing.logits(
+                bare, prefix_sharing.completion_states(bare, ids, mask, logits_to_keep)
+            ).log_softmax(-1)
 
         with self.accelerator.autocast():
-            logp = prefix.inside(model, input_ids, attention_mask, score)
+            logp = prefix_sharing.inside(model, input_ids, attention_mask, score)
         chosen = logp.gather(-1, input_ids[:, -logits_to_keep:, None])[..., 0]
         return chosen, -(logp.exp() * logp).sum(-1).detach(), None
 

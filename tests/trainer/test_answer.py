@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from recpolicy.trainer.answer import AnswerFormat
-from recpolicy.trainer.likelihood import log_probabilities
-from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.rollout import chances, decode, drawn, first_items, slates_until
-from recpolicy.trainer.shelf import Shelf
+from recpolicy.trainer.decoding.answer_format import AnswerFormat
+from recpolicy.trainer.decoding.item_mask import Shelf
+from recpolicy.trainer.decoding.log_probs import log_probabilities
+from recpolicy.trainer.decoding.rollout import chances, decode, drawn, first_items, slates_until
+from recpolicy.trainer.models.recommenders import Recommender
 
 
 def _legal(rows: int, form: AnswerFormat, seed: int = 0) -> Tensor:

@@ -13,7 +13,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 from transformers.masking_utils import causal_mask_function, sliding_window_causal_mask_function
 
-from recpolicy.trainer import attention, prefix
+from recpolicy.trainer.decoding import attention, prefix_sharing
 from tests.trainer.small import SHARING, make
 
 PROMPTS, WIDTH, PAST = 2, 8, 5
@@ -126,9 +126,9 @@ def test_a_prompts_keys_are_not_copied_for_its_rows() -> None:
 def test_a_model_has_its_own_attention_back_afterwards() -> None:
     model = make(SHARING["rope"]).eval()
     own = model.config._attn_implementation
-    _, cache = prefix.read(model, torch.ones(1, 3, dtype=torch.long), torch.ones(1, 3))
-    prefix.branch(model, cache, torch.zeros(2, dtype=torch.long))
-    going_on = prefix.going_on(model, cache)
+    _, cache = prefix_sharing.read(model, torch.ones(1, 3, dtype=torch.long), torch.ones(1, 3))
+    prefix_sharing.branch(model, cache, torch.zeros(2, dtype=torch.long))
+    going_on = prefix_sharing.going_on(model, cache)
     assert not isinstance(going_on, nullcontext)
     with pytest.raises(ZeroDivisionError), going_on:
         assert model.config._attn_implementation != own
@@ -138,5 +138,5 @@ def test_a_model_has_its_own_attention_back_afterwards() -> None:
 
 def test_a_model_that_caps_its_scores_keeps_its_own_attention() -> None:
     model = make(SHARING["window in every other layer, capped logits"]).eval()
-    _, cache = prefix.read(model, torch.ones(1, 3, dtype=torch.long), torch.ones(1, 3))
-    assert isinstance(prefix.going_on(model, cache), nullcontext)
+    _, cache = prefix_sharing.read(model, torch.ones(1, 3, dtype=torch.long), torch.ones(1, 3))
+    assert isinstance(prefix_sharing.going_on(model, cache), nullcontext)

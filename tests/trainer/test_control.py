@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from recpolicy import data
-from recpolicy.dataset import Chances, Rows, Slates
-from recpolicy.demands import outcomes
-from recpolicy.table import Codes, TruthColumn
-from recpolicy.trainer.control import STRENGTHS, STRONGEST, Control, tune
-from recpolicy.trainer.multipliers import aims
-from recpolicy.trainer.validation import DRAWS
+from recpolicy.dataset.columns import Codes, TruthColumn
+from recpolicy.dataset.rows import Chances, Rows, Slates
+from recpolicy.evaluation.targets import outcomes
+from recpolicy.trainer.evaluation.aims import aims
+from recpolicy.trainer.evaluation.rerank_control import STRENGTHS, STRONGEST, Control, tune
+from recpolicy.trainer.evaluation.validation import DRAWS
 from tests.trainer.test_grpo import Course, course
 from tests.trainer.test_validation import with_final
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recpolicy.table import Bools, Codes, Floats, Ints
-from recpolicy.trainer import credit
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
+from recpolicy.trainer.stages import credit
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from recpolicy import data
 from recpolicy.data import split
-from recpolicy.dataset import Dataset, Split
-from recpolicy.table import ColumnData, ListColumn, Ragged, Table, WordColumn
-from recpolicy.trainer import embeddings
+from recpolicy.dataset.columns import ColumnData, ListColumn, Ragged, Table, WordColumn
+from recpolicy.dataset.rows import Dataset, Split
+from recpolicy.trainer.models import embeddings
 
 ITEMS = 120
 SILENT = (3, 50, 119)

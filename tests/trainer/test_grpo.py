@@ -16,25 +16,27 @@ from datasets import Dataset as PromptDataset
 from transformers import PreTrainedModel
 from trl import GRPOTrainer
 
-from recpolicy import checker, data
+from recpolicy import data
 from recpolicy.compiler import compile
-from recpolicy.dataset import Chances, Slates
-from recpolicy.demands import Score
+from recpolicy.dataset.columns import Ragged
+from recpolicy.dataset.rows import Chances, Slates
+from recpolicy.dataset.slates import without_seen
 from recpolicy.errors import UsageError
+from recpolicy.evaluation.targets import Score
+from recpolicy.language import checker
 from recpolicy.rewards import Judge
-from recpolicy.slate import without_seen
-from recpolicy.table import Ragged
-from recpolicy.trainer import grpo, models, sft, tiny
 from recpolicy.trainer.config import Config, Grpo, Prompt, Tiny
-from recpolicy.trainer.contexts import Contexts
-from recpolicy.trainer.credit import OTHERS
-from recpolicy.trainer.evaluate import Examiner
-from recpolicy.trainer.grpo import PolicyGRPOTrainer
-from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.objectives import Objectives
-from recpolicy.trainer.prompts import Prompter
-from recpolicy.trainer.rollout import chances
-from recpolicy.trainer.validation import Standing, Validation
+from recpolicy.trainer.decoding.rollout import chances
+from recpolicy.trainer.evaluation.evaluator import Examiner
+from recpolicy.trainer.evaluation.validation import Standing, Validation
+from recpolicy.trainer.models import recommenders, tiny
+from recpolicy.trainer.models.recommenders import Recommender
+from recpolicy.trainer.prompting.contexts import Contexts
+from recpolicy.trainer.prompting.prompts import Prompter
+from recpolicy.trainer.stages import grpo, sft
+from recpolicy.trainer.stages.credit import OTHERS
+from recpolicy.trainer.stages.grpo import PolicyGRPOTrainer
+from recpolicy.trainer.stages.objectives import Objectives
 from tests.trainer.quiet import quiet
 
 HEAD = 'policy "small" { language = 1  data = "simulator"  slate = 4 }\n'
@@ -88,7 +90,7 @@ def course(rules: str, folder: Path) -> Course:
     rows = sft.training_rows(view, split, 4, 480, 0)
     prompts = prompter.prompts(rows)
     tokenizer = tiny.tokenizer(prompts + prompter.completions(rows), items)
-    form = models.answer_format(tokenizer, items, 4, 3)
+    form = recommenders.answer_format(tokenizer, items, 4, 3)
     model = tiny.decoder(Tiny(width=16, layers=1, heads=2, dropout=0.0), tokenizer, 80, seed=1)
     recommender = Recommender(model, tokenizer, form)
     few = split.validation.take(np.arange(30))

@@ -9,23 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recpolicy.demands import Outcome
 from recpolicy.errors import UsageError
-from recpolicy.guardrail import SUFFIX
-from recpolicy.trainer.alarms import AT_THE_CAP, PATIENCE, Alarms
-from recpolicy.trainer.multipliers import (
-    AT_ONCE,
-    CAP,
-    FARTHEST,
-    INTEGRAL,
-    MARGIN,
-    PROPORTIONAL,
-    SLACK,
-    Aim,
-    Controller,
-    aims,
-    lacking,
-)
+from recpolicy.evaluation.guardrail import SUFFIX
+from recpolicy.evaluation.targets import Outcome
+from recpolicy.trainer.evaluation.aims import MARGIN, SLACK, Aim, aims, lacking
+from recpolicy.trainer.stages.monitor import AT_THE_CAP, PATIENCE, Alarms
+from recpolicy.trainer.stages.multipliers import AT_ONCE, CAP, FARTHEST, INTEGRAL, PROPORTIONAL, Controller
 
 
 def test_a_target_aims_beyond_its_bound_by_what_the_interval_of_the_test_will_be() -> None:

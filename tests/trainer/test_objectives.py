@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recpolicy import checker, compiler, data
+from recpolicy import compiler, data
 from recpolicy.compiler import CompiledPolicy
-from recpolicy.dataset import Rows, Slates
-from recpolicy.profile import FLOOR
-from recpolicy.table import Floats
-from recpolicy.trainer.objectives import Objectives, Returns, returns
+from recpolicy.dataset.columns import Floats
+from recpolicy.dataset.rows import Rows, Slates
+from recpolicy.evaluation.group_stats import FLOOR
+from recpolicy.language import checker
+from recpolicy.trainer.stages.objectives import Objectives, Returns, returns
 
 POLICY = """
 policy "aims" { language = 1  data = "simulator"  slate = 3 }

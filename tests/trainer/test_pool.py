@@ -9,23 +9,28 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from recpolicy import baselines, checker, greedy, metrics
-from recpolicy.baselines import Baseline
-from recpolicy.checker import Loaded
 from recpolicy.compiler import CompiledPolicy
-from recpolicy.dataset import Rows
+from recpolicy.dataset.columns import Codes, Ragged
+from recpolicy.dataset.rows import Rows
 from recpolicy.errors import UsageError
+from recpolicy.evaluation import baselines, metrics
+from recpolicy.evaluation.baselines import Baseline
+from recpolicy.language import checker
+from recpolicy.language.checker import Loaded
 from recpolicy.rewards import Judge
+from recpolicy.search import greedy
 from recpolicy.search.expected import slates
-from recpolicy.table import Codes, Ragged
-from recpolicy.trainer import config, grpo, models, pipeline, pool, sft, stages, tiny, user_model
+from recpolicy.trainer import config, pipeline, run_stages
 from recpolicy.trainer.config import Grpo, Prompt, Tiny
-from recpolicy.trainer.control import Control
-from recpolicy.trainer.evaluate import Examiner
-from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.rollout import chances
-from recpolicy.trainer.stages import Material
-from recpolicy.trainer.user_model import UserModel
+from recpolicy.trainer.decoding.rollout import chances
+from recpolicy.trainer.evaluation.evaluator import Examiner
+from recpolicy.trainer.evaluation.rerank_control import Control
+from recpolicy.trainer.models import recommenders, tiny, user_model
+from recpolicy.trainer.models.recommenders import Recommender
+from recpolicy.trainer.models.user_model import UserModel
+from recpolicy.trainer.prompting import candidate_pools
+from recpolicy.trainer.run_stages import Material
+from recpolicy.trainer.stages import grpo, sft
 from recpolicy.user_model import sources
 
 N, K = 20, 4
@@ -64,7 +69,7 @@ class Scene:
 
     def drawn(self, rows: Rows, seed: int = 0, **settings: float) -> Codes:
         asked = Prompt.model_validate({"pool": N} | settings)
-        found = pool.drawn(rows, self.retriever, self.compiled.servable, asked, seed).pool
+        found = candidate_pools.drawn(rows, self.retriever, self.compiled.servable, asked, seed).pool
         assert found is not None
         return found
 
@@ -76,7 +81,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     prompter, items = material.prompter, material.view.items.rows
     rows = sft.training_rows(material.view, material.split, K, 200, 0)
     tokenizer = tiny.tokenizer(prompter.prompts(rows) + prompter.completions(rows), items)
-    form = models.answer_format(tokenizer, items, K, 3)
+    form = recommenders.answer_format(tokenizer, items, K, 3)
     model = tiny.decoder(Tiny(width=16, layers=1, dropout=0.0), tokenizer, 80, 0)
     recommender = Recommender(model, tokenizer, form)
     memories = sources.fit(material.view, material.split, material.classics)
@@ -145,7 +150,7 @@ def test_the_place_in_a_pool_tells_nothing(scene: Scene) -> None:
 
 def test_where_fewer_items_may_be_shown_the_rest_is_none(scene: Scene) -> None:
     few = replace(scene.rows, pool=np.tile(np.arange(7, dtype=np.int32), (len(scene.rows), 1)))
-    found = pool.drawn(few, scene.retriever, scene.compiled.servable, Prompt(pool=N), 0).pool
+    found = candidate_pools.drawn(few, scene.retriever, scene.compiled.servable, Prompt(pool=N), 0).pool
     assert found is not None
     for row, own in enumerate(found):
         assert sorted(own[own >= 0]) == np.flatnonzero(scene.compiled.servable(few)[row]).tolist()
@@ -156,7 +161,7 @@ def test_where_fewer_items_may_be_shown_the_rest_is_none(scene: Scene) -> None:
 def test_examples_of_sft_have_their_answers_in_the_pool_and_keep_its_best(scene: Scene) -> None:
     rows = sft.training_rows(scene.material.view, scene.material.split, K, 300, 0)
     plain, answered = scene.material.pooled(rows), scene.material.answered(rows)
-    assert pool.recall(plain) < 1.0 == pool.recall(answered)
+    assert candidate_pools.recall(plain) < 1.0 == candidate_pools.recall(answered)
     assert plain.pool is not None and answered.pool is not None
     best = baselines.top(scene.retriever.scores(rows), rows, N - 4).items  # a fifth of 20 is drawn
     for row, own in enumerate(answered.pool):
@@ -224,7 +229,7 @@ def test_contexts_and_rollouts_are_of_the_pool(labels: Literal["expected", "real
     form, settings = scene.recommender.form, Grpo(steps=2, prompts=4, labels=labels)
     material = replace(scene.material, config=scene.material.config.model_copy(update={"grpo": settings}))
     material.__dict__["classics"] = scene.material.classics  # fitted before
-    rows, contexts = stages.contexts(material, scene.users)
+    rows, contexts = run_stages.contexts(material, scene.users)
     chance = chances(0, 1, 0, 8, form.longest)
     judge, row = Judge(scene.compiled, rows, material.view.items.rows), contexts.row
     assert contexts.priors is not None and rows.pool is not None

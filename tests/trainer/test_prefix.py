@@ -26,7 +26,7 @@ from transformers import (
 )
 from trl import GRPOTrainer
 
-from recpolicy.trainer import prefix
+from recpolicy.trainer.decoding import prefix_sharing
 from tests.trainer.small import GPT2, LEARNED, SHARING, SIZES, VOCABULARY, Model, lora, make
 from tests.trainer.step import LONGEST, SharingTrainer, beginners, one_step, trainer
 
@@ -65,7 +65,7 @@ def batch(prompts: list[list[int]]) -> Batch:
     torch.manual_seed(1)
     order = torch.randperm(COPIES * len(prompts)).tolist()
     rows = [[p for p in prompts for _ in range(COPIES)][i] for i in order]
-    ids, mask = prefix.left_pad(rows, 0)
+    ids, mask = prefix_sharing.left_pad(rows, 0)
     completion = torch.randint(2, VOCABULARY, (len(rows), LONGEST))
     told = torch.ones_like(completion)
     told[::2, -2:] = 0
@@ -79,7 +79,7 @@ def batch(prompts: list[list[int]]) -> Batch:
 
 
 def run_shared(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> Tensor:
-    return prefix.logits(model, prefix.completion_states(model, ids, mask, LONGEST))
+    return prefix_sharing.logits(model, prefix_sharing.completion_states(model, ids, mask, LONGEST))
 
 
 def run_alone(model: nn.Module, given: Batch) -> Tensor:
@@ -109,7 +109,7 @@ def assert_same_gradients(ours: dict[str, Tensor], theirs: dict[str, Tensor]) ->
 def assert_as_alone(model: nn.Module, given: Batch) -> None:
     """Logits and gradients through `inside` are those of rows run alone."""
     weights = torch.randn(*given.told.shape, VOCABULARY)
-    found = prefix.inside(model, given.ids, given.mask, run_shared)
+    found = prefix_sharing.inside(model, given.ids, given.mask, run_shared)
     ours = gradients(model, (found * weights)[given.told].sum())
     alone = run_alone(model, given)
     theirs = gradients(model, (alone * weights)[given.told].sum())
@@ -140,7 +140,7 @@ def assert_as_trl(build: Callable[[], Model], given: Batch, folder: Path) -> Non
 
 @pytest.mark.parametrize("kind", SHARING)
 def test_scores_and_gradients_are_those_of_trl(kind: str, tmp_path: Path) -> None:
-    assert prefix.why_not(make(SHARING[kind])) is None
+    assert prefix_sharing.why_not(make(SHARING[kind])) is None
     assert_as_trl(lambda: make(SHARING[kind]), batch(UNEQUAL), tmp_path)
 
 
@@ -163,7 +163,7 @@ def test_trl_lets_learned_positions_count_the_padding_and_the_shared_prefix_does
 @pytest.mark.parametrize("kind", SHARING | LEARNED)
 def test_scores_and_gradients_are_those_of_rows_run_alone(kind: str) -> None:
     model = make((SHARING | LEARNED)[kind]).eval()
-    assert prefix.why_not(model) is None
+    assert prefix_sharing.why_not(model) is None
     assert_as_alone(model, batch(UNEQUAL))
 
 
@@ -184,28 +184,28 @@ def test_lora_is_scored_as_by_trl(saved: list[str] | None, tmp_path: Path) -> No
 def test_adapted_heads_and_embeddings_count(kind: str, settings: dict[str, Any]) -> None:
     config = next(c for name, c in SHARING.items() if name.endswith(kind))
     model = lora(config, **settings).eval()
-    assert prefix.why_not(model) is None
+    assert prefix_sharing.why_not(model) is None
     assert_as_alone(model, batch(UNEQUAL))
 
 
 @pytest.mark.parametrize("kind", SHARING | LEARNED)
 def test_logits_of_some_tokens_are_those_columns_of_all(kind: str) -> None:
     model, given = make((SHARING | LEARNED)[kind]).eval(), batch(UNEQUAL)
-    states = prefix.completion_states(model, given.ids, given.mask, LONGEST)
+    states = prefix_sharing.completion_states(model, given.ids, given.mask, LONGEST)
     wanted = slice(3, 30)
     every = run_shared(model, given.ids, given.mask)
-    assert torch.allclose(prefix.logits(model, states, wanted), every[..., wanted], atol=1e-5)
+    assert torch.allclose(prefix_sharing.logits(model, states, wanted), every[..., wanted], atol=1e-5)
     tokens = given.ids[:, -1]
-    loss = prefix.mean_cross_entropy(model, states[:, 0], tokens)
+    loss = prefix_sharing.mean_cross_entropy(model, states[:, 0], tokens)
     assert loss.item() == pytest.approx(cross_entropy(every[:, 0], tokens).item(), rel=1e-5)
 
 
 def test_every_different_prompt_is_read_once() -> None:
     model, given, read = make(SHARING["rope"]), batch(UNEQUAL), []
     embeddings = model.get_input_embeddings()
-    prefix.why_not(model)
+    prefix_sharing.why_not(model)
     embeddings.register_forward_hook(lambda _, inputs, __: read.append(inputs[0].numel()))
-    prefix.completion_states(model, given.ids, given.mask, LONGEST)
+    prefix_sharing.completion_states(model, given.ids, given.mask, LONGEST)
     width = given.ids.shape[1] - LONGEST
     assert read == [len(UNEQUAL) * width, len(given.ids) * (LONGEST - 1)]
 
@@ -214,8 +214,10 @@ def test_equal_ids_with_unequal_padding_are_two_prompts() -> None:
     model = make(SHARING["rope"]).eval()
     ids = torch.tensor([[0, 5, 9, 9], [0, 5, 9, 9]])
     mask = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])  # the token that pads is a word in the second row
-    found = prefix.completion_states(model, ids, mask, 2)
-    whole = model.model(input_ids=ids, attention_mask=mask, position_ids=prefix.positions(mask)).last_hidden_state
+    found = prefix_sharing.completion_states(model, ids, mask, 2)
+    whole = model.model(
+        input_ids=ids, attention_mask=mask, position_ids=prefix_sharing.positions(mask)
+    ).last_hidden_state
     assert torch.allclose(found, whole[:, 1:-1], atol=1e-5)
     assert not torch.allclose(found[0], found[1], atol=1e-2)
 
@@ -223,22 +225,24 @@ def test_equal_ids_with_unequal_padding_are_two_prompts() -> None:
 def test_completions_of_one_token_need_only_the_prompts() -> None:
     model, given = make(SHARING["rope"]).eval(), batch(UNEQUAL)
     short, mask = given.ids[:, : 1 - LONGEST], given.mask[:, : 1 - LONGEST]
-    first = prefix.completion_states(model, given.ids, given.mask, LONGEST)[:, :1]
-    assert torch.allclose(prefix.completion_states(model, short, mask, 1), first, atol=1e-5)
+    first = prefix_sharing.completion_states(model, given.ids, given.mask, LONGEST)[:, :1]
+    assert torch.allclose(prefix_sharing.completion_states(model, short, mask, 1), first, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_model_without_a_plain_cache_says_so_and_runs_whole_rows(kind: str) -> None:
     config, reason = REFUSED[kind]
     model, given = make(config).eval(), batch(UNEQUAL)
-    assert reason in (prefix.why_not(model) or "")
-    whole = model(input_ids=given.ids, attention_mask=given.mask, position_ids=prefix.positions(given.mask)).logits
+    assert reason in (prefix_sharing.why_not(model) or "")
+    whole = model(
+        input_ids=given.ids, attention_mask=given.mask, position_ids=prefix_sharing.positions(given.mask)
+    ).logits
     assert torch.allclose(run_shared(model, given.ids, given.mask), whole[:, -LONGEST - 1 : -1], atol=1e-4)
 
 
 def test_an_encoder_has_no_prefix() -> None:
     config = T5Config(vocab_size=VOCABULARY, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
-    assert "encoder" in (prefix.why_not(T5ForConditionalGeneration(config)) or "")
+    assert "encoder" in (prefix_sharing.why_not(T5ForConditionalGeneration(config)) or "")
 
 
 @pytest.mark.parametrize("config", [SHARING["rope"], GPT2])
@@ -248,16 +252,18 @@ def test_gradient_checkpointing_runs_whole_rows_while_it_trains(config: PreTrain
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     model.gradient_checkpointing_enable()
-    assert prefix.why_not(model.eval()) is None
-    assert "gradient checkpointing" in (prefix.why_not(model.train()) or "")
+    assert prefix_sharing.why_not(model.eval()) is None
+    assert "gradient checkpointing" in (prefix_sharing.why_not(model.train()) or "")
     assert_as_alone(model, given)
 
 
 @pytest.mark.parametrize("kind", ["rope", "window shorter than prompts"])
 def test_half_precision_shares_too(kind: str) -> None:
     model, given = make(SHARING[kind]).eval().bfloat16(), batch(UNEQUAL)
-    assert prefix.why_not(model) is None
-    whole = model(input_ids=given.ids, attention_mask=given.mask, position_ids=prefix.positions(given.mask)).logits
+    assert prefix_sharing.why_not(model) is None
+    whole = model(
+        input_ids=given.ids, attention_mask=given.mask, position_ids=prefix_sharing.positions(given.mask)
+    ).logits
     ours = run_shared(model, given.ids, given.mask)
     assert torch.allclose(ours[given.told], whole[:, -LONGEST - 1 : -1][given.told], atol=0.1)
 
@@ -265,8 +271,8 @@ def test_half_precision_shares_too(kind: str) -> None:
 def test_finding_out_leaves_the_model_as_it_was() -> None:
     model = make(GPT2).train()
     state = torch.random.get_rng_state()
-    prefix.why_not(model)
-    prefix.logits(model, torch.zeros(1, 1, 16))
+    prefix_sharing.why_not(model)
+    prefix_sharing.logits(model, torch.zeros(1, 1, 16))
     assert model.training and all(m.training for m in model.modules())
     assert torch.equal(torch.random.get_rng_state(), state)
     assert "forward" not in model.__dict__

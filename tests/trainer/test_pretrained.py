@@ -22,13 +22,14 @@ from transformers import (
 )
 
 from recpolicy import data
+from recpolicy.dataset.slates import item_token
 from recpolicy.errors import UsageError
 from recpolicy.runs import located
-from recpolicy.slate import item_token
-from recpolicy.trainer import prefix, pretrained
 from recpolicy.trainer.config import Config, Llm
-from recpolicy.trainer.models import NAMES, Recommender, begun, load, version
-from recpolicy.trainer.prompts import TAGS
+from recpolicy.trainer.decoding import prefix_sharing
+from recpolicy.trainer.models import pretrained
+from recpolicy.trainer.models.recommenders import NAMES, Recommender, begun, load, version
+from recpolicy.trainer.prompting.prompts import TAGS
 from tests.command import recpolicy
 
 TEXT = ["The user likes comedy and drama.", "recommend 10 items", "think answer assistant", "history: war, romance"]
@@ -144,7 +145,7 @@ def test_activations_can_be_computed_twice_for_the_same_gradients(folder: Path, 
         settings = Llm(rank=rank, precision="float32", gradient_checkpointing=twice)
         found = load(tmp_path / "saved", str(folder), form.items, form.slate, form.max_think, settings)
         found.trained.train()
-        reason = prefix.why_not(found.model)
+        reason = prefix_sharing.why_not(found.model)
         assert (reason is not None and "gradient checkpointing" in reason) == twice
         torch.manual_seed(0)
         found.model(input_ids=ids, labels=ids, use_cache=False).loss.backward()

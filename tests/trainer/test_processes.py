@@ -18,7 +18,8 @@ from accelerate.utils import DistributedType  # type: ignore[import-untyped]
 from safetensors.torch import load_file
 
 from recpolicy.errors import UsageError
-from recpolicy.trainer import checkpoints, processes
+from recpolicy.trainer.distributed import processes
+from recpolicy.trainer.stages import checkpoints
 from tests.command import environment
 from tests.trainer import sharded
 from tests.trainer.test_train import SETTINGS as FEW_STEPS

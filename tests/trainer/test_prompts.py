@@ -12,14 +12,16 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
 from recpolicy import data
-from recpolicy.dataset import Dataset, Rows
+from recpolicy.dataset.columns import ColumnData, ListColumn, Ragged, WordColumn
+from recpolicy.dataset.rows import Dataset, Rows
+from recpolicy.dataset.slates import item_token
 from recpolicy.errors import UsageError
-from recpolicy.slate import item_token
-from recpolicy.table import ColumnData, ListColumn, Ragged, WordColumn
-from recpolicy.trainer import models, rollout, sft, tiny
 from recpolicy.trainer.config import Prompt, Tiny
-from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.prompts import PLAIN, TAGS, Prompter, Speech
+from recpolicy.trainer.decoding import rollout
+from recpolicy.trainer.models import recommenders, tiny
+from recpolicy.trainer.models.recommenders import Recommender
+from recpolicy.trainer.prompting.prompts import PLAIN, TAGS, Prompter, Speech
+from recpolicy.trainer.stages import sft
 from tests.trainer.platform import ODD, titled
 
 SIMULATED = data.open("simulator")
@@ -233,7 +235,7 @@ def test_only_the_history_of_a_prompt_is_learned_and_read_on_from() -> None:
     own = prompter(template)
     prompts, completions = own.prompts(rows), own.completions(rows)
     tokenizer = tiny.tokenizer(prompts + completions, 600)
-    form = models.answer_format(tokenizer, 600, 10, 12)
+    form = recommenders.answer_format(tokenizer, 600, 10, 12)
     model = tiny.decoder(Tiny(width=16, layers=1, dropout=0.0), tokenizer, 80, 0)
     recommender = Recommender(model, tokenizer, form)
     examples = sft.token_rows(recommender, prompts, completions, rows.history)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recpolicy.errors import UsageError
-from recpolicy.trainer.reporting import refuse_missing
+from recpolicy.trainer.stages.reporting import refuse_missing
 from tests.command import recpolicy
 from tests.trainer.test_train import SETTINGS, _write_second
 

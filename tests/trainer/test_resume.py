@@ -22,19 +22,20 @@ import pytest
 import torch
 from peft import PeftModel
 
-from recpolicy import checker
-from recpolicy.demands import Score, Steered
+from recpolicy.dataset.columns import Ragged
 from recpolicy.errors import UsageError
-from recpolicy.guardrail import SUFFIX
+from recpolicy.evaluation.guardrail import SUFFIX
+from recpolicy.evaluation.targets import Score, Steered
+from recpolicy.language import checker
 from recpolicy.runs import finished
-from recpolicy.table import Ragged
-from recpolicy.trainer import checkpoints, config, pipeline, sft
-from recpolicy.trainer.alarms import Alarms
-from recpolicy.trainer.checkpoints import Checkpoints
+from recpolicy.trainer import config, pipeline
 from recpolicy.trainer.config import Sft
-from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.multipliers import Controller
-from recpolicy.trainer.prefix import unwrapped
+from recpolicy.trainer.decoding.prefix_sharing import unwrapped
+from recpolicy.trainer.models.recommenders import Recommender
+from recpolicy.trainer.stages import checkpoints, sft
+from recpolicy.trainer.stages.checkpoints import Checkpoints
+from recpolicy.trainer.stages.monitor import Alarms
+from recpolicy.trainer.stages.multipliers import Controller
 from tests.command import environment, recpolicy
 from tests.trainer.quiet import quiet
 from tests.trainer.small import SHARING, lora

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recpolicy import checker, compiler, data
-from recpolicy.dataset import Dataset, Rows
+from recpolicy import compiler, data
+from recpolicy.dataset.columns import Floats
+from recpolicy.dataset.rows import Dataset, Rows
+from recpolicy.dataset.slates import item_token, parse
+from recpolicy.language import checker
 from recpolicy.rewards import Judge, RuleReward, rewards
-from recpolicy.slate import item_token, parse
-from recpolicy.table import Floats
 
 POLICY = """
 policy "all kinds" { language = 1  data = "simulator"  slate = 5 }

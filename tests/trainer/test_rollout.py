@@ -6,10 +6,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, PreTrainedConfig
 
-from recpolicy.trainer import prefix
-from recpolicy.trainer.answer import AnswerFormat
-from recpolicy.trainer.rollout import decode
-from recpolicy.trainer.shelf import Shelf
+from recpolicy.trainer.decoding import prefix_sharing
+from recpolicy.trainer.decoding.answer_format import AnswerFormat
+from recpolicy.trainer.decoding.item_mask import Shelf
+from recpolicy.trainer.decoding.rollout import decode
 from tests.trainer.small import LEARNED, SHARING, SIZES, VOCABULARY, make
 
 FORM = AnswerFormat(
@@ -33,7 +33,7 @@ UNSHARED = {"sees what follows": LlamaConfig(**(SIZES | {"is_causal": False}))}
 @pytest.mark.parametrize("kind", [*KINDS, *UNSHARED])
 def test_greedy_decoding_says_what_each_row_read_alone_would(kind: str) -> None:
     model = make((KINDS | UNSHARED)[kind]).eval()
-    assert (prefix.why_not(model) is None) == (kind in KINDS)
+    assert (prefix_sharing.why_not(model) is None) == (kind in KINDS)
     shelf = Shelf(torch.ones(len(PROMPTS), FORM.items, dtype=torch.bool), record=FORM.slate)
     told = decode(model, FORM, PROMPTS, shelf)
     slates = FORM.slates(told)

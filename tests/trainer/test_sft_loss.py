@@ -10,12 +10,12 @@ import pytest
 import torch
 from trl import SFTTrainer
 
-from recpolicy.demands import Score
-from recpolicy.slate import item_token
-from recpolicy.table import Ragged
-from recpolicy.trainer import sft
+from recpolicy.dataset.columns import Ragged
+from recpolicy.dataset.slates import item_token
+from recpolicy.evaluation.targets import Score
 from recpolicy.trainer.config import Sft
-from recpolicy.trainer.models import Recommender
+from recpolicy.trainer.models.recommenders import Recommender
+from recpolicy.trainer.stages import sft
 from tests.trainer.quiet import quiet
 
 

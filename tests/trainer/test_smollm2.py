@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, 
 
 from recpolicy import data
 from recpolicy.errors import UsageError
-from recpolicy.trainer import smollm2
+from recpolicy.trainer.models import smollm2
 from tests.command import recpolicy
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "smollm2.toml"

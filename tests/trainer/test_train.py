@@ -145,7 +145,7 @@ def test_the_evaluation_has_every_system_with_intervals(home: Path) -> None:
 
 @pytest.mark.slow
 def test_the_controls_have_a_point_for_every_strength(home: Path) -> None:
-    from recpolicy.trainer.control import STRENGTHS
+    from recpolicy.trainer.evaluation.rerank_control import STRENGTHS
 
     found = json.loads((home / "second" / "eval.json").read_text())
     assert set(found["curves"]) == set(found["tuning"]) == {"rerank", "ease_rerank"}

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recpolicy import checker, schema
-from recpolicy.trainer import pipeline, user_model
+from recpolicy import schema
+from recpolicy.language import checker
+from recpolicy.trainer import pipeline
 from recpolicy.trainer.config import Config
-from recpolicy.trainer.evaluate import Examiner
+from recpolicy.trainer.evaluation.evaluator import Examiner
+from recpolicy.trainer.models import user_model
 from tests.command import recpolicy
 from tests.trainer import platform
 from tests.trainer.test_train import SETTINGS

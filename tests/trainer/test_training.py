@@ -7,7 +7,7 @@ import time
 import pytest
 from transformers import TrainerState
 
-from recpolicy.trainer.training import PACED, Pace
+from recpolicy.trainer.stages.training import PACED, Pace
 
 
 def foretold(monkeypatch: pytest.MonkeyPatch, seconds: float, first: int, steps: int) -> list[str]:

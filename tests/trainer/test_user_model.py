@@ -13,15 +13,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recpolicy import checker, data
-from recpolicy.slate import item_token, unseen
-from recpolicy.trainer import config, models, pipeline, sft, stages, tiny, user_model
+from recpolicy import data
+from recpolicy.dataset.slates import item_token, unseen
+from recpolicy.language import checker
+from recpolicy.trainer import config, pipeline, run_stages
 from recpolicy.trainer.config import Grpo, Tiny
-from recpolicy.trainer.contexts import endings
-from recpolicy.trainer.evaluate import Examiner
-from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.stages import Material
-from recpolicy.trainer.user_model import LANGUAGE_MODEL, LEAST, RESIDUAL, UserModel
+from recpolicy.trainer.evaluation.evaluator import Examiner
+from recpolicy.trainer.models import recommenders, tiny, user_model
+from recpolicy.trainer.models.recommenders import Recommender
+from recpolicy.trainer.models.user_model import LANGUAGE_MODEL, LEAST, RESIDUAL, UserModel
+from recpolicy.trainer.prompting.contexts import endings
+from recpolicy.trainer.run_stages import Material
+from recpolicy.trainer.stages import sft
 from recpolicy.user_model import blend, sources
 
 K = 4
@@ -57,7 +60,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     rows = sft.training_rows(material.view, material.split, K, 100, 0)
     tokenizer = tiny.tokenizer(prompter.prompts(rows) + prompter.completions(rows), items)
     model = tiny.decoder(Tiny(width=16, layers=1, dropout=0.0), tokenizer, 80, 0)
-    recommender = Recommender(model, tokenizer, models.answer_format(tokenizer, items, K, 0))
+    recommender = Recommender(model, tokenizer, recommenders.answer_format(tokenizer, items, K, 0))
     memories = sources.fit(material.view, material.split, material.classics)
     users = user_model.fit(recommender, prompter, memories, material.held_out_for_sft())
     return Scene(material, recommender, users)
@@ -167,7 +170,7 @@ def test_likelihood_counts_the_very_next_item_and_the_first_place_alike(scene: S
 @pytest.mark.parametrize("labels", ["expected", "real"])
 def test_no_held_out_event_is_in_any_context(labels: Literal["expected", "real"], scene: Scene) -> None:
     material = scene.asked(labels)
-    rows, contexts = stages.contexts(material, scene.users)
+    rows, contexts = run_stages.contexts(material, scene.users)
     split, view = material.split, material.view
     for i in range(len(rows)):
         training = set(view.item[view.start[rows.user[i]] : split.train_end[rows.user[i]]].tolist())
@@ -182,7 +185,7 @@ def test_no_held_out_event_is_in_any_context(labels: Literal["expected", "real"]
 
 def test_with_expected_labels_every_user_stands_at_the_end_of_training_and_comes_up_evenly(scene: Scene) -> None:
     material = scene.asked("expected")
-    rows, contexts = stages.contexts(material, scene.users)
+    rows, contexts = run_stages.contexts(material, scene.users)
     split, view = material.split, material.view
     assert (rows.user == np.flatnonzero(split.train_end > view.start[:-1])).all()
     for i, user in enumerate(rows.user.tolist()):
@@ -197,7 +200,7 @@ def test_with_expected_labels_every_user_stands_at_the_end_of_training_and_comes
 
 def test_with_real_labels_the_contexts_are_examples_of_what_users_took(scene: Scene) -> None:
     material = scene.asked("real")
-    rows, contexts = stages.contexts(material, scene.users)
+    rows, contexts = run_stages.contexts(material, scene.users)
     assert rows.chances is None and (rows.next_items.lengths > 0).all()
     assert (contexts.row == np.arange(len(rows))).all()
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recpolicy.dataset import Chances
-from recpolicy.demands import Outcome, outcomes
-from recpolicy.guardrail import SUFFIX, guarded
-from recpolicy.trainer.evaluate import Examiner
-from recpolicy.trainer.multipliers import MARGIN, SLACK, aims
-from recpolicy.trainer.validation import DRAWS, Validation
+from recpolicy.dataset.rows import Chances
+from recpolicy.evaluation.guardrail import SUFFIX, guarded
+from recpolicy.evaluation.targets import Outcome, outcomes
+from recpolicy.trainer.evaluation.aims import MARGIN, SLACK, aims
+from recpolicy.trainer.evaluation.evaluator import Examiner
+from recpolicy.trainer.evaluation.validation import DRAWS, Validation
 from tests.trainer.test_grpo import Course, course
 
 RULES = (

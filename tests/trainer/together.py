@@ -14,11 +14,12 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from recpolicy.trainer import grpo, processes, sharding
 from recpolicy.trainer.config import Config, Llm
-from recpolicy.trainer.grpo import PolicyGRPOTrainer
-from recpolicy.trainer.models import Recommender
-from recpolicy.trainer.pretrained import checkpointed, tables
+from recpolicy.trainer.distributed import processes, sharding
+from recpolicy.trainer.models.pretrained import checkpointed, tables
+from recpolicy.trainer.models.recommenders import Recommender
+from recpolicy.trainer.stages import grpo
+from recpolicy.trainer.stages.grpo import PolicyGRPOTrainer
 from tests.trainer.quiet import quiet
 from tests.trainer.test_grpo import SHORT, Told, course, with_prior
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recpolicy import checker, parser, schema, trials
-from recpolicy.dataset import Dataset
-from recpolicy.policy import Policy
+from recpolicy import policy_tests, schema
+from recpolicy.dataset.rows import Dataset
+from recpolicy.language import checker, parser
+from recpolicy.language.policy import Policy
+from recpolicy.policy_tests import Report, Verdict
 from recpolicy.span import Source
-from recpolicy.trials import Report, Verdict
 
 SHOP = schema.load(Path(__file__).parents[1] / "language" / "shop.toml")
 HEADER = 'policy "example" {\n  language = 1\n  schema = "shop.toml"\n  slate = 10\n}\n'
@@ -22,7 +23,7 @@ def check(text: str) -> Policy:
 
 def run(text: str, dataset: Dataset | None = None) -> Report:
     """The report of its tests."""
-    return trials.run(check(text), SHOP, dataset)
+    return policy_tests.run(check(text), SHOP, dataset)
 
 
 def verdicts(rules: str, *parts: str) -> list[Verdict]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from recpolicy import checker, data, parser, trials
-from recpolicy.dataset import Dataset
+from recpolicy import data, policy_tests
+from recpolicy.dataset.columns import NumberColumn
+from recpolicy.dataset.rows import Dataset
+from recpolicy.language import checker, parser
 from recpolicy.span import Source
-from recpolicy.table import NumberColumn
 from tests.trials.make import HEADER, found, run
 
 
@@ -131,7 +132,7 @@ def with_data(films: Dataset, rules: str, *parts: str) -> list[tuple[bool, str]]
     lines = "\n".join(parts)
     text = f'{HEADER}reward base weight 1 = ndcg(next_items)\n{rules}\ntest "t" {{\n{lines}\n}}\n'
     policy = checker.check(parser.parse(Source("films.policy", text)), films.schema)
-    report = trials.run(policy, films.schema, films)
+    report = policy_tests.run(policy, films.schema, films)
     return [(v.passed, v.found) for v in report.tests[0].cases[0].verdicts]
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recpolicy.dataset import Rows
-from recpolicy.table import Floats, Ragged
+from recpolicy.dataset.columns import Floats, Ragged
+from recpolicy.dataset.rows import Rows
 from recpolicy.user_model import blend
 from recpolicy.user_model.blend import Examples
 

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from recpolicy import baselines, data
-from recpolicy.baselines import Baseline, Ease, ItemKNN
-from recpolicy.dataset import Dataset, Rows, Split
-from recpolicy.slate import unseen
-from recpolicy.table import Floats, Ragged
+from recpolicy import data
+from recpolicy.dataset.columns import Floats, Ragged
+from recpolicy.dataset.rows import Dataset, Rows, Split
+from recpolicy.dataset.slates import unseen
+from recpolicy.evaluation import baselines
+from recpolicy.evaluation.baselines import Baseline, Ease, ItemKNN
 from recpolicy.user_model import sources
 from recpolicy.user_model.sources import Memories, Source
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recpolicy import checker, data
+from recpolicy import data
 from recpolicy.compiler import CompiledPolicy, compile
-from recpolicy.dataset import Rows, Slates
-from recpolicy.demands import outcomes
+from recpolicy.dataset.columns import Ragged
+from recpolicy.dataset.rows import Rows, Slates
 from recpolicy.errors import PolicyError
-from recpolicy.guardrail import SUFFIX, guarded, is_guardrail
-from recpolicy.table import Ragged
+from recpolicy.evaluation.guardrail import SUFFIX, guarded, is_guardrail
+from recpolicy.evaluation.targets import outcomes
+from recpolicy.language import checker
 
 HEAD = 'policy "made" { language = 1  data = "simulator"  slate = 3 }\n'
 RELEVANCE = "reward relevance weight 0.6 = ndcg(next_items)\n"

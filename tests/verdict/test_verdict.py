@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from recpolicy.demands import Outcome
-from recpolicy.guardrail import SUFFIX
-from recpolicy.metrics import Interval
-from recpolicy.verdict import verdict
+from recpolicy.evaluation.decision import verdict
+from recpolicy.evaluation.guardrail import SUFFIX
+from recpolicy.evaluation.metrics import Interval
+from recpolicy.evaluation.targets import Outcome
 
 BETTER = Interval(0.02, 0.01, 0.03)
 ALIKE = Interval(0.001, -0.01, 0.012)

@@ -11,8 +11,8 @@ import pytest
 
 from recpolicy.cli import main
 from recpolicy.data import simulate
-from recpolicy.dataset import Dataset
-from recpolicy.table import WordColumn
+from recpolicy.dataset.columns import WordColumn
+from recpolicy.dataset.rows import Dataset
 
 POLICY = """\
 policy "feed" {

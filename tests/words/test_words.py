@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from recpolicy import checker, parser, schema, words
-from recpolicy.policy import Expr, Policy
+from recpolicy import explain, schema
+from recpolicy.explain import values
+from recpolicy.language import checker, parser
+from recpolicy.language.policy import Expr, Policy
 from recpolicy.span import Source
-from recpolicy.words import values
 from tests.rewards.strategies import policies
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -112,21 +113,21 @@ def everything() -> Policy:
 
 
 def test_the_page_of_a_policy_that_holds_every_construct(everything: Policy) -> None:
-    compared(words.policy(everything), "everything.txt")
+    compared(explain.policy(everything), "everything.txt")
 
 
 def test_the_formulas_of_a_policy_that_holds_every_construct(everything: Policy) -> None:
     parts = (*everything.rules, *everything.blocks, *everything.targets)
-    compared("\n\n".join(words.engineer(part, everything) for part in parts) + "\n", "everything.engineer.txt")
+    compared("\n\n".join(explain.engineer(part, everything) for part in parts) + "\n", "everything.engineer.txt")
 
 
 def test_every_kind_of_condition_has_its_words() -> None:
-    said = "".join(f"{text}\n    {words.condition(condition(text))}\n" for text in CONDITIONS)
+    said = "".join(f"{text}\n    {explain.condition(condition(text))}\n" for text in CONDITIONS)
     compared(said, "conditions.txt")
 
 
 def test_different_conditions_have_different_words() -> None:
-    said = {text: words.condition(condition(text)) for text in CONDITIONS}
+    said = {text: explain.condition(condition(text)) for text in CONDITIONS}
     assert [pair for pair in combinations(CONDITIONS, 2) if said[pair[0]] == said[pair[1]]] == []
 
 
@@ -142,12 +143,12 @@ def test_different_conditions_have_different_words() -> None:
     ],
 )
 def test_what_means_the_same_has_the_same_words(one: str, other: str) -> None:
-    assert words.condition(condition(one)) == words.condition(condition(other))
+    assert explain.condition(condition(one)) == explain.condition(condition(other))
 
 
 def test_what_an_and_joins_cannot_be_read_as_what_an_or_joins() -> None:
-    first = words.condition(condition("(item.is_ad or user.premium) and item.price > 5"))
-    second = words.condition(condition("item.is_ad or user.premium and item.price > 5"))
+    first = explain.condition(condition("(item.is_ad or user.premium) and item.price > 5"))
+    second = explain.condition(condition("item.is_ad or user.premium and item.price > 5"))
     assert first == "either the item is marked as ad or the user is marked as premium and the item's price is above 5"
     assert second == "the item is marked as ad or both the user is marked as premium and the item's price is above 5"
 
@@ -164,22 +165,22 @@ def test_what_an_and_joins_cannot_be_read_as_what_an_or_joins() -> None:
 )
 def test_a_quota_says_what_earns_how_much(amount: str, earned: str) -> None:
     policy = check(f"quota q weight 1 = {amount} where item.is_ad\n")
-    assert earned in words.rule(policy.rules[-1], policy)
+    assert earned in explain.rule(policy.rules[-1], policy)
 
 
 def test_weights_are_said_as_shares_of_the_whole() -> None:
     policy = check("boost b weight 2 = item.is_ad\nbury c weight 1 = item.price > 5\n")
-    assert words.shares(policy) == {"base": 0.25, "b": 0.5, "c": 0.25}
-    assert words.rule(policy.rules[1], policy).startswith("Adds up to 50% of the whole. ")
-    assert words.rule(policy.rules[2], policy).startswith("Takes away up to 25% of the whole. ")
+    assert explain.shares(policy) == {"base": 0.25, "b": 0.5, "c": 0.25}
+    assert explain.rule(policy.rules[1], policy).startswith("Adds up to 50% of the whole. ")
+    assert explain.rule(policy.rules[2], policy).startswith("Takes away up to 25% of the whole. ")
 
 
 def test_a_branch_says_the_share_that_holds_in_it() -> None:
     policy = check("boost b weight 1 = item.is_ad\nwhen user.premium {\n  boost b weight 3\n}\n")
-    assert "Adds up to 50% of the whole; for users where the user is marked as premium, 75%." in words.rule(
+    assert "Adds up to 50% of the whole; for users where the user is marked as premium, 75%." in explain.rule(
         policy.rules[1], policy
     )
-    assert "`b` counts 75% instead of 50%" in words.policy(policy)
+    assert "`b` counts 75% instead of 50%" in explain.policy(policy)
 
 
 def test_a_prompt_is_told_what_counts_the_weightiest_first_and_then_what_must_be() -> None:
@@ -189,7 +190,7 @@ def test_a_prompt_is_told_what_counts_the_weightiest_first_and_then_what_must_be
         "quota voices hard = at most 2 per item.creator\nwhen user.premium {\n  block dear = item.price > 99\n}\n"
         'target many = few >= 90% because "nobody reads this"\n'
     )
-    assert words.instruction(policy).splitlines() == [
+    assert explain.instruction(policy).splitlines() == [
         "c, 50% of the whole: as little as can be where the item's price is above 5",
         "base, 25% of the whole: how near the top the items the user took next stand",
         "few, 25% of the whole: that in at most 1 of the 10 places the item is marked as ad",
@@ -206,14 +207,14 @@ LEAK = re.compile(r"\b[A-Z]\w*\(|Span|NOWHERE|Type\.|Missing\.|\bNone\b|\bTrue\b
 @given(policies())
 def test_any_policy_has_words_for_both_readers(policy: Policy) -> None:
     for part in (*policy.rules, *policy.blocks, *policy.targets):
-        plain, formulas = words.said(part, policy), words.engineer(part, policy)
+        plain, formulas = explain.said(part, policy), explain.engineer(part, policy)
         assert plain.endswith(".") and len(plain) > 20
         assert not LEAK.search(plain)
         assert "value" in formulas or "enforced" in formulas
-    told = words.instruction(policy).splitlines()
+    told = explain.instruction(policy).splitlines()
     assert len(told) <= len((*policy.rules, *policy.blocks, *policy.targets)) and all(": " in line for line in told)
     assert not LEAK.search(" ".join(told))
-    page = words.policy(policy)
+    page = explain.policy(policy)
     assert all(f"  {part.name}" in page for part in (*policy.rules, *policy.blocks, *policy.targets))
     assert all(len(line) <= 100 for line in page.splitlines())
 
@@ -275,6 +276,6 @@ def test_the_words_need_no_numbers_library() -> None:
     import subprocess
     import sys
 
-    script = "import recpolicy.words, sys; print(*sys.modules)"
+    script = "import recpolicy.explain, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not {"numpy", "lark", "pyarrow", "rich"} & {name.partition(".")[0] for name in done.stdout.split()}

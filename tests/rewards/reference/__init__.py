@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from recpolicy.policy import Block, Boost, Level, Policy, Quota, Ramp, Reward, Rule, Target
+from recpolicy.language.policy import Block, Boost, Level, Policy, Quota, Ramp, Reward, Rule, Target
 from tests.rewards.reference.measures import Measures
 from tests.rewards.reference.population import population
 from tests.rewards.reference.quotas import Quotas, Slate

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from recpolicy.policy import (
+from recpolicy.language.policy import (
     Among,
     Arithmetic,
     Call,

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from recpolicy.policy import Average, Measure, Missing, Novelty, Portion, Relevance, Serendipity, Spread
+from recpolicy.language.policy import Average, Measure, Missing, Novelty, Portion, Relevance, Serendipity, Spread
 from tests.rewards.reference.expressions import Expressions
 from tests.rewards.reference.quotas import Slate
 

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from typing import Any
 
-from recpolicy.policy import Population
+from recpolicy.language.policy import Population
 from tests.rewards.reference.expressions import Expressions
 from tests.rewards.reference.quotas import Slate
 from tests.rewards.world import World

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from recpolicy.policy import Bound, Different, Per, Quota, Where
+from recpolicy.language.policy import Bound, Different, Per, Quota, Where
 from tests.rewards.reference.expressions import Expressions
 
 Slate = list[int | None]

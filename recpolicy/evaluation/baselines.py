@@ -1,0 +1,258 @@
+"""The training part of a data set in, classic recommenders tuned on its validation part out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recpolicy.dataset.columns import Bools, Codes, Ragged
+from recpolicy.dataset.rows import Dataset, Rows, Slates, Split
+from recpolicy.dataset.slates import unseen
+from recpolicy.evaluation.metrics import accuracy, mean
+
+Scores: TypeAlias = NDArray[np.float32]
+
+PENALTIES = (30.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0)
+HALF_LIVES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+NEIGHBOURS = (20, 50, 100, 200, 400)
+SHRINKS = (0.0, 20.0, 100.0)
+BLOCK = 512
+"""Items whose similarities to all items are held at once."""
+EVENTS = 20_000
+"""History events whose votes ItemKNN counts at once."""
+TUNED_ON = 1000
+"""At most so many validation users judge the settings."""
+
+
+class Baseline(Protocol):
+    """A fitted recommender."""
+
+    @property
+    def name(self) -> str:
+        """Its key in `eval.json`."""
+
+    @property
+    def settings(self) -> Mapping[str, float]:
+        """What tuning chose."""
+
+    def scores(self, rows: Rows) -> Scores:
+        """How well every item fits each row's history, [B, items]; seen items have scores too."""
+
+
+B = TypeVar("B", bound=Baseline)
+
+
+def top(scores: Scores, rows: Rows, k: int, legal: Bools | None = None) -> Slates:
+    """The K best items of each row that are not in its history (and legal, [B, items]), best first; else holes."""
+    allowed = unseen(rows, scores.shape[1])
+    if legal is not None:
+        allowed &= legal
+    masked = np.where(allowed, scores, -np.inf)
+    width = min(k, masked.shape[1])
+    best = np.sort(np.argpartition(-masked, width - 1, 1)[:, :width], 1)  # ties keep the catalog's order
+    best = np.take_along_axis(best, np.argsort(-np.take_along_axis(masked, best, 1), 1, kind="stable"), 1)
+    items = np.full((len(rows), k), -1, np.int32)
+    items[:, :width] = np.where(np.isfinite(np.take_along_axis(masked, best, 1)), best, -1)
+    return Slates(items)
+
+
+def fit(dataset: Dataset, split: Split, k: int) -> dict[str, Baseline]:
+    """`popularity`, `itemknn`, `ease` and `ease_recency`.
+
+    Fitted on the training part and tuned for NDCG@K on the validation part; nothing else is read. Recency's half-life
+    is tuned at EASE's penalty, then the penalty at that half-life; neighbours are tuned before their shrinkage.
+    """
+    seen = taken(dataset, split)
+    rows = split.validation.sample(TUNED_ON, seed=0)
+
+    def best(models: Iterable[B]) -> B:
+        return max(models, key=lambda m: mean(accuracy("ndcg", rows, top(m.scores(rows), rows, k))))
+
+    factors = _factorised(seen)
+    ease = best(Ease(factors, penalty, None) for penalty in PENALTIES)
+    recency = best(Ease(factors, ease.penalty, half_life) for half_life in HALF_LIVES)
+    recency = best(Ease(factors, penalty, recency.half_life) for penalty in PENALTIES)
+    nearest = _nearest(seen, SHRINKS, NEIGHBOURS[-1])
+    knn = best(ItemKNN(nearest[0], neighbours) for neighbours in NEIGHBOURS)
+    knn = best(ItemKNN(near, knn.neighbours) for near in nearest)
+    found: tuple[Baseline, ...] = (Popularity(seen.sum(0)), knn, ease, recency)
+    return {model.name: model for model in found}
+
+
+@dataclass(frozen=True, eq=False)
+class Popularity:
+    """Items by the number of training users who took them."""
+
+    counts: Scores  # [items]
+
+    @property
+    def name(self) -> str:
+        return "popularity"
+
+    @property
+    def settings(self) -> Mapping[str, float]:
+        return {}
+
+    def scores(self, rows: Rows) -> Scores:
+        return np.broadcast_to(self.counts, (len(rows), len(self.counts)))
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Each item's most similar items by cosine, together / (sqrt(taken x taken') + shrink), nearest first."""
+
+    items: Codes  # [items, most]
+    similarity: Scores  # [items, most]
+    shrink: float
+
+
+@dataclass(frozen=True, eq=False)
+class ItemKNN:
+    """An item's score: the similarities of those of its nearest items that are in the history.
+
+    Sarwar et al., WWW 2001, of sets in place of ratings.
+    """
+
+    nearest: Neighbours
+    neighbours: int
+    votes: Ragged = field(init=False)
+    """By item of the history: which (item, neighbour) pairs it is the neighbour in."""
+
+    def __post_init__(self) -> None:
+        near = self.nearest.items[:, : self.neighbours]
+        counts = np.bincount(near.ravel(), minlength=len(near))
+        pairs = np.argsort(near.ravel(), kind="stable").astype(np.int32)
+        object.__setattr__(self, "votes", Ragged(np.append(0, np.cumsum(counts)), pairs))
+
+    @property
+    def name(self) -> str:
+        return "itemknn"
+
+    @property
+    def settings(self) -> Mapping[str, float]:
+        return {"neighbours": self.neighbours, "shrink": self.nearest.shrink}
+
+    def scores(self, rows: Rows) -> Scores:
+        items = len(self.nearest.items)
+        near = self.nearest.similarity[:, : self.neighbours]  # [items, neighbours, or as many as there are]
+        similarity = near.ravel()
+        row = np.repeat(np.arange(len(rows)), rows.history.lengths)
+        seen = np.unique(row * items + rows.history.values)  # an item taken again votes once
+        out = np.zeros(len(rows) * items)
+        for first in range(0, len(seen), EVENTS):
+            row, item = np.divmod(seen[first : first + EVENTS], items)
+            votes = self.votes.take(item)
+            low, high = row[0] * items, (row[-1] + 1) * items
+            at = np.repeat(row * items - low, votes.lengths) + votes.values // near.shape[1]
+            out[low:high] += np.bincount(at, similarity[votes.values], high - low)
+        return out.reshape(len(rows), items).astype(np.float32)
+
+
+def _nearest(seen: Scores, shrinks: Sequence[float], most: int) -> list[Neighbours]:
+    """One set of neighbours a shrinkage; no [items, items] matrix is ever held."""
+    items = seen.shape[1]
+    most = min(most, items)
+    norm = np.sqrt(seen.sum(0))
+    nearest = [np.zeros((items, most), np.int32) for _ in shrinks]
+    similarity = [np.zeros((items, most), np.float32) for _ in shrinks]
+    for first in range(0, items, BLOCK):
+        part = slice(first, min(first + BLOCK, items))
+        together = seen[:, part].T @ seen  # [block, items]
+        together[np.arange(part.stop - first), np.arange(first, part.stop)] = 0.0
+        for i, shrink in enumerate(shrinks):
+            cosine = together / np.maximum(np.outer(norm[part], norm) + np.float32(shrink), np.float32(1.0))
+            best = np.argpartition(-cosine, most - 1, 1)[:, :most]
+            order = np.argsort(-np.take_along_axis(cosine, best, 1), 1, kind="stable")
+            nearest[i][part] = np.take_along_axis(best, order, 1)
+            similarity[i][part] = np.take_along_axis(cosine, nearest[i][part], 1)
+    return [Neighbours(*found) for found in zip(nearest, similarity, shrinks, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """The training matrix X [users, items] as X'X = R diag(s) R': every penalty's model comes out of it."""
+
+    basis: Scores  # R, [items, rank]
+    spectrum: Scores  # s, [rank], squared singular values
+
+
+@dataclass(frozen=True, eq=False)
+class Ease:
+    """EASE (Steck, WWW 2019): scores x B, B = I - P / diag(P) by columns, P = (X'X + penalty I)^-1.
+
+    With X'X = R diag(s) R', penalty P = I - R diag(s / (s + penalty)) R': no [items, items] matrix is ever held.
+    With a half-life (in events), an event that lies n events back counts 2^(-n / half-life) in the history x.
+    """
+
+    factors: Factors
+    penalty: float
+    half_life: float | None
+
+    @property
+    def name(self) -> str:
+        return "ease" if self.half_life is None else "ease_recency"
+
+    @property
+    def settings(self) -> Mapping[str, float]:
+        penalty = {"penalty": self.penalty}
+        return penalty if self.half_life is None else penalty | {"half_life": self.half_life}
+
+    @cached_property
+    def _shrunk(self) -> Scores:
+        """R diag(s / (s + penalty)), [items, rank]."""
+        spectrum = self.factors.spectrum
+        return np.asarray(self.factors.basis * (spectrum / (spectrum + np.float32(self.penalty))))
+
+    @cached_property
+    def _diagonal(self) -> Scores:
+        """penalty diag(P), [items]."""
+        return np.asarray(1.0 - (self._shrunk * self.factors.basis).sum(1))
+
+    def weights(self, taken: slice) -> Scores:
+        """Rows `taken` of B, [taken, items]: what each of these items, taken, adds to the score of every item."""
+        found = self._shrunk[taken] @ self.factors.basis.T / self._diagonal
+        own = np.arange(len(found))
+        found[own, own + taken.start] = 0.0
+        return np.asarray(found, np.float32)
+
+    def scores(self, rows: Rows) -> Scores:
+        basis = self.factors.basis
+        x = profiles(rows, len(basis), self.half_life)
+        inverse = x - (x @ self._shrunk) @ basis.T  # penalty x P, [B, items]
+        return np.asarray(x - inverse / self._diagonal, np.float32)
+
+
+def _factorised(seen: Scores) -> Factors:
+    """Out of the smaller of X X' and X'X."""
+    users, items = seen.shape
+    exact = seen.astype(np.float64)
+    spectrum, vectors = np.linalg.eigh(exact @ exact.T if users < items else exact.T @ exact)
+    kept = spectrum > 1e-6 * max(float(spectrum[-1]), 1.0)
+    spectrum, vectors = spectrum[kept], vectors[:, kept]
+    basis = (exact.T @ vectors) / np.sqrt(spectrum) if users < items else vectors
+    return Factors(basis.astype(np.float32), spectrum.astype(np.float32))
+
+
+def taken(dataset: Dataset, split: Split) -> Scores:
+    """The training matrix X, [users, items]: 1 where the user took the item in the training part."""
+    seen = np.zeros((len(dataset.user_ids), dataset.items.rows), np.float32)
+    user = np.repeat(np.arange(len(seen)), np.diff(dataset.start))
+    training = np.arange(len(dataset.item)) < split.train_end[user]
+    seen[user[training], dataset.item[training]] = 1.0
+    return seen
+
+
+def profiles(rows: Rows, items: int, half_life: float | None) -> Scores:
+    """Histories as rows of weights x, [B, items]; an item taken again weighs as its last time."""
+    out = np.zeros((len(rows), items), np.float32)
+    lengths, offsets = rows.history.lengths, rows.history.offsets
+    row = np.repeat(np.arange(len(rows)), lengths)
+    back = offsets[row + 1] - 1 - np.arange(len(row))  # events since
+    weights = np.ones(len(row)) if half_life is None else 2.0 ** (-back / half_life)
+    np.maximum.at(out, (row, rows.history.values), weights.astype(np.float32))
+    return out

@@ -1,0 +1,68 @@
+"""Decides whether a trained recommender should be shipped, as an experiment platform would: one word and its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from recpolicy.evaluation.guardrail import is_guardrail
+from recpolicy.evaluation.metrics import Interval
+from recpolicy.evaluation.targets import Outcome
+
+Word = Literal["SHIP", "DO NOT SHIP", "UNDECIDED"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to do with a trained model, and why."""
+
+    word: Word
+    reason: str
+
+
+def verdict(
+    outcomes: Sequence[Outcome], before: Sequence[Outcome], reward: Interval, baseline_less_popularity: Interval
+) -> Verdict:
+    """Judges a model on held-out users.
+
+    `outcomes`: its targets, guardrails among them, and `before` the same of the baseline; `reward`: its whole reward
+    less the baseline's, paired over users; `baseline_less_popularity`: the baseline's NDCG less that of the most
+    popular items. SHIP: the reward is significantly larger or a target is met that was not before, every other target
+    is met, and no guardrail is significantly worse (95 % intervals). A baseline that is no better than popularity says
+    nothing, so neither does a comparison with it.
+    """
+    targets = [o for o in outcomes if not is_guardrail(o.name)]
+    broken = [o for o in outcomes if o.verdict == "not met"]
+    open_ = [o for o in targets if o.verdict == "undecided"]
+    met_before = {o.name for o in before if o.verdict == "met"}
+    reached = [o for o in targets if o.verdict == "met" and o.name not in met_before]
+    gain = f"the whole reward changed by {reward.mean:+.4f} [{reward.low:+.4f}, {reward.high:+.4f}]"
+    if baseline_less_popularity.high <= 0 or not baseline_less_popularity.mean > 0:
+        lost = f"{baseline_less_popularity.mean:+.4f} NDCG"
+        why = f"the model before the policy is no better than the most popular items ({lost}), so it is no baseline"
+        return Verdict("UNDECIDED", why)
+    if broken:
+        return Verdict("DO NOT SHIP", "; ".join(_missed(o) for o in broken))
+    if reward.high < 0 and not reached:
+        return Verdict("DO NOT SHIP", gain)
+    if open_:
+        return Verdict("UNDECIDED", f"too few users to tell whether {_named(open_)} met")
+    if reward.low > 0:
+        met = f", all {len(targets)} targets met" if len(targets) > 1 else ", the target met" if targets else ""
+        return Verdict("SHIP", gain + met)
+    if reached:
+        return Verdict("SHIP", f"{_named(reached)} met now; {gain}")
+    return Verdict("UNDECIDED", gain + (", and what the targets ask was met before" if targets else ""))
+
+
+def _named(outcomes: Sequence[Outcome]) -> str:
+    return ", ".join(f"`{o.name}`" for o in outcomes) + (" is" if len(outcomes) == 1 else " are")
+
+
+def _missed(outcome: Outcome) -> str:
+    asked = f"{outcome.op} {outcome.bound:.3f}"
+    interval = f"[{outcome.low:.3f}, {outcome.high:.3f}]"
+    if is_guardrail(outcome.name):
+        return f"{outcome.name}: {outcome.value:.3f} {interval} for {outcome.bound:.3f} before the policy"
+    return f"target `{outcome.name}` is not met: {outcome.value:.3f} {interval}, asked {asked}"

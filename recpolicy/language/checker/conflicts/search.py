@@ -1,0 +1,259 @@
+"""Demands in, the smallest sets of them that no slate can meet together out, each with what would make it possible.
+
+Where a policy is so large that it cannot be looked at as a whole, its strictest demands are looked at first and only
+so many: a contradiction among the others may go unseen, but none is ever reported that is none.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement, islice, product, zip_longest
+from typing import Literal
+
+from recpolicy.language import policy
+from recpolicy.language.checker.branches import exclude, ways
+from recpolicy.language.checker.conflicts.kinds import Formula, Part, parts
+from recpolicy.language.checker.conflicts.linear import refute
+from recpolicy.language.checker.conflicts.model import Demand, Model, model, values_of
+from recpolicy.types import Type
+
+MOST_KINDS = 192
+"""Kinds of item, in stretches of places, told apart at once."""
+MOST_TOGETHER = 12
+"""Demands looked at together."""
+MOST_SEEDS = 12
+"""Demands of a larger group that are looked at with those nearest to them."""
+MOST_SEGMENTS = 12
+"""Conditions of `when` looked at: those that stand first."""
+MOST_SETS = 30
+"""Sets found in one group."""
+MOST_GIVEN = 20
+"""Sets given back."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One bound of one demand, and the nearest number of places for it that makes the set possible."""
+
+    demand: Demand
+    bound: Literal["at least", "at most"]
+    places: int
+
+    def size(self) -> int:
+        """By how many places the bound moves."""
+        before = self.demand.low if self.bound == "at least" else self.demand.high
+        return abs(self.places - (before or 0))
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """Demands that no slate meets together; without any one of them some slate may. `ways_out`: each alone will do."""
+
+    demands: tuple[Demand, ...]
+    ways_out: tuple[Change, ...]
+
+
+def contradictions(demands: Sequence[Demand], slate: int) -> list[Contradiction]:
+    """The smallest sets of demands in conflict, pairs first.
+
+    Of sets of three or more that share a demand only one is given: the others may be gone once it is mended.
+    """
+    found: dict[frozenset[int], tuple[Model, tuple[int, ...]]] = {}
+    seen: set[frozenset[int]] = set()
+    for together in _segments(demands):
+        for group in _groups(together, slate):
+            key = frozenset(map(id, group.demands))
+            if key not in seen:
+                seen.add(key)
+                for chosen in _smallest_sets(group):
+                    found.setdefault(frozenset(id(group.demands[i].rule) for i in chosen), (group, chosen))
+    kept: set[int] = set()
+    out: list[Contradiction] = []
+    for rules, (group, chosen) in sorted(found.items(), key=lambda item: len(item[0])):
+        if len(rules) <= 2 or rules.isdisjoint(kept):
+            kept |= rules if len(rules) > 2 else set()
+            out.append(Contradiction(tuple(group.demands[i] for i in chosen), _ways_out(group, chosen)))
+        if len(out) == MOST_GIVEN:
+            break
+    return out
+
+
+# ---- what is looked at together -------------------------------------------------------------------------------------
+
+
+def _segments(demands: Sequence[Demand]) -> Iterator[list[Demand]]:
+    """The demands that hold for the same user, as far as can be told: as many as do not exclude each other."""
+    conditions = list({demand.when: None for demand in demands if demand.when is not None})
+    if not conditions:
+        yield list(demands)
+        return
+    found = [ways(condition) for condition in conditions[:MOST_SEGMENTS]]
+    apart = {(i, j) for i, j in product(range(len(found)), repeat=2) if i != j and exclude(found[i], found[j])}
+    seen: set[frozenset[int]] = set()
+    for first, second in combinations_with_replacement(range(len(found)), 2):
+        if (first, second) not in apart:
+            chosen = {first, second}
+            for other in range(len(found)):
+                if not any((other, one) in apart for one in chosen):
+                    chosen.add(other)
+            if frozenset(chosen) not in seen:
+                seen.add(frozenset(chosen))
+                held = {conditions[i] for i in chosen}
+                yield [demand for demand in demands if demand.when is None or demand.when in held]
+
+
+def _groups(demands: Sequence[Demand], slate: int) -> Iterator[Model]:
+    """Models of demands that can come into conflict: about the same items, or competing for the same places."""
+    models: list[Model] = []
+    for component in _components(demands):
+        if len(component) > 1 or not isinstance(component[0].counted, Part):
+            models += _models(component, slate)
+    yield from models
+    for tight in (found for found in models if not _has_room(found)):
+        for other in demands:
+            if other.low is not None and not any(other is demand for demand in tight.demands):
+                joined = model([*tight.demands, other], slate, MOST_KINDS)
+                if joined is not None:
+                    yield joined
+
+
+def _models(component: Sequence[Demand], slate: int) -> Iterator[Model]:
+    """One model of all, or where they are too many, one of each demand with those nearest to it."""
+    some = [Demand(None, True, 1, None, slate)] if any(demand.high == 0 for demand in component) else []
+    whole = model([*component, *some], slate, MOST_KINDS) if len(component) <= MOST_TOGETHER else None
+    if whole is not None:
+        yield whole
+        return
+    columns = _limited_columns(component)
+    links = {id(demand): _links(demand, columns) for demand in component}
+    asking = sorted((demand for demand in component if demand.low), key=_strictness)
+    limiting = sorted((demand for demand in component if demand.high is not None), key=_strictness)
+    for demand in asking[:MOST_SEEDS]:
+        others = (other for pair in zip_longest(limiting, asking) for other in pair if other is not None)
+        near = [o for o in others if o is not demand and not links[id(o)].isdisjoint(links[id(demand)])]
+        sizes = (MOST_TOGETHER - 1, MOST_TOGETHER // 2, MOST_TOGETHER // 4, 1)
+        found = (model([demand, *near[:size]], slate, MOST_KINDS) for size in sizes)
+        yield from islice((part for part in found if part is not None), 1)
+
+
+def _strictness(demand: Demand) -> float:
+    """Lower is stricter."""
+    return -(demand.low or 0) / demand.length if demand.high is None else demand.high / demand.length
+
+
+def _components(demands: Sequence[Demand]) -> list[list[Demand]]:
+    """Demands joined where they count the same values."""
+    columns = _limited_columns(demands)
+    leader: dict[object, object] = {}
+
+    def find(key: object) -> object:
+        while leader.setdefault(key, key) != key:
+            leader[key] = key = leader[leader[key]]
+        return key
+
+    for demand in demands:
+        for link in _links(demand, columns):
+            leader[find(link)] = find(id(demand))
+    out: dict[object, list[Demand]] = {}
+    for demand in demands:
+        out.setdefault(find(id(demand)), []).append(demand)
+    return list(out.values())
+
+
+def _links(demand: Demand, columns: Collection[policy.Column]) -> set[object]:
+    """What is counted: the variables of the condition, and those of `columns` in which it looks for a word."""
+    if isinstance(demand.counted, policy.Column):
+        return {demand.counted}
+    variables = {part.variable for part in parts(demand.counted)}
+    return variables | {v.column for v in variables if isinstance(v, policy.Contains) and v.column in columns}
+
+
+def _limited_columns(demands: Iterable[Demand]) -> set[policy.Column]:
+    """Columns of whose values only so many may be shown."""
+    return {d.counted for d in demands if isinstance(d.counted, policy.Column) and d.high is not None}
+
+
+def _has_room(model: Model) -> bool:
+    """True where some kind of item counts against no demand, so that the demands never keep a place empty."""
+    limited: list[Formula] = []
+    for demand in model.demands:
+        if demand.high is None:
+            continue
+        if not isinstance(demand.counted, policy.Column):
+            limited.append(demand.counted)
+        elif demand.per or demand.counted.type is Type.LIST:
+            limited += values_of(demand.counted, model.formulas)
+        else:
+            return False  # of one-word columns every item has some value
+    return any(not any(kind[model.formulas[node]] for node in limited) for kind in model.kinds)
+
+
+# ---- the sets -------------------------------------------------------------------------------------------------------
+
+
+def _smallest_sets(model: Model) -> list[tuple[int, ...]]:
+    """Sets of demands in conflict none of which holds a smaller one (hitting-set tree; Reiter 1987).
+
+    A set of three or more is left whole behind: those that share lines with it are looked for once it is mended.
+    """
+    found: list[tuple[int, ...]] = []
+    todo = [frozenset[int]()]
+    for removed in todo:
+        known = next((chosen for chosen in found if removed.isdisjoint(chosen)), None)
+        if known is None and len(found) < MOST_SETS:
+            known = _smallest_set(model, [i for i in range(len(model.demands)) if i not in removed])
+            found += [known] if known is not None else []
+        if known is not None and len(todo) < MOST_SETS:
+            left = [(i,) for i in known] if len(known) <= 2 else [known]
+            todo += [removed.union(out) for out in left]
+    return found
+
+
+def _smallest_set(model: Model, chosen: Iterable[int]) -> tuple[int, ...] | None:
+    """Demands of the chosen ones that are in conflict, each of them needed for it; None where there is none."""
+    found = _in_conflict(model, chosen)
+    if found is None:
+        return None
+    for demand in sorted(found):
+        if demand in found and (smaller := _in_conflict(model, found - {demand})) is not None:
+            found = smaller
+    return tuple(sorted(found))
+
+
+def _in_conflict(model: Model, chosen: Iterable[int]) -> set[int] | None:
+    """Some of the demands that no slate meets together, or None."""
+    owned = model.inequalities(chosen)
+    rows = refute([inequality for inequality, _ in owned])
+    return None if rows is None else {owner for _, owner in (owned[row] for row in rows) if owner is not None}
+
+
+def _ways_out(model: Model, chosen: Sequence[int]) -> tuple[Change, ...]:
+    """The changes of a single bound that make the set possible, the smallest first.
+
+    A bound that would ask for nothing is no way out.
+    """
+    found: list[Change] = []
+    for i in chosen:
+        demand = model.demands[i]
+        if not isinstance(demand.rule, policy.Quota):
+            continue
+        if demand.low is not None:
+            lower = [replace(demand, low=n) for n in range(demand.low - 1, 0, -1)]
+            found += [Change(demand, "at least", to.low or 0) for to in _nearest(model, chosen, i, lower)]
+        if demand.high is not None:
+            higher = [replace(demand, high=n) for n in range(demand.high + 1, demand.length)]
+            found += [Change(demand, "at most", to.high or 0) for to in _nearest(model, chosen, i, higher)]
+    return tuple(sorted(found, key=Change.size))
+
+
+def _nearest(model: Model, chosen: Sequence[int], at: int, weaker: Sequence[Demand]) -> Sequence[Demand]:
+    """The first of ever weaker demands with which the set is possible, or none."""
+    place = bisect_left(weaker, True, key=lambda demand: _possible(model, chosen, at, demand))
+    return weaker[place : place + 1]
+
+
+def _possible(model: Model, chosen: Iterable[int], at: int, instead: Demand) -> bool:
+    demands = [instead if i == at else demand for i, demand in enumerate(model.demands)]
+    return _in_conflict(replace(model, demands=demands), chosen) is None

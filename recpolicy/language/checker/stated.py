@@ -1,0 +1,256 @@
+"""The fields of a user or an item that a test states in, the values a data set would hold for them out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from recpolicy.errors import cases as errors
+from recpolicy.errors import types
+from recpolicy.language import policy, syntax
+from recpolicy.language.checker import literals
+from recpolicy.language.checker.expressions import expression
+from recpolicy.language.checker.scope import Scope
+from recpolicy.schema import ColumnSpec, Derived, Role
+from recpolicy.span import Span
+from recpolicy.types import Type
+
+MOST_POPULAR = 1_000_000
+"""The largest `popularity` an item may state: a test counts on that many users."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """A moment so many seconds before the case's `now`, which a case may set anew."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The value of one column and where it is stated."""
+
+    value: policy.Value | Before
+    span: Span
+
+    def at(self, now: float) -> policy.Value:
+        """The value as a data set holds it."""
+        return now - self.value.seconds if isinstance(self.value, Before) else self.value
+
+
+Record: TypeAlias = Mapping[str, Cell]
+"""The stated columns of one user or item by name; a time since `published` is stated as `published`."""
+
+_Literal: TypeAlias = policy.Number | policy.Word | policy.Truth | policy.Now
+
+
+def record(node: syntax.Record, table: Literal["item", "user"], scope: Scope) -> Record:
+    """The fields that have no error; each finding is reported."""
+    if scope.schema is None:
+        return {}
+    columns = scope.schema.item if table == "item" else scope.schema.user
+    published = scope.schema.with_role(Role.PUBLISHED)
+    seen: dict[str, syntax.Field] = {}
+    cells: dict[str, Cell] = {}
+    for field in node.fields:
+        name, span = field.column.text, field.column.span
+        spec = columns.get(name)
+        if spec is None:
+            _unknown(field.column, table, scope)
+            continue
+        if name in seen:
+            scope.report(errors.column_twice(span, name, seen[name].span.line))
+            continue
+        seen[name] = field
+        held = name
+        if isinstance(field.value, syntax.Unknown):
+            value = None
+            if spec.role is Role.ID:
+                help = "leave it out, or write the id"
+                scope.report(errors.impossible_value(field.value.span, name, "`missing`", help))
+        elif (value := _value(field.value, spec, scope)) is None:
+            continue
+        if spec.derived is Derived.AGE and published is not None:
+            held = published.name
+            value = None if value is None else Before(_seconds(value))
+        if held in cells:
+            age = next(n for n in seen if columns[n].derived is Derived.AGE)
+            scope.report(errors.same_moment(span, name, age, held))
+        cells[held] = Cell(value, field.span)
+    return cells
+
+
+def literal(node: syntax.Expr, scope: Scope, quoted: bool = False) -> _Literal | None:
+    """A value as it is written, or the `param` that stands for one; a finding and None for anything else.
+
+    `quoted`: texts are expected here, so that a word that means nothing most likely lacks its quotes.
+    """
+    if isinstance(node, syntax.Name) and not _may_be_defined(node.name, scope):
+        close = scope.near(node.name, ("missing",) if quoted else ("true", "false", "missing", *scope.params))
+        scope.report(errors.unquoted_value(node.span, node.name, close, quoted))
+        return None
+    written = literals.literal(node, scope)
+    typed = None if written is None else expression(written, scope)
+    if typed is None or isinstance(typed, policy.Number | policy.Word | policy.Truth | policy.Now):
+        return typed
+    scope.report(errors.not_written_out(node.span))
+    return None
+
+
+def _may_be_defined(name: str, scope: Scope) -> bool:
+    known = (scope.params, scope.lets, scope.defined, scope.later)
+    return any(name in names for names in known) or scope.may_be_unread(name) or name == "next_items"
+
+
+def _unknown(column: syntax.Ident, table: Literal["item", "user"], scope: Scope) -> None:
+    assert scope.schema is not None
+    columns, others = scope.schema.item, scope.schema.user
+    if table == "user":
+        columns, others = others, columns
+    other = ("user" if table == "item" else "item") if column.text in others else None
+    close = scope.near(column.text, columns)
+    scope.report(errors.unknown_column(column.span, table, column.text, close, tuple(columns), other))
+
+
+def _value(
+    node: syntax.Expr | syntax.Ago, spec: ColumnSpec, scope: Scope
+) -> float | bool | str | tuple[str, ...] | Before | None:
+    match node:
+        case syntax.Ago(span, duration):
+            return _ago(span, duration, spec, scope)
+        case syntax.List(span, items):
+            words = [_word(item, spec, scope) for item in items]
+            if spec.type is not Type.LIST:
+                one = scope.text(items[0].span) if len(items) == 1 else None
+                _wrong(span, spec, Type.LIST, _instead(spec, one), one, scope)
+                return None
+            return None if None in words else tuple(dict.fromkeys(word for word in words if word is not None))
+        case _:
+            typed = literal(node, scope, quoted=spec.type.is_word or spec.type is Type.LIST)
+            return None if typed is None else _fitted(node.span, typed, spec, scope)
+
+
+def _ago(span: Span, duration: syntax.Expr, spec: ColumnSpec, scope: Scope) -> Before | None:
+    length = literal(duration, scope)
+    if length is None:
+        return None
+    text = scope.text(duration.span)
+    if not isinstance(length, policy.Number) or length.type is not Type.DURATION:
+        scope.report(types.not_a_duration(duration.span, "ago", length.type, f"{text} days ago"))
+    elif spec.type is Type.DURATION:
+        _wrong(span, spec, Type.DATE, _instead(spec, text), text, scope)
+    elif spec.type is not Type.DATE:
+        _wrong(span, spec, Type.DATE, _instead(spec), None, scope)
+    else:
+        return Before(length.value)
+    return None
+
+
+def _word(node: syntax.Expr, spec: ColumnSpec, scope: Scope) -> str | None:
+    typed = literal(node, scope, quoted=True)
+    if typed is None or isinstance(typed, policy.Word):
+        return None if typed is None else typed.value
+    text = f'"{scope.text(node.span)}"'
+    scope.report(errors.wrong_value(node.span, spec.name, Type.LIST, typed.type, f"write `{text}`", text))
+    return None
+
+
+def _fitted(span: Span, typed: _Literal, spec: ColumnSpec, scope: Scope) -> float | bool | str | Before | None:
+    """The value where its type is the column's, else None with a finding."""
+    match typed, spec.type:
+        case (policy.Truth(value=bool() as truth), Type.BOOL):
+            return truth
+        case policy.Word(value=word), (Type.CATEGORY | Type.TEXT):
+            return word
+        case policy.Now(), Type.DATE:
+            return Before(0.0)
+        case policy.Number(value=value, type=Type.DURATION), Type.DATE:
+            return Before(value)
+        case policy.Number(value=value, type=kind), wanted if kind is wanted or (kind.is_number and wanted.is_number):
+            return _possible(span, value, spec, scope)
+    text = scope.text(span)
+    fix = _meant(typed, spec.type, text)
+    help = _instead(spec, fix)
+    match typed, spec.type:
+        case policy.Number(type=Type.INT | Type.FLOAT), Type.DURATION:
+            help = f"add its unit, as in `{text} days`"
+        case policy.Number(value=value, type=Type.INT), Type.DATE:
+            help = f"write `{value:g}-01-01`" if 1900 <= value <= 2100 else f"write `{text} days ago`, or a date"
+    _wrong(span, spec, typed.type, help, fix, scope)
+    return None
+
+
+def _possible(span: Span, value: float, spec: ColumnSpec, scope: Scope) -> float | None:
+    """A number of the right type where the column can hold it."""
+    help = None
+    if spec.type is Type.RATIO and not 0 <= value <= 1:
+        help = "a percentage of this column lies between 0% and 100%"
+    elif spec.type is Type.INT and not value.is_integer():
+        help = "write a whole number"
+    elif spec.role is Role.POPULARITY and not 0 <= value <= MOST_POPULAR:
+        help = f"popularity counts users: write 0 to {MOST_POPULAR:,}"
+    elif spec.derived is Derived.AGE and value < 0:
+        help = "for an item of the future state the date it is published"
+    if help is None:
+        return value
+    scope.report(errors.impossible_value(span, spec.name, f"`{scope.text(span)}`", help))
+    return None
+
+
+_EXAMPLES = {
+    Type.BOOL: "true",
+    Type.INT: "3",
+    Type.FLOAT: "2.5",
+    Type.RATIO: "2%",
+    Type.DATE: "10 days ago",
+    Type.DURATION: "90 days",
+    Type.CATEGORY: '"Drama"',
+    Type.TEXT: '"Drama"',
+    Type.LIST: '["Drama", "War"]',
+}
+
+
+_QUOTED = {
+    Type.INT: r"-?\d+",
+    Type.FLOAT: r"-?\d+(\.\d+)?",
+    Type.RATIO: r"\d+(\.\d+)?%",
+    Type.DATE: r"\d{4}-\d\d-\d\d",
+    Type.DURATION: r"\d+(\.\d+)? [a-z]+",
+}
+"""What looks like a value that was put in quotes."""
+
+
+def _instead(spec: ColumnSpec, fix: str | None = None) -> str:
+    return f"write `{fix}`" if fix is not None else f"write {errors.holds(spec.type)}, as in `{_EXAMPLES[spec.type]}`"
+
+
+def _meant(typed: _Literal, wanted: Type, text: str) -> str | None:
+    """What to write instead of `text`, where that is sure enough."""
+    match typed, wanted:
+        case policy.Number(value=value, type=Type.INT | Type.FLOAT), Type.RATIO if 0 <= value <= 100 and value != 1:
+            return f"{value * 100:g}%" if value < 1 else f"{value:g}%"
+        case policy.Number(value=value, type=Type.RATIO), (Type.INT | Type.FLOAT):
+            return f"{value:g}"
+        case policy.Number(value=value, type=Type.INT), Type.BOOL if value in (0, 1):
+            return "true" if value else "false"
+        case policy.Word(value=word), Type.BOOL if word.lower() in ("true", "yes", "false", "no"):
+            return "true" if word.lower() in ("true", "yes") else "false"
+        case policy.Word(value=word), _ if wanted in _QUOTED and re.fullmatch(_QUOTED[wanted], word):
+            return word
+        case policy.Word(), Type.LIST:
+            return f"[{text}]"
+        case ((policy.Number() | policy.Truth()), (Type.CATEGORY | Type.TEXT)):
+            return f'"{text}"'
+        case _:
+            return None
+
+
+def _wrong(span: Span, spec: ColumnSpec, seen: Type, help: str, fix: str | None, scope: Scope) -> None:
+    scope.report(errors.wrong_value(span, spec.name, spec.type, seen, help, fix))
+
+
+def _seconds(value: object) -> float:
+    assert isinstance(value, float), "an age is a duration"
+    return value

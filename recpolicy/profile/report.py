@@ -1,0 +1,285 @@
+"""A compiled policy and lists sampled from a model in, what its rules do in training out.
+
+How much each rule really counts, what it costs in relevance, and what a list that ignores the user can get.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from recpolicy.compiler import CompiledPolicy, CompiledRule
+from recpolicy.compiler.growth import divisor
+from recpolicy.compiler.quotas import Demand
+from recpolicy.dataset.columns import Codes, Floats
+from recpolicy.dataset.rows import Rows, Slates
+from recpolicy.evaluation import metrics
+from recpolicy.evaluation.group_stats import centred, deviations, lively, shares
+from recpolicy.evaluation.metrics import Interval
+from recpolicy.language.policy import Ramp
+from recpolicy.profile.loopholes import Search, label_free, served
+from recpolicy.search.rerank import weighted
+
+QUIET = 0.05
+"""A rule whose value differs within fewer of the users' groups than this share has no signal."""
+FULL = 0.99
+"""Value from which on a list has all that a rule can give, rounding and a few users' holes aside."""
+
+Silence: TypeAlias = Literal["for nobody", "without data", "never", "always", "always the same", "same for each user"]
+"""Why a rule has no signal."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rollouts:
+    """What a model does for B users: lists sampled from it, and its candidates. Beside it, popular items."""
+
+    rows: Rows  # [B]
+    slates: Slates  # [B * copies, K], those of a user adjacent
+    copies: int
+    temperature: float
+    candidates: Codes  # [B, C], likeliest items of the first place
+    scores: Floats  # [B, C], their log-probabilities; -inf: none
+    popular: Slates  # [B, K], the most popular items that each user may be shown
+
+    @property
+    def each(self) -> Rows:
+        """The row of every list, [B * copies]."""
+        return self.rows.take(np.repeat(np.arange(len(self.rows)), self.copies))
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a rule brings and costs: lists re-ranked with it beside lists re-ranked by the same policy without it."""
+
+    without: float
+    value: float
+    """Mean value of the rule on the lists without and with it; NaN where it applies to nobody."""
+    cost: Interval
+    """NDCG lost by it, a mean over users."""
+
+
+@dataclass(frozen=True)
+class RuleProfile:
+    """One rule in training. Shares and values are in [0, 1], but `effective` may be negative."""
+
+    name: str
+    kind: str
+    declared: float
+    """Its share of a user's weights, a mean over users."""
+    effective: float
+    """Its share of the variance of R among one user's lists, by which training tells them apart; NaN without any."""
+    deviation: float
+    value: float
+    """Mean over the sampled lists; NaN where it applies to nobody."""
+    lively: float
+    """Share of the users it applies to whose lists differ in its value."""
+    silence: Silence | None
+    """Why it has no signal; None for a rule that has one, and for one without a weight."""
+    price: Price | None
+    """None for a rule with labels, which is relevance itself, and for one that has no say in these users' lists."""
+    fixed: float | None
+    """What one list for all users gets, made for this rule alone; of a bury what it avoids. None where `price` is."""
+    popular: float | None
+    """What each user's most popular items get; None without labels."""
+
+    @property
+    def given_away(self) -> bool:
+        """Whether a list that ignores the user has all of it."""
+        return self.fixed is not None and self.fixed >= FULL
+
+
+@dataclass(frozen=True)
+class FixedList:
+    """The best list found that ignores the user, beside the model's own lists. Rewards are means over users.
+
+    `reward`, `own` and `best` are R over the rules that need no label alone.
+    """
+
+    items: tuple[int, ...]
+    """Item rows, from the top."""
+    reward: float
+    own: float
+    """Of the lists sampled from the model."""
+    best: float
+    """Of lists for each user alone: the better of this one and one made greedily."""
+    ndcg: float
+    own_ndcg: float
+    advantage: float
+    """What training would credit it with beside the user's own lists, all rules counted as `effective` weights are."""
+    full: tuple[str, ...]
+    """Rules it has all of."""
+
+    @property
+    def verdict(self) -> Literal["none", "closed", "open"]:
+        """A loophole where it earns at least what the model's own lists do without a label.
+
+        It is closed where the rules with labels outweigh that, so that training would not go there.
+        """
+        if self.reward < self.own:
+            return "none"
+        return "open" if self.advantage >= 0 else "closed"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a policy does in training, seen on `users` users with `copies` lists each, sampled at `temperature`."""
+
+    users: int
+    copies: int
+    temperature: float
+    rules: tuple[RuleProfile, ...]
+    fixed: FixedList | None
+    """None for a policy without a rule that needs no label and weighs something."""
+
+    @property
+    def dead(self) -> tuple[RuleProfile, ...]:
+        """Rules with a weight and without a signal."""
+        return tuple(rule for rule in self.rules if rule.silence is not None)
+
+    @property
+    def clean(self) -> bool:
+        """Whether there is neither a dead rule nor an open loophole."""
+        return not self.dead and (self.fixed is None or self.fixed.verdict != "open")
+
+
+def profile(compiled: CompiledPolicy, rollouts: Rollouts, *, seed: int) -> Profile:
+    """Measure a policy on what a model does for users whose next items are known."""
+    rows, copies = rollouts.rows, rollouts.copies
+    values = _values(compiled, rollouts.each, rollouts.slates)  # [B * copies, rules]
+    weights = compiled.weights(rows)
+    signed = weights * [rule.sign for rule in compiled.rules] / divisor(weights)[:, None]  # [B, rules]
+    deviation = deviations(values, copies)
+    effective = shares(centred(values, copies) * np.repeat(signed, copies, 0))
+    liveliness = lively(values, copies)
+    search = Search.of(compiled, rows, rollouts.slates.items, seed=seed)
+    familiar = _values(compiled, rows, rollouts.popular)
+    price = prices(compiled, rows, rollouts.candidates, rollouts.scores, seed=seed)
+    silent = silences(compiled, rollouts, values)
+    rules = tuple(
+        RuleProfile(
+            name=rule.name,
+            kind=rule.kind,
+            declared=float(np.abs(signed[:, i]).mean()),
+            effective=float(effective[i]),
+            deviation=float(deviation[i]),
+            value=metrics.mean(values[:, i]),
+            lively=float(liveliness[i]),
+            silence=silent.get(rule.name),
+            price=price.get(rule.name),
+            fixed=_fixed_for(compiled, search, rule) if rule.name in price else None,
+            popular=metrics.mean(familiar[:, i]) if rule.needs_labels else None,
+        )
+        for i, rule in enumerate(compiled.rules)
+    )
+    fixed = _fixed(compiled, rollouts, search, values, signed)
+    return Profile(len(rows), copies, rollouts.temperature, rules, fixed)
+
+
+# ---- how much each rule counts --------------------------------------------------------------------------------------
+
+
+def silences(compiled: CompiledPolicy, rollouts: Rollouts, values: Floats) -> dict[str, Silence]:
+    """Why each rule that asks for something has no signal, for those that have none."""
+    liveliness = lively(values, rollouts.copies)
+    abstained = compiled.abstained(rollouts.each, rollouts.slates)
+    found: dict[str, Silence] = {}
+    for i, rule in enumerate(compiled.rules):
+        if liveliness[i] < QUIET and _weighs(rule):
+            known = ~np.isnan(values[:, i])
+            found[rule.name] = _silence(values[known, i], abstained[rule.name][known] / compiled.policy.slate)
+    return found
+
+
+def _silence(values: Floats, abstained: Floats) -> Silence:
+    """`values` of the lists a rule applies to, and the share of their places that have no value for it."""
+    if not len(values):
+        return "for nobody"
+    if abstained.mean() >= 1 - QUIET:
+        return "without data"
+    if np.mean(values < 1e-9) >= 1 - QUIET:
+        return "never"
+    if np.mean(values > 1 - 1e-9) >= 1 - QUIET:
+        return "always"
+    same = np.abs(values - np.median(values)) < 1e-9
+    return "always the same" if same.mean() >= 1 - QUIET else "same for each user"
+
+
+def _weighs(rule: CompiledRule) -> bool:
+    """Whether the rule has a weight above 0 for anybody at any time of training."""
+    levels = (rule.weight.base, *(level for _, level in rule.weight.changes))
+    return any(max(w.start, w.end) > 0 if isinstance(w, Ramp) else w > 0 for w in levels)
+
+
+def _asks(rule: CompiledRule) -> bool:
+    """Whether the rule has a say in lists: by its weight, or as a hard quota."""
+    return _weighs(rule) or (isinstance(rule.plan, Demand) and rule.plan.hard)
+
+
+# ---- what each rule costs -------------------------------------------------------------------------------------------
+
+
+def prices(compiled: CompiledPolicy, rows: Rows, candidates: Codes, scores: Floats, *, seed: int) -> dict[str, Price]:
+    """What each rule without labels that has a say brings and costs, on lists re-ranked from candidates [B, C].
+
+    The other rules keep the strength they have beside `scores` when one is left out. NDCG is on the next items.
+    """
+    slates = weighted(candidates, scores, rows, compiled)
+    values, ndcg = compiled.values(rows, slates), metrics.accuracy("ndcg", rows, slates)
+    found = {}
+    for rule in compiled.rules:
+        if _asks(rule) and not rule.needs_labels and not np.isnan(values[rule.name]).all():
+            rest = replace(compiled, rules=tuple(other for other in compiled.rules if other is not rule))
+            others = weighted(candidates, scores, rows, rest)
+            cost = metrics.paired(metrics.accuracy("ndcg", rows, others), ndcg, seed=seed)
+            without = compiled.values(rows, others)[rule.name]
+            found[rule.name] = Price(metrics.mean(without), metrics.mean(values[rule.name]), cost)
+    return found
+
+
+# ---- lists that ignore the user -------------------------------------------------------------------------------------
+
+
+def _fixed(
+    compiled: CompiledPolicy, rollouts: Rollouts, search: Search, values: Floats, weights: Floats
+) -> FixedList | None:
+    """The search's list beside the model's; `values` [B * copies, rules] of those, `weights` [B, rules] as trained."""
+    free, rows = label_free(compiled), rollouts.rows
+    if not free.weights(rows).any():
+        return None
+    items = search.fixed(compiled)
+    slates = served(compiled, rows, items)
+    reward, got = free.total(rows, slates), _values(compiled, rows, slates)
+    usual = values.reshape(len(rows), -1, values.shape[1]).mean(1)
+    return FixedList(
+        items=tuple(items[items >= 0].tolist()),
+        reward=float(reward.mean()),
+        own=float(free.total(rollouts.each, rollouts.slates).mean()),
+        best=float(np.maximum(reward, free.total(rows, search.own(compiled))).mean()),
+        ndcg=metrics.mean(metrics.accuracy("ndcg", rows, slates)),
+        own_ndcg=metrics.mean(metrics.accuracy("ndcg", rollouts.each, rollouts.slates)),
+        advantage=float((np.nan_to_num(got - usual) * weights).sum(1).mean()),
+        full=tuple(
+            rule.name
+            for i, rule in enumerate(compiled.rules)
+            if not rule.needs_labels and _weighs(rule) and _kept(rule, got[:, i]) >= FULL
+        ),
+    )
+
+
+def _fixed_for(compiled: CompiledPolicy, search: Search, rule: CompiledRule) -> float:
+    alone = replace(compiled, rules=(rule,))
+    slates = served(compiled, search.rows, search.grown(alone))
+    return _kept(rule, alone.values(search.rows, slates)[rule.name])
+
+
+def _kept(rule: CompiledRule, values: Floats) -> float:
+    """The mean value, of a bury what is missing from its whole."""
+    return 1.0 - metrics.mean(values) if rule.kind == "bury" else metrics.mean(values)
+
+
+def _values(compiled: CompiledPolicy, rows: Rows, slates: Slates) -> Floats:
+    """[B, rules]; NaN where not applicable."""
+    found = [*compiled.values(rows, slates).values()]
+    return np.array(found, np.float64).reshape(len(found), len(rows)).T

@@ -1,0 +1,1 @@
+"""Makes embeddings for items that came after training, from their attributes."""

@@ -1,0 +1,1 @@
+"""Shares training out among processes: collectives, batch shares and sharded weights."""

@@ -1,0 +1,1 @@
+"""Evaluates recommenders on validation and test users, beside controls that need no training."""

@@ -1,0 +1,67 @@
+"""A data set in, what its items' embeddings start from out: who took them together, and what is said of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recpolicy.dataset.columns import Ragged
+from recpolicy.dataset.rows import Dataset, Split
+from recpolicy.evaluation.baselines import taken
+from recpolicy.trainer.models.item_attributes import BLOCK, attributes, directions, rarity
+
+
+def start(dataset: Dataset, split: Split, width: int) -> Tensor:
+    """What a model without words knows of items from the beginning, [items, width], deviation 1.
+
+    Half the variance is `tastes`, half `meanings`: a model that sees genres and creators in its embeddings learns
+    faster what a policy says of them. All of it is trained on, each item's embedding by itself.
+    """
+    return (tastes(dataset, split, width) + meanings(dataset, split, width)) / 2**0.5
+
+
+def tastes(dataset: Dataset, split: Split, width: int) -> Tensor:
+    """The leading directions of which items the training users took together, [items, width], deviation 1.
+
+    These are the item factors of PureSVD (Cremonesi et al., RecSys 2010) with users scaled to unit length, turned by a
+    random rotation, with a little noise: items nobody took are not all alike.
+    """
+    matrix = taken(dataset, split)
+    matrix /= np.sqrt(np.maximum(matrix.sum(1, keepdims=True), 1.0))
+    matrix /= np.maximum(matrix.sum(0), 1.0) ** 0.25  # the best-known items would take every direction
+    rank = min(width, *matrix.shape)
+    _, strength, leading = torch.svd_lowrank(torch.from_numpy(matrix), q=rank, niter=4)
+    factors = _turned(leading * strength, width)
+    found: Tensor = factors / factors.std() + torch.randn_like(factors) / 10
+    return found
+
+
+def meanings(dataset: Dataset, split: Split, width: int) -> Tensor:
+    """The leading directions of what is said of items (title words, topics, creator ...), [items, width], deviation 1.
+
+    The principal components of their attributes, each weighed by its rarity, as vectors of length 1, turned by a random
+    rotation. Zeros where nothing that differs is said. Columns of equal variance in all, which tell the few genres
+    apart before the many creators, made likelihoods worse (ML-100K, validation, -5.83 instead of -5.80).
+    """
+    items = dataset.items.rows
+    learned = np.unique(Ragged.slices(dataset.item, dataset.start[:-1], split.train_end).values).astype(np.int64)
+    facts = attributes(dataset, learned)
+    weights = rarity(facts, learned)
+    blocks = [np.arange(first, min(first + BLOCK, items)) for first in range(0, items, BLOCK)]
+    mean = sum((directions(facts, weights, block).sum(0) for block in blocks), np.zeros(facts.width)) / items
+    gram = np.zeros((facts.width, facts.width))
+    for block in blocks:
+        x = directions(facts, weights, block) - mean
+        gram += x.T @ x
+    leading = np.linalg.eigh(gram)[1][:, ::-1][:, :width]  # the largest come last
+    factors = np.concatenate([(directions(facts, weights, block) - mean) @ leading for block in blocks])
+    turned = _turned(torch.from_numpy(factors).float(), width)
+    return turned / turned.std().clamp(min=1e-6)
+
+
+def _turned(factors: Tensor, width: int) -> Tensor:
+    """Factors [items, rank] in `width` dimensions, all of which then vary alike."""
+    rotation, _ = torch.linalg.qr(torch.randn(width, width))
+    turned: Tensor = factors @ rotation[: factors.shape[1]]
+    return turned

@@ -1,0 +1,1 @@
+"""Builds prompts: templates, item texts, candidate pools and the contexts that GRPO samples."""

@@ -1,0 +1,236 @@
+"""Rows of a data set in, prompts and training completions out, as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from unicodedata import category, normalize
+
+import numpy as np
+from jinja2 import StrictUndefined, Template, TemplateError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from recpolicy.dataset.columns import Codes, Ints, Ragged
+from recpolicy.dataset.rows import Dataset, Rows
+from recpolicy.dataset.slates import item_token
+from recpolicy.errors import UsageError
+from recpolicy.errors.near import near
+from recpolicy.trainer.config import Prompt
+from recpolicy.trainer.prompting import item_text
+from recpolicy.trainer.prompting.item_text import Item, Topics
+
+TERSE = """\
+user {{ profile }}
+likes {{ topics }}
+history {{ history }}
+task recommend {{ k }} items
+"""
+"""The template of models that learn the words of their prompts from scratch."""
+
+PLAIN = """\
+About the user: {{ profile }}.
+{% if by_topic %}
+
+Taken so far by topic, most frequent topic first, latest item last:
+{% for topic, taken in (by_topic.items() | list)[:5] %}
+- {{ topic }} ({{ taken | length }}): {{ taken[-5:] | map(attribute="title") | join("; ") }}
+{% endfor %}
+{% endif %}
+{% if pool %}
+
+Candidates, in no order:
+{% for item in pool %}
+- {{ item.token }} {{ item.title }}{{ " (" ~ item.about ~ ")" if item.about else "" }}
+{% endfor %}
+{% endif %}
+{% if items %}
+
+Taken so far in the order of time, latest last:
+{% for item in items %}
+- {{ item.token }} {{ item.title }}{{ " (" ~ item.about ~ ")" if item.about else "" }}
+{% endfor %}
+{% endif %}
+{% if policy %}
+
+What makes a good list:
+{{ policy }}
+{% endif %}
+
+Task: recommend {{ k }} {{ "of the candidates" if pool else "items" }} that the user has not taken yet, the best first.
+"""
+"""The template of models that know English."""
+
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+"""What the parts of a completion stand between."""
+
+LATELY = 10
+"""Most recent items that count as a user's recent taste."""
+
+LONGEST = 100
+"""Characters of the longest word or title of the data that stands in a prompt whole."""
+
+_ITEM = "<item_"
+"""How the token of every item begins."""
+
+
+def _as_it_is(prompt: str) -> str:
+    return prompt
+
+
+@dataclass(frozen=True)
+class Speech:
+    """How one model is spoken to."""
+
+    template: str = TERSE
+    """Its template where the settings have none."""
+    reserved: tuple[str, ...] = ()
+    """Texts that mean something to its tokenizer and that data must not spell; TAGS and item tokens never may."""
+    frame: Callable[[str], str] = _as_it_is
+    """From a prompt to what the model reads."""
+
+    def clean(self, word: str) -> str:
+        """A word or title of the data in one line of at most LONGEST characters, nothing in it read as a token."""
+        line = _line(word)
+        return self._broken(line if len(line) <= LONGEST else f"{line[: LONGEST - 3].rstrip()}...") or "unknown"
+
+    def quoted(self, text: str) -> str:
+        """A longer text, its lines kept, nothing in it read as a token."""
+        return "\n".join(self._broken(_line(line)) for line in text.splitlines())
+
+    def _broken(self, line: str) -> str:
+        """A space goes behind the first character of everything that is reserved, until nothing is."""
+        while (broken := self._reserved.sub(_parted, line)) != line:
+            line = broken
+        return line
+
+    @cached_property
+    def _reserved(self) -> re.Pattern[str]:
+        texts = {text.strip() for text in (*TAGS, *self.reserved)} - {""}
+        return re.compile("|".join([*map(re.escape, sorted(texts, key=len, reverse=True)), _ITEM]), re.IGNORECASE)
+
+
+def _line(text: str) -> str:
+    """The text in one line, in the characters' usual form and without those that are not seen.
+
+    Tokenizers that normalise text would otherwise make a tag of one that is written in other characters.
+    """
+    seen = "".join(" " if c.isspace() or category(c) == "Cc" else c for c in text if category(c) not in ("Cf", "Cs"))
+    return " ".join(normalize("NFKC", seen).split())
+
+
+def _parted(found: re.Match[str]) -> str:
+    text = found[0]
+    return f"{text[0]} {text[1:]}" if len(text) > 1 else " "
+
+
+@dataclass(frozen=True)
+class Prompter:
+    """Puts the rows of one data set into words."""
+
+    dataset: Dataset
+    settings: Prompt
+    k: int
+    speech: Speech = Speech()
+    policy: str = ""
+    """What the prompts say of the policy."""
+
+    def prompts(self, rows: Rows) -> list[str]:
+        """One prompt a row. Raises UsageError for a template that cannot be rendered."""
+        likes, latest = self._often(rows.history), rows.history.last(self.settings.history)
+        said: dict[str, Callable[[int], object]] = {
+            "profile": lambda i: self._profiles[rows.user[i]],
+            "topics": lambda i: self._words(likes[i], 5),
+            "history": lambda i: " ".join(map(item_token, latest.row(i))),
+            "items": lambda i: [self._items[v] for v in latest.row(i)],
+            "by_topic": lambda i: self._by_topic(latest.row(i)),
+            "pool": lambda i: [] if rows.pool is None else [self._items[v] for v in rows.pool[i] if v >= 0],
+            "policy": lambda i: self.speech.quoted(self.policy),
+            "k": lambda i: self.k,
+        }
+        template, named = self._template(tuple(said))
+        try:
+            filled = [template.render({name: said[name](i) for name in named}) for i in range(len(rows))]
+        except (TemplateError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+            why = str(error).replace(f"'{Item.__module__}.{Item.__name__} object'", "an item")
+            known = f"an item has: {', '.join(item_text.fields(self.dataset))}"
+            raise UsageError(f"the prompt template cannot be rendered: {why}", help=known) from error
+        return [self.speech.frame(prompt) for prompt in filled]
+
+    def completions(self, rows: Rows) -> list[str]:
+        """The training completion of each row: reasoning built from the data, then what the user took next."""
+        likes, lately = self._often(rows.history), self._often(rows.history.last(LATELY))
+        plan = self._often(rows.next_items)
+        texts = []
+        for i in range(len(rows)):
+            answer = " ".join(item_token(v) for v in rows.next_items.row(i)[: self.k])
+            think = ""
+            if self.settings.think:
+                taste = f"likes {self._words(likes[i], 2)} lately {self._words(lately[i], 2)}"
+                think = f"<think> {taste} plan {self._words(plan[i], 3)} </think> "
+            texts.append(f"{think}<answer> {answer} </answer>")
+        return texts
+
+    def about(self) -> list[str]:
+        """What each item is, in words, [items]."""
+        return [f"{item['title']} {item['topics']}".strip() for item in self._items]
+
+    @property
+    def template(self) -> str:
+        """The template in use."""
+        return self.settings.template or self.speech.template
+
+    def _template(self, known: tuple[str, ...]) -> tuple[Template, set[str]]:
+        """The template, read, and the names it uses. Raises UsageError for a name that is not known."""
+        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        try:
+            named = meta.find_undeclared_variables(environment.parse(self.template)) - set(environment.globals)
+            template = environment.from_string(self.template)
+        except TemplateError as error:
+            raise UsageError(
+                f"the prompt template cannot be read: {error}", help="see docs/training.md, `prompt.template`"
+            ) from error
+        if not named:
+            help = f"it is the text itself, not a file's name, and shows what stands in {{{{ }}}}: {', '.join(known)}"
+            raise UsageError("the prompt template says the same of every user", help=help)
+        for name in sorted(named - set(known)):
+            meant = near(name, known)
+            help = (f"did you mean `{meant}`? " if meant else "") + f"known: {', '.join(known)}"
+            raise UsageError(f"the prompt template uses `{name}`, which is not known", help=help)
+        return template, named
+
+    @cached_property
+    def _topics(self) -> Topics:
+        return item_text.topics(self.dataset, self.speech.clean)
+
+    @cached_property
+    def _items(self) -> tuple[Item, ...]:
+        return item_text.items(self.dataset, self._topics, self.speech.clean)
+
+    @cached_property
+    def _profiles(self) -> list[str]:
+        return item_text.profiles(self.dataset, self.speech.clean)
+
+    def _by_topic(self, items: Codes) -> dict[str, list[Item]]:
+        """The items of each topic, the most frequent topic first; an item of several topics stands with each."""
+        found: dict[str, list[Item]] = {}
+        for item in items:
+            for topic in self._topics.of.row(item):
+                found.setdefault(self._topics.words[topic], []).append(self._items[item])
+        return dict(sorted(found.items(), key=lambda entry: -len(entry[1])))
+
+    def _often(self, items: Ragged) -> Ints:
+        """How often each topic occurs in each row's items, [rows, topics]."""
+        held = self._topics.of.take(items.values.astype(np.int64))
+        row = np.repeat(np.repeat(np.arange(len(items)), items.lengths), held.lengths)
+        width = len(self._topics.words)
+        counts = np.bincount(row * width + held.values, minlength=len(items) * width)
+        return counts.reshape(len(items), width)
+
+    def _words(self, counts: Ints, most: int) -> str:
+        """The most frequent topics in words, the first of equals first."""
+        if not counts.any():
+            return "anything"
+        top = np.argsort(-counts, kind="stable")[:most]
+        return " ".join(self._topics.words[t] for t in top if counts[t] > 0)

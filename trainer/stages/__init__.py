@@ -1,0 +1,1 @@
+"""Trains: supervised fine-tuning and GRPO, with advantages, multipliers, checkpoints and early stopping."""

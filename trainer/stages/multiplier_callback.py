@@ -1,0 +1,88 @@
+"""Moves the multipliers of a policy's targets while a model is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import TrainerCallback
+
+from recpolicy.dataset.columns import Floats
+from recpolicy.dataset.rows import Slates
+from recpolicy.evaluation.group_stats import FLOOR
+from recpolicy.trainer.distributed import processes
+from recpolicy.trainer.evaluation.aims import Aim
+from recpolicy.trainer.evaluation.validation import Standing
+from recpolicy.trainer.stages.multipliers import Controller
+from recpolicy.trainer.stages.objectives import Objectives
+
+
+@dataclass
+class Steering(TrainerCallback):
+    """Measures the policy's targets every few steps on greedy slates and moves their multipliers.
+
+    It is the model as it stands that is measured, not the running average of its weights, which lags behind. From one
+    measurement to the next a target is taken to have moved as it has on the slates sampled in training: a model that
+    makes for a target at full speed may go from nothing to far beyond it within twenty steps.
+    """
+
+    measure: Callable[[], Standing]
+    controller: Controller
+    objectives: Objectives
+    every: int
+    report: Callable[[int, Standing], None]
+    aims: tuple[Aim, ...] = ()
+    """As they were measured last."""
+    then: dict[str, float] = field(default_factory=dict)
+    """What the targets had of the slates sampled, then."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Measure when it is time, or go by the slates sampled."""
+        if not self.objectives.compiled.targets:
+            return
+        if state.global_step % self.every == 0:
+            self.move(state.global_step, processes.agreed(self.measure()))
+            return
+        lately = self.objectives.lately
+        self.then = self.then or dict(lately)
+        moved = {name: value - self.then.get(name, value) for name, value in lately.items()}
+        estimated = [replace(aim, value=aim.value + moved.get(aim.name, 0.0)) for aim in self.aims]
+        self.objectives.multipliers = self.controller.pulls(estimated)
+
+    def move(self, step: int, standing: Standing) -> None:
+        """Move every multiplier by how the model stands."""
+        self.objectives.multipliers = self.controller.update(standing.aims)
+        self.aims, self.then = standing.aims, dict(self.objectives.lately)
+        self.objectives.shown = standing.slates
+        self.report(step, standing)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The multipliers and all that they are moved by."""
+        shown = self.objectives.shown
+        return {
+            "deviations": torch.from_numpy(self.objectives.deviations),
+            "scale": self.controller.scale,
+            "sums": dict(self.controller.sums),
+            "multipliers": dict(self.objectives.multipliers),
+            "lately": dict(self.objectives.lately),
+            "aims": [astuple(aim) for aim in self.aims],
+            "then": dict(self.then),
+            "shown": None if shown is None else torch.from_numpy(shown.items),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.calibrate(state["deviations"].cpu().numpy(), state["scale"])
+        self.controller.sums = dict(state["sums"])
+        self.objectives.multipliers, self.objectives.lately = dict(state["multipliers"]), dict(state["lately"])
+        self.aims, self.then = tuple(Aim(*aim) for aim in state["aims"]), dict(state["then"])
+        self.objectives.shown = None if state["shown"] is None else Slates(state["shown"].cpu().numpy())
+
+    def calibrate(self, deviations: Floats, scale: float) -> None:
+        """Take over what `calibrated` found."""
+        self.objectives.deviations, self.controller.scale = deviations, scale
+        named = zip(self.objectives.names, np.maximum(deviations, FLOOR).tolist(), strict=True)
+        self.controller.deviations = dict(named)

@@ -1,0 +1,91 @@
+"""A trainer of one stage in, the same training whatever the stage out: what it is told, reports, and goes on from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, Trainer, TrainerCallback
+
+from recpolicy.trainer.config import Grpo, Sft
+from recpolicy.trainer.distributed import processes
+from recpolicy.trainer.stages.checkpoints import Checkpoints, Stateful
+from recpolicy.trainer.stages.reporting import Reporting
+
+LOGGED = 10
+"""Steps between two reports of the loss."""
+
+PACED = 5
+"""Steps after which a stage's time is foretold."""
+
+LONG = 30 * 60
+"""Seconds of a stage that its user wants to know of."""
+
+
+@dataclass
+class Pace(TrainerCallback):
+    """Tells early how long a stage is going to take, where that is long."""
+
+    tell: Callable[[str], None]
+    first: int = -1
+    began: float = 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Look at the clock when the first step begins."""
+        if self.first < 0:
+            self.first, self.began = state.global_step, time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Foretell what is left."""
+        taken, left = state.global_step - self.first, state.max_steps - state.global_step
+        if taken == PACED:
+            seconds = (time.monotonic() - self.began) / taken * left
+            if seconds >= LONG:
+                self.tell(
+                    f"about {seconds / 3600:.1f} hours for {left:,} steps more; docs/training.md says what is faster"
+                )
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one stage is trained: from which checkpoint on, from which seed, and where it is reported."""
+
+    checkpoints: Checkpoints
+    reporting: Reporting
+    seed: int
+    tell: Callable[[str], None]
+    """What its user should know."""
+
+    def arguments(self, settings: Sft | Grpo, batch: int, key: str) -> dict[str, Any]:
+        """What every trainer is told. `batch` rows a step, of all processes together; `key` is the setting they follow.
+
+        Raises UsageError where the processes cannot share the batch evenly.
+        """
+        return {
+            "output_dir": str(self.checkpoints.folder),
+            "max_steps": settings.steps,
+            "per_device_train_batch_size": processes.batch(batch, key),
+            "learning_rate": settings.learning_rate,
+            "lr_scheduler_type": "constant_with_warmup",
+            "seed": self.seed,
+            "bf16": False,  # a model has the precision that it was loaded with
+            "gradient_checkpointing": False,  # and does this itself
+            "use_cpu": not torch.cuda.is_available(),
+            "save_strategy": "steps",
+            "save_steps": settings.evaluate_every,
+            "logging_strategy": "steps",
+            "logging_steps": LOGGED,
+            "disable_tqdm": True,
+            "log_level_replica": "error",  # the first process tells what there is to tell
+            **self.reporting.arguments(),
+        }
+
+    def carry_out(self, trainer: Trainer, **parts: Stateful) -> None:
+        """Train from the last checkpoint on, as if it had never been interrupted; `parts` as in `Checkpoints.train`."""
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(Pace(self.tell))
+        self.reporting.follow(trainer)
+        self.checkpoints.train(trainer, **parts)
