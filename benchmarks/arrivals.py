@@ -106,13 +106,13 @@ def measured(folder: Path, seed: int) -> Found:
     popularity = np.log1p(np.bincount(dataset.item, minlength=dataset.items.rows))[:, None]
     facts, learned = deployment.facts, deployment.learned
     predicted = regression.fit(facts, learned, popularity[learned]).of(facts.of(came))[:, 0]
-    everybodys = np.log1p(np.bincount(of, minlength=len(came)))
+    all_gather = np.log1p(np.bincount(of, minlength=len(came)))
     ways = {
         "chance": np.zeros((len(users), len(came))),
         "popularity, predicted from the attributes": np.tile(predicted, (len(users), 1)),
         "likeness to what the user took, by the attributes": likes(dataset, facts, learned, came),
         "the model, embeddings rehearsed from the attributes": deployment.first(users)[:, came],
-        "popularity among these very events, which nobody knows": np.tile(everybodys, (len(users), 1)),
+        "popularity among these very events, which nobody knows": np.tile(all_gather, (len(users), 1)),
     }
     shown = [(row, item) for row, told in enumerate(deployment.recommendations(users)) for item in told.items]
     row, item = np.array(shown).T

@@ -37,17 +37,17 @@ from benchmarks import page, roofline
 from benchmarks.roofline import Machine, Step, Work
 from recpolicy.dataset.rows import Rows
 from recpolicy.language import checker
-from recpolicy.rewards import Judge, rewards
+from recpolicy.rewards import RewardComputer, reward_functions
 from recpolicy.trainer.config import Config, Grpo
 from recpolicy.trainer.decoding.answer_format import AnswerFormat
 from recpolicy.trainer.models import recommenders, tiny
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.pipeline import prepare
 from recpolicy.trainer.prompting.prompts import TAGS
-from recpolicy.trainer.run_stages import Material
+from recpolicy.trainer.run_stages import RunContext
 from recpolicy.trainer.stages import grpo, sft
 from recpolicy.trainer.stages.checkpoints import Checkpoints
-from recpolicy.trainer.stages.grpo import PolicyGRPOTrainer
+from recpolicy.trainer.stages.grpo_trainer import PolicyGRPOTrainer
 from recpolicy.trainer.stages.objectives import Objectives
 from recpolicy.trainer.stages.reporting import Reporting
 from recpolicy.trainer.stages.training import Training
@@ -86,7 +86,7 @@ class Scene:
     recommender: Recommender
     prompts: list[str]
     rows: Rows
-    material: Material
+    context: RunContext
     settings: Grpo
     bars: Bars
     rounds: int
@@ -97,7 +97,9 @@ class Scene:
         assert isinstance(model.config, LlamaConfig)
         told = np.mean([len(ids) for ids in self.recommender.encode(self.prompts)])
         size = next(model.parameters()).element_size()
-        return Step(model.config, size, self.settings.prompts, self.settings.generations, float(told), columns(form))
+        return Step(
+            model.config, size, self.settings.prompts_per_step, self.settings.generations, float(told), columns(form)
+        )
 
 
 def columns(form: AnswerFormat) -> tuple[int, ...]:
@@ -106,9 +108,9 @@ def columns(form: AnswerFormat) -> tuple[int, ...]:
     return tuple([*reasoning, 0, *[form.items] * form.slate, 0, 0])
 
 
-def large(material: Material, prompt: int, copies: int, bars: Bars) -> Scene:
+def large(context: RunContext, prompt: int, copies: int, bars: Bars) -> Scene:
     """The architecture of SmolLM2-135M with random weights in bfloat16, one prompt of random words a step."""
-    k, items = material.k, material.view.items.rows
+    k, items = context.k, context.view.items.rows
     words = [f"w{i}" for i in range(VOCABULARY - 3 - len(TAGS))]
     tokenizer = tiny.tokenizer([" ".join(words)], items)
     assert len(tokenizer) == VOCABULARY + items
@@ -132,24 +134,24 @@ def large(material: Material, prompt: int, copies: int, bars: Bars) -> Scene:
     )
     model = LlamaForCausalLM(config).bfloat16()
     rng = np.random.default_rng(0)
-    rows = sft.training_rows(material.view, material.split, k, 4, 0)
+    rows = sft.training_rows(context.view, context.split, k, 4, 0)
     prompts = [" ".join(words[i] for i in rng.integers(0, len(words), prompt)) for _ in range(len(rows))]
-    settings = Grpo(prompts=1, generations=copies)
+    settings = Grpo(prompts_per_step=1, generations=copies)
     recommender = Recommender(model, tokenizer, form)
-    return Scene(LARGE, recommender, prompts, rows, material, settings, bars, LARGE_ROUNDS)
+    return Scene(LARGE, recommender, prompts, rows, context, settings, bars, LARGE_ROUNDS)
 
 
-def small(material: Material) -> Scene:
+def small(context: RunContext) -> Scene:
     """`tiny` as it is by default, with random weights."""
-    config, k, items = material.config, material.k, material.view.items.rows
-    rows = sft.training_rows(material.view, material.split, k, 4 * config.grpo.prompts, 0)
-    prompts = material.prompter.prompts(sft.thinned(rows, config.prompt.kept, 0))
-    tokenizer = tiny.tokenizer(prompts + material.prompter.completions(rows), items)
+    config, k, items = context.config, context.k, context.view.items.rows
+    rows = sft.training_rows(context.view, context.split, k, 4 * config.grpo.prompts_per_step, 0)
+    prompts = context.prompter.prompts(sft.thinned(rows, config.prompt.min_history_fraction, 0))
+    tokenizer = tiny.tokenizer(prompts + context.prompter.completions(rows), items)
     form = recommenders.answer_format(tokenizer, items, k, config.prompt.longest_reasoning)
     longest = max(len(p.split()) for p in prompts) + form.longest
     settings = config.tiny.model_copy(update={"dropout": 0.0})  # a model that was fine-tuned and loaded has none
     recommender = Recommender(tiny.decoder(settings, tokenizer, longest, 0), tokenizer, form)
-    return Scene("tiny", recommender, prompts, rows, material, config.grpo, SMALL, SMALL_ROUNDS)
+    return Scene("tiny", recommender, prompts, rows, context, config.grpo, SMALL, SMALL_ROUNDS)
 
 
 def arguments(scene: Scene, folder: str) -> GRPOConfig:
@@ -164,11 +166,11 @@ def arguments(scene: Scene, folder: str) -> GRPOConfig:
 
 def ours(scene: Scene, folder: str) -> GRPOTrainer:
     """Our trainer on a copy of the scene's model."""
-    compiled, view = scene.material.compiled, scene.material.view
+    compiled, view = scene.context.compiled, scene.context.view
     recommender = scene.recommender
     return PolicyGRPOTrainer(
         Recommender(copy.deepcopy(recommender.model), recommender.tokenizer, recommender.form),
-        Judge(compiled, scene.rows, view.items.rows),
+        RewardComputer(compiled, scene.rows, view.items.rows),
         Objectives(compiled, np.ones(len(compiled.rules) + len(compiled.targets))),
         np.zeros((len(scene.rows), view.items.rows), np.float32),  # a prior, on whose size no time depends
         scene.settings.beta,
@@ -179,13 +181,13 @@ def ours(scene: Scene, folder: str) -> GRPOTrainer:
 
 def theirs(scene: Scene, folder: str) -> GRPOTrainer:
     """TRL's trainer as it is on a copy of the scene's model."""
-    judge = Judge(scene.material.compiled, scene.rows, scene.material.view.items.rows)
+    computer = RewardComputer(scene.context.compiled, scene.rows, scene.context.view.items.rows)
     settings = arguments(scene, folder)
     settings.generation_kwargs = {"min_new_tokens": scene.recommender.form.longest}
     return GRPOTrainer(
         model=copy.deepcopy(scene.recommender.model),
         processing_class=scene.recommender.tokenizer,
-        reward_funcs=[*rewards(judge)],
+        reward_funcs=[*reward_functions(computer)],
         args=settings,
         train_dataset=examples(scene),
     )
@@ -321,10 +323,10 @@ def main() -> None:
     """Measure, and write the section."""
     torch.set_num_threads(THREADS)
     logging.set_verbosity_error()
-    material = prepare(checker.read(POLICY), DATA, "tiny", Config())
+    context = prepare(checker.read(POLICY), DATA, "tiny", Config())
     table: list[list[str]] = []
     speeds: dict[str, str] = {}
-    scenes = [small(material), *(large(material, *setting) for setting in SETTINGS)]
+    scenes = [small(context), *(large(context, *setting) for setting in SETTINGS)]
     for scene in scenes:
         step = scene.step()
         found = measure(scene, step)
@@ -338,7 +340,7 @@ def main() -> None:
         policy=POLICY,
         data=DATA,
         large=LARGE,
-        items=material.view.items.rows,
+        items=context.view.items.rows,
         large_rounds=LARGE_ROUNDS,
         small_rounds=SMALL_ROUNDS,
         table=page.table(HEAD, table),

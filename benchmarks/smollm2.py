@@ -67,20 +67,20 @@ def sampled(run: Run) -> tuple[float, dict[str, tuple[float, Interval]]]:
     Returns the trained model's mean reward; that of each model before it, and how much more the trained one's is.
     """
     config, about = recorded(run), run.read()
-    material = pipeline.prepare(checker.read(POLICY), about["source"], about["identity"]["model"], config)
-    fine_tuned, trained = (material.load(run.folder / folder) for folder in ("sft", "model"))
-    tested = material.tested()
+    context = pipeline.prepare(checker.read(POLICY), about["source"], about["identity"]["model"], config)
+    fine_tuned, trained = (context.load(run.folder / folder) for folder in ("sft", "model"))
+    tested = context.tested()
     rows = tested.take(np.arange(min(USERS, len(tested))))
-    shares = user_model.load(run.folder, fine_tuned, material.prompter).log_shares(rows)
-    prior = user_model.prior(shares, material.k)
+    shares = user_model.load(run.folder, fine_tuned, context.prompter).log_shares(rows)
+    prior = user_model.prior(shares, context.k)
     copies, temperature, seed = config.grpo.generations, config.grpo.temperature, config.seed
     every = rows.take(np.repeat(np.arange(len(rows)), copies))
 
     def rewards(recommender: Recommender, prior: Scores | None) -> Floats:
         """Returns the mean over each user's lists, [USERS]."""
-        examiner = Examiner.of(recommender, material.prompter, material.compiled, rows, prior)
+        examiner = Examiner.of(recommender, context.prompter, context.compiled, rows, prior)
         slates = examiner.sampled(recommender, copies, temperature, seed)
-        return np.asarray(material.compiled.total(every, slates).reshape(-1, copies).mean(1))
+        return np.asarray(context.compiled.total(every, slates).reshape(-1, copies).mean(1))
 
     after = rewards(trained, prior)
     before = {"SFT": rewards(fine_tuned, None), "SFT with prior": rewards(fine_tuned, prior)}

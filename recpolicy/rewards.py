@@ -1,4 +1,4 @@
-"""A compiled policy and rows in, one reward function per rule out, in the form TRL's GRPOTrainer calls."""
+"""Computes the rewards of slates under a compiled policy, also as reward functions in the form that TRL calls."""
 
 from __future__ import annotations
 
@@ -18,69 +18,54 @@ Completion: TypeAlias = str | Sequence[dict[str, str]]
 
 
 class State(Protocol):
-    """What of TRL's `trainer_state` is read."""
+    """The part of TRL's `trainer_state` that is read."""
 
     global_step: int
     max_steps: int
 
 
-def done(state: State) -> float:
-    """Share of training that is done, 0 to 1."""
+def progress_of(state: State) -> float:
+    """Returns the share of training that is done, 0 to 1."""
     return min(1.0, state.global_step / max(state.max_steps, 1))
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
-    """What a policy makes of a batch of slates."""
+class BatchRewards:
+    """The rewards of a batch of B slates of K places."""
 
-    slates: Codes  # [B, K], as they were read
     row: Ints  # [B]
     values: Floats
-    """[B, rules], raw rule values in [0, 1]; NaN: not applicable."""
+    """[B, rules], rule values in [0, 1]; NaN where a rule does not apply."""
     parts: Floats
-    """[B, rules], their parts of the whole reward R of the language page, to which they sum; a bury's is negative."""
+    """[B, rules], each rule's part of the reward R, to which they sum; negative for a bury."""
     marginals: Mapping[str, Floats]
-    """Per rule [B, K]: what each place adds to its value; NaN: not applicable."""
+    """Per rule [B, K]: what each place adds to its value; NaN where it does not apply."""
     weights: Floats
-    """[B, rules], as they were when so much of training was done."""
+    """[B, rules], the weights at this point of training (ramps)."""
     valid: Slates
-    """The slates as they count: an item already seen is a hole."""
+    """The slates as they count: an item that the user has seen leaves a hole."""
     progress: float
 
 
-class Judge:
-    """Scores completions under a policy. Picklable; a batch is read and its rules are evaluated once for all who ask.
-
-    `rows` are the training rows; a batch names its rows by number, so that each completion is scored against its own
-    user whatever its prompt says.
-    """
+class RewardComputer:
+    """Computes rewards of slates for training rows, which a batch names by number. Picklable."""
 
     def __init__(self, compiled: CompiledPolicy, rows: Rows, items: int) -> None:
         self.compiled, self.rows, self.items = compiled, rows, items
-        self._read: tuple[Sequence[Completion], Codes] | None = None
-        self._last: Verdict | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_read": None, "_last": None}
+    def of_texts(self, completions: Sequence[Completion], row: Sequence[int], progress: float = 1.0) -> BatchRewards:
+        """Returns the rewards of the slates that completions hold; `row` numbers each one's training row."""
+        texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+        return self.of_slates(parse(texts, k=self.compiled.policy.slate, items=self.items), row, progress)
 
-    def judge(self, completions: Sequence[Completion], row: Sequence[int], progress: float = 1.0) -> Verdict:
-        """The verdict on completions; `row` numbers each one's training row."""
-        if self._read is None or self._read[0] is not completions:
-            texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-            self._read = completions, parse(texts, k=self.compiled.policy.slate, items=self.items)
-        return self.verdict(self._read[1], row, progress)
+    def of_slates(self, slates: Codes, row: Sequence[int], progress: float = 1.0) -> BatchRewards:
+        """Returns the rewards of slates [B, K] of item rows, when a share `progress` (0 to 1) of training is done.
 
-    def verdict(self, slates: Codes, row: Sequence[int], progress: float = 1.0) -> Verdict:
-        """The verdict on slates, item rows [B, K] as they were read, when `progress` (0 to 1) of training is done."""
-        at, last = np.asarray(row, np.int64), self._last
-        if (
-            last is not None
-            and last.progress == progress
-            and np.array_equal(last.row, at)
-            and np.array_equal(last.slates, slates)
-        ):
-            return last
-        rows, rules = self.rows.take(at), self.compiled.rules
+        With w the weights of a slate's row and s the sign of a rule (-1 for a bury, else 1), its part of R is
+        s w value / sum of w.
+        """
+        at, rules = np.asarray(row, np.int64), self.compiled.rules
+        rows = self.rows.take(at)
         valid = without_seen(slates, rows, self.items)
         marginals = self.compiled.marginals(rows, valid)
         weights = self.compiled.weights(rows, progress)
@@ -88,16 +73,32 @@ class Judge:
         total = weights.sum(1, keepdims=True)
         signed = weights * np.array([rule.sign for rule in rules])
         parts = np.where(np.isnan(values), np.nan, signed * values / np.where(total > 0, total, 1.0))
-        self._last = Verdict(slates.copy(), at, values, parts, marginals, weights, valid, progress)
-        return self._last
+        return BatchRewards(at, values, parts, marginals, weights, valid, progress)
+
+
+class _Shared:
+    """The rewards of the batch in hand, computed once for all rules: TRL calls one function after the other."""
+
+    def __init__(self, computer: RewardComputer) -> None:
+        self.computer = computer
+        self._last: tuple[Sequence[Completion], list[int], BatchRewards] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"computer": self.computer, "_last": None}
+
+    def rewards(self, completions: Sequence[Completion], row: Sequence[int], progress: float) -> BatchRewards:
+        last, rows = self._last, list(row)
+        if last is None or last[0] is not completions or last[1] != rows or last[2].progress != progress:
+            last = self._last = completions, rows, self.computer.of_texts(completions, rows, progress)
+        return last[2]
 
 
 class RuleReward:
-    """One rule as a reward function: its weighted part of the whole reward per completion, None off its segment."""
+    """One rule as a reward function: its part of R for each completion, None where it does not apply."""
 
-    def __init__(self, judge: Judge, index: int) -> None:
-        self.judge, self.index = judge, index
-        self.__name__ = judge.compiled.rules[index].name
+    def __init__(self, shared: _Shared, index: int) -> None:
+        self._shared, self._index = shared, index
+        self.__name__ = shared.computer.compiled.rules[index].name
 
     def __call__(
         self,
@@ -108,15 +109,17 @@ class RuleReward:
         log_metric: Callable[[str, float], None] | None = None,
         **_: object,
     ) -> list[float | None]:
-        """Score a batch; `row` numbers each completion's training row. Ramps stand where `trainer_state` says."""
-        verdict = self.judge.judge(completions, row, 1.0 if trainer_state is None else done(trainer_state))
-        mine = verdict.values[:, self.index]
+        """Scores a batch; `row` numbers each completion's training row, `trainer_state` says where ramps stand."""
+        progress = 1.0 if trainer_state is None else progress_of(trainer_state)
+        rewards = self._shared.rewards(completions, row, progress)
+        values = rewards.values[:, self._index]
         if log_metric is not None:
-            for value in mine[~np.isnan(mine)].tolist():  # one by one, so that processes share one mean
+            for value in values[~np.isnan(values)].tolist():  # one by one, so that processes share one mean
                 log_metric(f"rules/{self.__name__}", value)
-        return [None if np.isnan(v) else float(v) for v in verdict.parts[:, self.index]]
+        return [None if np.isnan(v) else float(v) for v in rewards.parts[:, self._index]]
 
 
-def rewards(judge: Judge) -> list[RuleReward]:
-    """One reward function per rule of the policy, in its order."""
-    return [RuleReward(judge, i) for i in range(len(judge.compiled.rules))]
+def reward_functions(computer: RewardComputer) -> list[RuleReward]:
+    """Returns one reward function per rule of the policy, in its order; they share the work on a batch."""
+    shared = _Shared(computer)
+    return [RuleReward(shared, i) for i in range(len(computer.compiled.rules))]

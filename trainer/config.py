@@ -29,7 +29,7 @@ class Prompt(_Settings):
     """Jinja; empty for the model's own, which are in prompts.py."""
     history: Count = 100
     """Most recent items shown."""
-    kept: Share = 0.5
+    min_history_fraction: Share = 0.5
     """Least share of a history that a training prompt shows; which part is drawn at random."""
     think: Annotated[int, Field(ge=0)] | None = None
     """Longest reasoning in tokens; 0 leaves `<think>` out. None: 12 for a pretrained language model, 0 for `tiny`."""
@@ -37,7 +37,7 @@ class Prompt(_Settings):
     """Whether prompts may say what the policy asks: one model can then follow several."""
     pool: Annotated[int, Field(ge=0)] = 0
     """N, items that each slate is chosen from; 0 is the whole catalog."""
-    explored: Share = 0.2
+    random_fraction: Share = 0.2
     """Share of a pool that is drawn at random instead of being a retriever's best."""
 
     @property
@@ -64,9 +64,9 @@ class Tiny(_Settings):
 class Llm(_Settings):
     """How a pretrained language model is trained."""
 
-    rank: Annotated[int, Field(ge=0)] = 16
+    lora_rank: Annotated[int, Field(ge=0)] = 16
     """Of the LoRA adapters; 0 trains all weights."""
-    alpha: Count = 32
+    lora_alpha: Count = 32
     """The adapters' scale times their rank."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """Of the weights that are not trained; auto is bfloat16 where the processor computes in it."""
@@ -83,7 +83,7 @@ class Sft(_Settings):
     learning_rate: Rate = 2e-3
     warmup: Annotated[int, Field(ge=0)] = 50
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    averaging: Share = 0.99
+    ema_decay: Share = 0.99
     """Decay of the running average of the weights, which is what is measured and kept."""
     evaluate_every: Count = 100
     patience: Count = 4
@@ -94,7 +94,7 @@ class Grpo(_Settings):
     """Reinforcement learning with the policy's rewards."""
 
     steps: Count = 400
-    prompts: Count = 16
+    prompts_per_step: Count = 16
     """Different prompts a step."""
     generations: Annotated[int, Field(ge=2)] = 8
     """Completions a prompt (G)."""
@@ -102,7 +102,7 @@ class Grpo(_Settings):
     """What rules on next items are valued by: the user model's chances, or what training users really took next."""
     learning_rate: Rate = 1.5e-3
     """At first; it falls evenly to 0."""
-    averaging: Share = 0.99
+    ema_decay: Share = 0.99
     """Decay of the running average of the weights, as in `sft`."""
     temperature: Rate = 0.6
     beta: Annotated[float, Field(ge=0)] = 0.015

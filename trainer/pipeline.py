@@ -39,7 +39,7 @@ from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.models.user_model import UserModel
 from recpolicy.trainer.prompting import candidate_pools
 from recpolicy.trainer.prompting.prompts import Prompter
-from recpolicy.trainer.run_stages import Material, Progress
+from recpolicy.trainer.run_stages import Progress, RunContext
 from recpolicy.trainer.stages.reporting import refuse_missing
 
 SAMPLES = 5
@@ -49,13 +49,13 @@ SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
 """Writes and reads `schema.json`."""
 
 
-def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material:
+def prepare(loaded: Loaded, source: str, model: str, config: Config) -> RunContext:
     """Read and split the data and compile the policy for it.
 
     Raises UsageError for data, a model or a prompt template of no use, and for pools smaller than a slate or larger
     than the catalog.
     """
-    with processes.first_ahead():  # it may have to be downloaded
+    with processes.main_process_first():  # it may have to be downloaded
         dataset = data.open(source, loaded.schema, seed=config.seed)
     split = data.split(dataset, holdout=config.holdout)
     view = data.training_view(dataset, split)
@@ -68,9 +68,9 @@ def prepare(loaded: Loaded, source: str, model: str, config: Config) -> Material
     if settings.pool > view.items.rows:
         message = f"a pool of {settings.pool:,} items is more than the {view.items.rows:,} items of {view.name}"
         raise UsageError(message, help="leave out --pool (`prompt.pool = 0`): then lists are of the whole catalog")
-    material = Material(loaded, view, split, compiled, prompter(loaded, view, model, config), config, model)
-    material.prompter.prompts(split.validation.take(np.arange(1)))  # a template of no use is refused before training
-    return material
+    context = RunContext(loaded, view, split, compiled, prompter(loaded, view, model, config), config, model)
+    context.prompter.prompts(split.validation.take(np.arange(1)))  # a template of no use is refused before training
+    return context
 
 
 def prompter(loaded: Loaded, view: Dataset, model: str, config: Config) -> Prompter:
@@ -95,23 +95,23 @@ def train(
     progress.stage("data", source)
     if model != recommenders.TINY:
         progress.stage("model", f"{model}, from {pretrained.origin(model)}")
-    material = prepare(loaded, source, model, config)
-    for note in material.split.notes:
+    context = prepare(loaded, source, model, config)
+    for note in context.split.notes:
         progress.stage("data", note)
     identity: dict[str, Any] = {
         "policy": fingerprint(*(source.text for source in loaded.policy.sources)),
         "as_of": str(loaded.policy.as_of) if loaded.policy.as_of else None,
         "params": {param.name: param.written for param in loaded.policy.params},
         "schema": fingerprint(repr(loaded.schema)),
-        "data": material.view.digest,
+        "data": context.view.digest,
         "model": model,
         "config": config.model_dump(exclude={"report_to"}),
     }
     if processes.sharded():
         identity["sharded"] = processes.count()  # checkpoints hold what each process has
-    run = replace(processes.once(lambda: Run.start(out, identity, resume=resume)), writes=processes.first())
-    if processes.agreed(run.complete):
-        processes.once(lambda: shutil.rmtree(run.checkpoints, ignore_errors=True))
+    run = replace(processes.on_main(lambda: Run.start(out, identity, resume=resume)), writes=processes.first())
+    if processes.broadcast(run.complete):
+        processes.on_main(lambda: shutil.rmtree(run.checkpoints, ignore_errors=True))
         progress.stage("eval", f"{out} is complete: nothing to do")
         found: dict[str, Any] = json.loads(run.evaluation.read_text(encoding="utf-8"))
         return found
@@ -119,25 +119,25 @@ def train(
         progress.stage("data", _resumption(run))
     if config.prompt.pool:
         progress.stage("pool", f"{config.prompt.pool:,} items to choose from; fitting the retriever")
-        known = candidate_pools.recall(material.held_out())
+        known = candidate_pools.recall(context.held_out())
         progress.stage("pool", f"they hold {known:.0%} of what validation users took next")
-    run_stages.refuse_out_of_reach(material, progress)
-    fresh = not processes.agreed(run.begun)
-    processes.once(lambda: _describe(run, identity, source, material))
+    run_stages.refuse_out_of_reach(context, progress)
+    fresh = not processes.broadcast(run.begun)
+    processes.on_main(lambda: _describe(run, identity, source, context))
     transformers_logging.disable_progress_bar()
 
     try:
-        fine_tuned = run_stages.fine_tune(material, run, progress)
+        fine_tuned = run_stages.run_sft(context, run, progress)
     except UsageError:
         if fresh and processes.first():  # what was asked will come back changed
             shutil.rmtree(out)
         raise
-    before = material.load(fine_tuned)
-    users = run_stages.model_users(material, before, run, progress)
-    held_out, test = (_asked(material, before, users, rows) for rows in (material.held_out(), material.tested()))
-    held_out = replace(held_out, rows=_expected(material, users, held_out))
+    before = context.load(fine_tuned)
+    users = run_stages.run_user_model(context, before, run, progress)
+    held_out, test = (_asked(context, before, users, rows) for rows in (context.held_out(), context.tested()))
+    held_out = replace(held_out, rows=_expected(context, users, held_out))
     validation = Validation(
-        material.compiled,
+        context.compiled,
         held_out,
         held_out.greedy(before),
         len(test.rows),
@@ -146,31 +146,31 @@ def train(
         test.greedy(before),
     )
     try:
-        run_stages.refuse_out_of_reach(material, progress, validation.baseline)
+        run_stages.refuse_out_of_reach(context, progress, validation.baseline)
     except PolicyError:
         # the fine-tuned model is in the cache, and the policy will come back changed
-        processes.once(lambda: shutil.rmtree(out))
+        processes.on_main(lambda: shutil.rmtree(out))
         raise
-    after = material.load(fine_tuned)
-    stopped = run_stages.reinforce(material, after, users, validation, run, progress)
+    after = context.load(fine_tuned)
+    stopped = run_stages.run_grpo(context, after, users, validation, run, progress)
     whole = sharding.whole(after.model)
-    processes.once(lambda: after.save(out / "model", whole))
-    judged, then, now = _evaluated(material, before, after, users, validation, test, progress)
-    judged["stopped"] = stopped
+    processes.on_main(lambda: after.save(out / "model", whole))
+    evaluation, then, now = _evaluated(context, before, after, users, validation, test, progress)
+    evaluation["stopped"] = stopped
     asked = before.tokenizer.batch_decode(test.prompts[:SAMPLES])
     samples = [{"prompt": p, "sft": a, "grpo": b} for p, a, b in zip(asked, then.texts, now.texts, strict=False)]
-    processes.once(lambda: _conclude(run, samples, judged))
-    return judged
+    processes.on_main(lambda: _conclude(run, samples, evaluation))
+    return evaluation
 
 
-def _asked(material: Material, recommender: Recommender, users: UserModel, rows: Rows) -> Examiner:
+def _asked(context: RunContext, recommender: Recommender, users: UserModel, rows: Rows) -> Examiner:
     """The rows with the prior of the user model."""
-    prior = user_model.prior(users.log_shares(rows), material.k)
-    return Examiner.of(recommender, material.prompter, material.compiled, rows, prior)
+    prior = user_model.prior(users.log_shares(rows), context.k)
+    return Examiner.of(recommender, context.prompter, context.compiled, rows, prior)
 
 
 def _evaluated(
-    material: Material,
+    context: RunContext,
     before: Recommender,
     after: Recommender,
     users: UserModel,
@@ -179,13 +179,13 @@ def _evaluated(
     progress: Progress,
 ) -> tuple[dict[str, Any], Said, Said]:
     """`eval.json`, and what the models before and after GRPO answer to the test users."""
-    config, compiled, rows = material.config, material.compiled, test.rows
+    config, compiled, rows = context.config, context.compiled, test.rows
     progress.stage("eval", f"{len(rows):,} users, {config.holdout} held-out events, greedy slates")
-    classics = user_model.fit(None, material.prompter, users.memories, material.held_out_for_sft())
+    classics = user_model.fit(None, context.prompter, users.memories, context.held_out_for_sft())
     held_out = validation.examiner  # valued by the run's user model already
     controls = {
-        "rerank": (Control(compiled, held_out.rows, held_out.legal), _control(material, users, test)),
-        "ease_rerank": (_control(material, classics, held_out), _control(material, classics, test)),
+        "rerank": (Control(compiled, held_out.rows, held_out.legal), _control(context, users, test)),
+        "ease_rerank": (_control(context, classics, held_out), _control(context, classics, test)),
     }
     tuned = {name: tune(control, final, validation) for name, (control, final) in controls.items()}
     on_test = {name: {s: control.slates(s) for s in tuned[name][1]} for name, (_, control) in controls.items()}
@@ -194,20 +194,20 @@ def _evaluated(
     then, now = (reasoning.said(recommender, test) for recommender in (before, after))
     reranked = controls["rerank"][1]
     guided = expected.slates(reranked.rows, test.legal, reranked.objective(strength["rerank"]), start=now.slates)
-    slates, settings = evaluator.baseline_slates(material.classics, rows, compiled)
+    slates, settings = evaluator.baseline_slates(context.classics, rows, compiled)
     systems = {
         "sft": plain.greedy(before),
         "prior": then.slates,
         "grpo": now.slates,
         "grpo_guided": guided,
         **{name: on_test[name][best] for name, best in strength.items()},
-        "user_model": top(users.log_shares(rows), rows, material.k, test.legal),
+        "user_model": top(users.log_shares(rows), rows, context.k, test.legal),
         **slates,
     }
-    judged = evaluator.judge(
+    evaluation = evaluator.evaluate_systems(
         systems,
         compiled,
-        material.view,
+        context.view,
         rows,
         seed=config.seed,
         settings={
@@ -217,56 +217,57 @@ def _evaluated(
         },
         curves=on_test,
     )
-    judged["tuning"] = {
+    evaluation["tuning"] = {
         name: [
-            {"strength": s, "reward": standing.reward, "lack": -standing.score.keeps} for s, standing in tried.items()
+            {"strength": s, "reward": standing.reward, "violation": standing.score.violation}
+            for s, standing in tried.items()
         ]
         for name, (_, tried) in tuned.items()
     }
-    judged["user_model"] = user_model.assess(users, material.held_out_for_sft(), rows, config.seed)
-    judged["split"] = {"holdout": material.split.holdout, "notes": list(material.split.notes)}
-    judged["thinking"] = reasoning.worth(after, test, now, then, config.seed)
-    judged["pool"] = config.prompt.pool
-    return judged, then, now
+    evaluation["user_model"] = user_model.assess(users, context.held_out_for_sft(), rows, config.seed)
+    evaluation["split"] = {"holdout": context.split.holdout, "notes": list(context.split.notes)}
+    evaluation["thinking"] = reasoning.worth(after, test, now, then, config.seed)
+    evaluation["pool"] = config.prompt.pool
+    return evaluation, then, now
 
 
-def _control(material: Material, users: UserModel, examiner: Examiner) -> Control:
+def _control(context: RunContext, users: UserModel, examiner: Examiner) -> Control:
     """A control for the examiner's users, by what this user model says of them."""
-    return Control(material.compiled, _expected(material, users, examiner), examiner.legal)
+    return Control(context.compiled, _expected(context, users, examiner), examiner.legal)
 
 
-def _expected(material: Material, users: UserModel, examiner: Examiner) -> Rows:
+def _expected(context: RunContext, users: UserModel, examiner: Examiner) -> Rows:
     """The examiner's rows with what their users are likely to take."""
     rows = examiner.rows
-    return users.with_chances(rows, material.expected_events(rows), order=material.compiled.needs_order)
+    return users.with_chances(rows, context.expected_events(rows), order=context.compiled.needs_order)
 
 
-def _describe(run: Run, identity: Mapping[str, Any], source: str, material: Material) -> None:
+def _describe(run: Run, identity: Mapping[str, Any], source: str, context: RunContext) -> None:
     """Write down what the run is of."""
-    loaded = material.loaded
+    loaded = context.loaded
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"the run folder cannot be made: {error.strerror}", where=str(run.folder)) from error
     about = {"identity": identity, "source": source, "policy": Path(loaded.source.name).name}
-    write_json(run.about, {**about, "versions": _versions(), "notes": material.view.notes})
+    write_json(run.about, {**about, "versions": _versions(), "notes": context.view.notes})
     _write_policy(loaded, run.folder / "policy")
     write_json(run.folder / "schema.json", SCHEMA.dump_python(loaded.schema, mode="json"))
-    events = _training_events(material).tolist()
-    write_json(run.folder / "items.json", {"ids": material.view.item_ids, "events": events})
+    events = _training_events(context).tolist()
+    write_json(run.folder / "items.json", {"ids": context.view.item_ids, "events": events})
 
 
-def _conclude(run: Run, samples: list[dict[str, str]], judged: Mapping[str, Any]) -> None:
+def _conclude(run: Run, samples: list[dict[str, str]], evaluation: Mapping[str, Any]) -> None:
     """Write down what came of it; the evaluation, last, makes the run complete."""
     write_json(run.folder / "samples.json", samples)
-    write_json(run.evaluation, judged)
+    write_json(run.evaluation, evaluation)
     shutil.rmtree(run.checkpoints)
 
 
-def _training_events(material: Material) -> Ints:
+def _training_events(context: RunContext) -> Ints:
     """How many training events each item has, [items]."""
-    view = material.view
-    events = Ragged.slices(view.item, view.start[:-1], material.split.train_end)
+    view = context.view
+    events = Ragged.slices(view.item, view.start[:-1], context.split.train_end)
     return np.bincount(events.values, minlength=view.items.rows)
 
 

@@ -17,7 +17,7 @@ from recpolicy.trainer import pipeline
 from recpolicy.trainer.config import recorded
 from recpolicy.trainer.evaluation.evaluator import Examiner
 from recpolicy.trainer.models import user_model
-from recpolicy.trainer.run_stages import Material
+from recpolicy.trainer.run_stages import RunContext
 
 USERS = 200
 """At most so many validation users are looked at."""
@@ -34,33 +34,33 @@ def of_run(loaded: Loaded, run: Run) -> tuple[Profile, Dataset]:
     about = run.read()
     identity = about["identity"]
     config = recorded(run)
-    material = pipeline.prepare(loaded, about["source"], identity["model"], config)
-    if material.view.digest != identity["data"]:
+    context = pipeline.prepare(loaded, about["source"], identity["model"], config)
+    if context.view.digest != identity["data"]:
         raise UsageError("the data have changed since this run", where=about["source"], help="train on them first")
-    folder = _fine_tuned(run, material)
-    recommender = material.load(folder)
-    rows = material.pooled(material.split.validation.sample(USERS, config.seed))
+    folder = _fine_tuned(run, context)
+    recommender = context.load(folder)
+    rows = context.pooled(context.split.validation.sample(USERS, config.seed))
     prior = None
     if (run.folder / user_model.FILE).is_file():
-        shares = user_model.load(run.folder, recommender, material.prompter).log_shares(rows)
-        prior = user_model.prior(shares, material.k)
-    examiner = Examiner.of(recommender, material.prompter, material.compiled, rows, prior)
-    copies, temperature = config.grpo.generations, config.grpo.temperature
-    popularity = baselines.Popularity(baselines.taken(material.view, material.split).sum(0))
-    slates = examiner.sampled(recommender, copies, temperature, config.seed)
-    popular = baselines.top(popularity.scores(rows), rows, material.k, examiner.legal)
-    rollouts = Rollouts(rows, slates, copies, temperature, *examiner.candidates(recommender), popular)
-    return profile(material.compiled, rollouts, seed=config.seed), material.view
+        shares = user_model.load(run.folder, recommender, context.prompter).log_shares(rows)
+        prior = user_model.prior(shares, context.k)
+    examiner = Examiner.of(recommender, context.prompter, context.compiled, rows, prior)
+    generations, temperature = config.grpo.generations, config.grpo.temperature
+    popularity = baselines.Popularity(baselines.taken(context.view, context.split).sum(0))
+    slates = examiner.sampled(recommender, generations, temperature, config.seed)
+    popular = baselines.top(popularity.scores(rows), rows, context.k, examiner.legal)
+    rollouts = Rollouts(rows, slates, generations, temperature, *examiner.candidates(recommender), popular)
+    return profile(context.compiled, rollouts, seed=config.seed), context.view
 
 
-def _fine_tuned(run: Run, material: Material) -> Path:
+def _fine_tuned(run: Run, context: RunContext) -> Path:
     """The folder of the run's SFT model, if it is one for this policy."""
     folder = run.folder / "sft"
     if not (folder / "stage.json").is_file():
         raise UsageError("this run has no fine-tuned model yet", where=str(folder), help="let `recpolicy train` go on")
-    if json.loads((folder / "stage.json").read_text(encoding="utf-8"))["of"] != material.sft_key():
+    if json.loads((folder / "stage.json").read_text(encoding="utf-8"))["of"] != context.sft_key():
         raise UsageError(
-            f"the fine-tuned model of this run is not one for lists of {material.k} places by this version",
+            f"the fine-tuned model of this run is not one for lists of {context.k} places by this version",
             where=str(folder),
             help="name a run whose policy has as many places (`slate`) and, with `prompt.policy`, asks the same, "
             "trained by this version of recpolicy and TRL",

@@ -23,15 +23,15 @@ from recpolicy.errors import PolicyError
 from recpolicy.evaluation import baselines, metrics
 from recpolicy.evaluation.baselines import Baseline
 from recpolicy.evaluation.guardrail import is_guardrail
-from recpolicy.evaluation.targets import Score, Steered
+from recpolicy.evaluation.targets import Score, TargetProgress
 from recpolicy.language.checker import Loaded
-from recpolicy.rewards import Judge
+from recpolicy.rewards import RewardComputer
 from recpolicy.runs import Run, fingerprint, finished, write_json
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.decoding import prefix_sharing
 from recpolicy.trainer.distributed import processes, sharding
 from recpolicy.trainer.evaluation.evaluator import Examiner
-from recpolicy.trainer.evaluation.validation import Standing, Validation
+from recpolicy.trainer.evaluation.validation import Validation, ValidationResult
 from recpolicy.trainer.models import recommenders, user_model
 from recpolicy.trainer.models.user_model import UserModel
 from recpolicy.trainer.prompting import candidate_pools
@@ -68,12 +68,12 @@ class Progress(Protocol):
     def stepped(self, step: int, steps: int, values: Mapping[str, float]) -> None:
         """One GRPO step was taken; what TRL logged."""
 
-    def steered(self, step: int, targets: Sequence[Steered]) -> None:
+    def targets_measured(self, step: int, targets: Sequence[TargetProgress]) -> None:
         """The policy's targets were measured and their multipliers moved."""
 
 
 @dataclass(frozen=True)
-class Material:
+class RunContext:
     """What every stage reads: the policy, the data and the settings of one run."""
 
     loaded: Loaded
@@ -147,62 +147,64 @@ class Material:
         )
 
 
-def refuse_out_of_reach(material: Material, progress: Progress, baseline: Slates | None = None) -> None:
+def refuse_out_of_reach(context: RunContext, progress: Progress, baseline: Slates | None = None) -> None:
     """Try the targets on validation users before anything is trained for them; two that conflict are named.
 
     Without `baseline`, the slates of the validation rows that `of baseline` refers to, those whose bound does not
     depend on it; with it the others. Raises PolicyError for a target that the best lists found do not reach.
     """
-    compiled, loaded, rows = material.compiled, material.loaded, material.held_out()
+    compiled, loaded, rows = context.compiled, context.loaded, context.held_out()
     means: dict[str, float] = {}
     if baseline is not None:
         values = compiled.target_values(rows, baseline)
         means = {name: metrics.mean(value) for name, value in values.items()} | compiled.population(rows, baseline)
     found = [
-        feasibility.of_target(compiled, target, rows, means, seed=material.config.seed)
+        feasibility.of_target(compiled, target, rows, means, seed=context.config.seed)
         for target in compiled.targets
         if target.target.of_baseline == (baseline is not None) and not is_guardrail(target.target.name)
     ]
     if refused := [r for r in found if r.within is False]:
         findings = (feasibility.finding(r, compiled, source=loaded.sources.get(r.target.name)) for r in refused)
         raise PolicyError(tuple(findings), loaded.source)
-    for pair in feasibility.pairs(compiled, rows, found, seed=material.config.seed):
+    for pair in feasibility.pairs(compiled, rows, found, seed=context.config.seed):
         if not pair.together:
             progress.stage("targets", pair.warning)
 
 
-def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
+def run_sft(context: RunContext, run: Run, progress: Progress) -> Path:
     """The folder of the SFT model in the run, a copy of that in the cache, which is trained now if it is not there."""
-    config, k, view, own = material.config, material.k, material.view, run.folder / "sft"
-    if processes.agreed(own.is_dir()):
+    config, k, view, own = context.config, context.k, context.view, run.folder / "sft"
+    if processes.broadcast(own.is_dir()):
         progress.stage("sft", "done before")
         return own
-    cached = data.cache() / "stages" / f"sft-{material.sft_key()[:16]}"
-    if processes.agreed(cached.is_dir()):
+    cached = data.cache() / "stages" / f"sft-{context.sft_key()[:16]}"
+    if processes.broadcast(cached.is_dir()):
         run.unlog("sft", -1)
         progress.stage("sft", "taken from the cache: it does not depend on the policy")
         for step, value in json.loads((cached / "stage.json").read_text(encoding="utf-8")).get("validation", []):
             run.log("sft", step, {"validation_log_likelihood": value})
     else:
-        training, tell = _begun(material, run, "sft", progress)
+        training, tell = _begun(context, run, "sft", progress)
         progress.stage("sft", f"{config.sft.steps:,} steps at most{_from(training)}")
-        rows = sft.training_rows(view, material.split, k, config.sft.steps * config.sft.batch, config.seed)
-        rows = sft.shuffled(sft.thinned(material.answered(rows), config.prompt.kept, config.seed), config.seed)
-        prompts, completions = material.prompter.prompts(rows), material.prompter.completions(rows)
-        held_out = material.held_out_for_sft()
-        with processes.first_ahead():  # it may have to be downloaded
+        rows = sft.training_rows(view, context.split, k, config.sft.steps * config.sft.batch, config.seed)
+        rows = sft.shuffled(
+            sft.thinned(context.answered(rows), config.prompt.min_history_fraction, config.seed), config.seed
+        )
+        prompts, completions = context.prompter.prompts(rows), context.prompter.completions(rows)
+        held_out = context.held_out_for_sft()
+        with processes.main_process_first():  # it may have to be downloaded
             recommender = recommenders.begun(
-                material.model,
+                context.model,
                 config,
                 view,
-                material.split,
+                context.split,
                 k,
                 texts=prompts + completions,
-                shown=material.prompter.prompts(held_out),
-                about=material.prompter.about(),
+                shown=context.prompter.prompts(held_out),
+                about=context.prompter.about(),
             )
         progress.stage("sft", recommender.size())
-        examiner = Examiner.of(recommender, material.prompter, None, held_out)
+        examiner = Examiner.of(recommender, context.prompter, None, held_out)
 
         def score() -> Score:
             return Score(0.0, examiner.likelihood(recommender))
@@ -220,10 +222,10 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
             measured = [(line["step"], line["validation_log_likelihood"]) for line in lines]
             with finished(cached) as folder:
                 recommender.save(folder, whole)
-                about = {"validation_log_likelihood": best.value, "validation": measured, "of": material.sft_key()}
+                about = {"validation_log_likelihood": best.value, "validation": measured, "of": context.sft_key()}
                 write_json(folder / "stage.json", about)
 
-        processes.once(keep)
+        processes.on_main(keep)
 
     def copied() -> Path:
         copy = run.checkpoints / "sft-copy"
@@ -231,68 +233,68 @@ def fine_tune(material: Material, run: Run, progress: Progress) -> Path:
         shutil.copytree(cached, copy)
         return copy.rename(own)
 
-    return processes.once(copied)
+    return processes.on_main(copied)
 
 
 def _begun(
-    material: Material, run: Run, stage: str, progress: Progress
+    context: RunContext, run: Run, stage: str, progress: Progress
 ) -> tuple[Training, Callable[[int, Mapping[str, float]], None]]:
     """How a stage is trained, and how to put what was measured at a step into its reports and the run's log.
 
     Of its lines in the log those stay that lead to the checkpoint it goes on from.
     """
-    checkpoints = processes.once(lambda: Checkpoints.found(run.checkpoints / stage))
+    checkpoints = processes.on_main(lambda: Checkpoints.found(run.checkpoints / stage))
     run.unlog(stage, checkpoints.step)
-    reporting = Reporting(material.config.report_to, run.folder, stage)
+    reporting = Reporting(context.config.report_to, run.folder, stage)
 
     def tell(step: int, values: Mapping[str, float]) -> None:
         run.log(stage, step, values)
         reporting.tell(values)
 
-    return Training(checkpoints, reporting, material.config.seed, partial(progress.stage, stage)), tell
+    return Training(checkpoints, reporting, context.config.seed, partial(progress.stage, stage)), tell
 
 
 def _from(training: Training) -> str:
     return f", going on after step {training.checkpoints.step:,}" if training.checkpoints.last else ""
 
 
-def model_users(material: Material, before: recommenders.Recommender, run: Run, progress: Progress) -> UserModel:
+def run_user_model(context: RunContext, before: recommenders.Recommender, run: Run, progress: Progress) -> UserModel:
     """The user model of the run, fitted now if it is not in the run folder: the fine-tuned model and the classics."""
-    if processes.agreed((run.folder / user_model.FILE).is_file()):
+    if processes.broadcast((run.folder / user_model.FILE).is_file()):
         progress.stage("users", "user model fitted before")
     else:
-        memories = sources.fit(material.view, material.split, material.classics)
-        fitted = user_model.fit(before, material.prompter, memories, material.held_out_for_sft())
-        processes.once(lambda: fitted.save(run.folder))
+        memories = sources.fit(context.view, context.split, context.classics)
+        fitted = user_model.fit(before, context.prompter, memories, context.held_out_for_sft())
+        processes.on_main(lambda: fitted.save(run.folder))
         parts = sorted(zip(fitted.weights.tolist(), fitted.names, strict=True), reverse=True)
         weights = ", ".join(f"{name.replace('_', ' ')} {weight:.2f}" for weight, name in parts)
         progress.stage("users", f"chances of next items, by the weights {weights}")
-    return user_model.load(run.folder, before, material.prompter)
+    return user_model.load(run.folder, before, context.prompter)
 
 
-def contexts(material: Material, fitted: UserModel) -> tuple[Rows, Contexts]:
+def contexts(context: RunContext, fitted: UserModel) -> tuple[Rows, Contexts]:
     """Users as GRPO meets them, and its prompts.
 
     With expected labels every user stands at the end of their training part, and a prompt shows a random part of their
     history; what is likely next, what may be shown and the prior follow from the whole of it. With real labels the rows
     are those of SFT.
     """
-    config, view, split = material.config, material.view, material.split
+    config, view, split = context.config, context.view, context.split
     settings = config.grpo
-    count = settings.steps * settings.prompts
+    count = settings.steps * settings.prompts_per_step
     if settings.labels == "real":
-        rows = material.pooled(sft.training_rows(view, split, material.k, count, config.seed + 1))
+        rows = context.pooled(sft.training_rows(view, split, context.k, count, config.seed + 1))
         numbers = np.arange(count)
     else:
-        rows = material.pooled(endings(view, split).sample(max(CONTEXTS // view.items.rows, 1), config.seed))
+        rows = context.pooled(endings(view, split).sample(max(CONTEXTS // view.items.rows, 1), config.seed))
         rng = np.random.default_rng(config.seed + 1)
         numbers = np.concatenate([rng.permutation(len(rows)) for _ in range(-(-count // len(rows)))])[:count]
     shares = fitted.log_shares(rows)
-    prompts = material.prompter.prompts(sft.thinned(rows.take(numbers), config.prompt.kept, config.seed))
+    prompts = context.prompter.prompts(sft.thinned(rows.take(numbers), config.prompt.min_history_fraction, config.seed))
     if settings.labels == "expected":
-        following = material.expected_events(rows)
-        rows = user_model.with_chances(rows, shares, following, order=material.compiled.needs_order)
-    return rows, Contexts(prompts, numbers, user_model.prior(shares, material.k))
+        following = context.expected_events(rows)
+        rows = user_model.with_chances(rows, shares, following, order=context.compiled.needs_order)
+    return rows, Contexts(prompts, numbers, user_model.prior(shares, context.k))
 
 
 @dataclass
@@ -306,7 +308,7 @@ class _Watcher:
     seconds: dict[str, list[float]] = field(default_factory=lambda: {part: [] for part in ("step_time", *PARTS)})
 
     def validated(self, step: int, score: Score) -> None:
-        self.tell(step, {"validation_reward": score.value, "validation_lack": -score.keeps})
+        self.tell(step, {"validation_reward": score.value, "validation_violation": score.violation})
         self.progress.validated("grpo", step, self.steps, score)
 
     def stepped(self, step: int, values: Mapping[str, float]) -> None:
@@ -315,15 +317,17 @@ class _Watcher:
         for part, spent in self.seconds.items():
             spent.append(values.get(part, 0.0))
 
-    def steered(self, step: int, standing: Standing, objectives: Objectives) -> None:
+    def targets_measured(self, step: int, standing: ValidationResult, objectives: Objectives) -> None:
         targets = [
-            Steered(a.name, a.value, a.op, a.bound, a.aim, objectives.multipliers[a.name], objectives.price(a.name))
+            TargetProgress(
+                a.name, a.value, a.op, a.bound, a.aim, objectives.multipliers[a.name], objectives.shadow_price(a.name)
+            )
             for a in standing.aims
         ]
         for target in targets:
             told = {f"targets/{target.name}/{key}": v for key, v in asdict(target).items() if isinstance(v, float)}
             self.tell(step, told)
-        self.progress.steered(step, targets)
+        self.progress.targets_measured(step, targets)
 
     def times(self) -> str:
         """Where a step's seconds went."""
@@ -332,8 +336,8 @@ class _Watcher:
         return f"a step took {whole:.2f} s: {', '.join(shares)}, the rest gradients"
 
 
-def reinforce(
-    material: Material,
+def run_grpo(
+    context: RunContext,
     recommender: recommenders.Recommender,
     fitted: UserModel,
     validation: Validation,
@@ -341,20 +345,20 @@ def reinforce(
     progress: Progress,
 ) -> str | None:
     """Move the model by the policy's rewards and targets, in place; why it was stopped early, if it was."""
-    view, compiled, settings = material.view, material.compiled, material.config.grpo
-    training, tell = _begun(material, run, "grpo", progress)
-    told = f"{settings.steps:,} steps of {settings.prompts} prompts x {settings.generations} slates"
+    view, compiled, settings = context.view, context.compiled, context.config.grpo
+    training, tell = _begun(context, run, "grpo", progress)
+    told = f"{settings.steps:,} steps of {settings.prompts_per_step} prompts x {settings.generations} slates"
     progress.stage("grpo", told + _from(training))
     if reason := prefix_sharing.why_not(recommender.model):
         progress.stage("grpo", f"every completion runs its prompt anew, which takes several times longer: {reason}")
-    rows, asked = contexts(material, fitted)
+    rows, asked = contexts(context, fitted)
     watcher = _Watcher(run, tell, progress, settings.steps)
     trained = grpo.train(
         recommender,
         asked,
-        Judge(compiled, rows, view.items.rows),
+        RewardComputer(compiled, rows, view.items.rows),
         validation,
-        material.config,
+        context.config,
         training,
         watcher,
     )

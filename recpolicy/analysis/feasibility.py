@@ -15,7 +15,7 @@ import numpy as np
 from recpolicy.compiler import CompiledPolicy, CompiledRule, CompiledTarget
 from recpolicy.compiler.places import Averaged, Matching, Surprising
 from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.population import Crowd
+from recpolicy.compiler.population import PopulationMetric
 from recpolicy.compiler.quotas import Demand
 from recpolicy.compiler.relevance import Labelled
 from recpolicy.dataset.rows import Rows, Slates
@@ -43,7 +43,7 @@ users together, one list's share of everything shown is added.
 
 
 @dataclass(frozen=True)
-class Reach:
+class Feasibility:
     """How near lists made for a target alone come to its bound."""
 
     target: Target
@@ -78,9 +78,9 @@ class Reach:
         return (self.bound - self.best) * (1.0 if self.target.op == ">=" else -1.0)
 
 
-def reach(
+def of_targets(
     compiled: CompiledPolicy, rows: Rows, baseline: Mapping[str, float] | None = None, *, seed: int = 0
-) -> tuple[Reach, ...]:
+) -> tuple[Feasibility, ...]:
     """Every target of the policy, in its order. `rows` are everybody who will be judged, with what they took next.
 
     `baseline`: what the baseline has of each target's metric, by the target's name; without it a bound that is a share
@@ -97,41 +97,41 @@ def of_target(
     *,
     drawn: bool = False,
     seed: int = 0,
-) -> Reach:
+) -> Feasibility:
     """One target; at most USERS of the users it is about are looked at. `drawn`: `rows` are some of more users."""
     bound, name = target.target.bound, target.target.name
     if target.target.of_baseline:
         bound *= (baseline or {}).get(name, np.nan)
     metric = target.metric
-    if isinstance(metric, Crowd):
-        return _of_everybody(compiled, target, metric, bound, rows)
+    if isinstance(metric, PopulationMetric):
+        return _of_population(compiled, target, metric, bound, rows)
     about = np.flatnonzero(metric.applicable(Pool(compiled.catalog, rows, np.zeros((len(rows), 0), np.int32))))
     if not len(about) or np.isnan(bound):
-        return Reach(target.target, bound, np.nan, 0, 0.0, False)
+        return Feasibility(target.target, bound, np.nan, 0, 0.0, False)
     some = rows.take(about).sample(USERS, seed)
     certain = _each_place_by_itself(metric) and not _hard(compiled)
     lists = greedy.lists(compiled, some, [(target, 1.0)])
 
-    def found(lists: Slates) -> Reach:
+    def found(lists: Slates) -> Feasibility:
         each = compiled.target_values(some, lists)[name]
         error = 3 * float(each.std() / np.sqrt(len(some))) if drawn or len(some) < len(about) else 0.0
         best = float(each.mean())
         how = f"the mean of the best lists found for {_users(len(some))}"
         margin = 0.0 if certain else MARGIN * best if target.sign > 0 else MARGIN
-        return Reach(target.target, bound, best, len(some), error, certain, margin, how)
+        return Feasibility(target.target, bound, best, len(some), error, certain, margin, how)
 
     out = found(lists)
     return out if out.met or certain else found(greedy.improved(compiled, some, target, lists, seed))
 
 
-def by_counting(target: Target, crowd: Crowd, users: int, k: int) -> Reach:
+def by_counting(target: Target, metric: PopulationMetric, users: int, k: int) -> Feasibility:
     """The best that lists of `k` places for so many users can come to, whatever they hold.
 
     Not known where the target asks for what comes by itself: little coverage, much concentration.
     """
-    size = crowd.column.size
-    shown = min(size, users * k * crowd.column.longest)
-    match crowd.measure:
+    size = metric.column.size
+    shown = min(size, users * k * metric.column.longest)
+    match metric.measure:
         case "coverage":
             best, op = shown / max(size, 1), ">="
         case "gini":  # equal among the values shown
@@ -139,11 +139,11 @@ def by_counting(target: Target, crowd: Crowd, users: int, k: int) -> Reach:
         case "largest_share":
             best, op = 1 / max(shown, 1), "<="
     how = f"{users:,} lists of {k} places show {shown:,} of {size:,} values at the most"
-    return Reach(target, target.bound, best if shown and target.op == op else np.nan, users, 0.0, True, how=how)
+    return Feasibility(target, target.bound, best if shown and target.op == op else np.nan, users, 0.0, True, how=how)
 
 
 def finding(
-    found: Reach, compiled: CompiledPolicy, span: Span | None = None, source: Source | None = None
+    found: Feasibility, compiled: CompiledPolicy, span: Span | None = None, source: Source | None = None
 ) -> Diagnostic:
     """What is said of a target out of reach, where it stands or at `span`."""
     target, place = found.target, found.target.span if span is None else span
@@ -177,7 +177,7 @@ class Pair:
         )
 
 
-def pairs(compiled: CompiledPolicy, rows: Rows, reached: Sequence[Reach], *, seed: int = 0) -> tuple[Pair, ...]:
+def pairs(compiled: CompiledPolicy, rows: Rows, reached: Sequence[Feasibility], *, seed: int = 0) -> tuple[Pair, ...]:
     """Every two targets that need no label and are met, as `reach` of the same policy found, made lists for.
 
     A list takes the items that add most to a mixture of both metrics; the mixture shifts to the one that lags behind
@@ -235,7 +235,7 @@ def _short(
 ) -> float:
     """How much lists lack of a target's bound; infinitely much where it is about none of the rows."""
     name = target.target.name
-    if isinstance(target.metric, Crowd):
+    if isinstance(target.metric, PopulationMetric):
         return target.sign * (bounds[name] - target.metric.value(lists))
     value = metrics.mean(compiled.target_values(rows, lists)[name])
     return np.inf if np.isnan(value) else target.sign * (bounds[name] - value)
@@ -244,15 +244,17 @@ def _short(
 # ---- inside ---------------------------------------------------------------------------------------------------------
 
 
-def _of_everybody(compiled: CompiledPolicy, target: CompiledTarget, crowd: Crowd, bound: float, rows: Rows) -> Reach:
+def _of_population(
+    compiled: CompiledPolicy, target: CompiledTarget, metric: PopulationMetric, bound: float, rows: Rows
+) -> Feasibility:
     """By counting; by lists too where they are made for all users, as fewer users can be shown less."""
-    found = replace(by_counting(target.target, crowd, len(rows), compiled.policy.slate), bound=bound)
+    found = replace(by_counting(target.target, metric, len(rows), compiled.policy.slate), bound=bound)
     most = max(USERS, EVERYBODY // max(1, compiled.catalog.items))
-    if found.within is False or len(rows) > most or not crowd.column.size or not len(rows):
+    if found.within is False or len(rows) > most or not metric.column.size or not len(rows):
         return found
-    best = crowd.value(greedy.lists(compiled, rows, [(target, 1.0)]))
+    best = metric.value(greedy.lists(compiled, rows, [(target, 1.0)]))
     how = f"the best lists found for {_users(len(rows))}, all together"
-    return Reach(target.target, bound, best, len(rows), 0.0, False, MARGIN * best + 1.0 / len(rows), how)
+    return Feasibility(target.target, bound, best, len(rows), 0.0, False, MARGIN * best + 1.0 / len(rows), how)
 
 
 def _users(count: int) -> str:

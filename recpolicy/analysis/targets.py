@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from recpolicy.analysis import feasibility
 from recpolicy.analysis.scene import Scene
-from recpolicy.compiler.population import Crowd
+from recpolicy.compiler.population import PopulationMetric
 from recpolicy.errors import Diagnostic
 
 
@@ -19,7 +19,7 @@ def targets(scene: Scene) -> Iterator[Diagnostic]:
         target, metric = compiled.target, compiled.metric
         if target.of_baseline or compiled.needs_labels:
             continue
-        if isinstance(metric, Crowd):
+        if isinstance(metric, PopulationMetric):
             found = feasibility.by_counting(target, metric, scene.everybody, scene.policy.slate)
         else:
             drawn = len(scene.rows) < scene.everybody

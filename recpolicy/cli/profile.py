@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 def _about(found: Found) -> str:
     profile, policy = found.profile, found.policy
     told = f'"{policy.name}" version {policy.version}, on {profile.users:,} validation users of {found.dataset.name} '
-    told += f"with {profile.copies} lists each, sampled from the fine-tuned model of {found.folder} "
+    told += f"with {profile.generations} lists each, sampled from the fine-tuned model of {found.folder} "
     return f"{told}at temperature {profile.temperature:g}."
 
 

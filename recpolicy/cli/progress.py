@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from recpolicy.evaluation.targets import Score, Steered
+from recpolicy.evaluation.targets import Score, TargetProgress
 from recpolicy.language.policy import Policy
 
 WINDOW = 10
@@ -60,7 +60,7 @@ class Screen:
         self.recent: dict[str, deque[float]] = {}
         self.first: dict[str, float] = {}
         self.scores: list[tuple[int, str]] = []
-        self.targets: Sequence[Steered] = ()
+        self.targets: Sequence[TargetProgress] = ()
         self.began = time.monotonic()
 
     def __enter__(self) -> Screen:
@@ -76,22 +76,22 @@ class Screen:
 
     def validated(self, stage: str, step: int, steps: int, score: Score) -> None:
         """A measurement on validation users: one line, or a line of the live table during GRPO."""
-        told = f"{score.value:.4f}" + (f" (targets lack {-score.keeps:.1%})" if score.keeps < 0 else "")
+        shown = f"{score.value:.4f}" + (f" (targets missed by {score.violation:.1%})" if score.violation else "")
         if stage == "grpo":
-            self.scores.append((step, told))
+            self.scores.append((step, shown))
         if self.live is None:
             what = "log-likelihood" if stage == "sft" else "reward"
-            line = f"{'':<8}step {step:>4}/{steps}  validation {what} {told}"
+            line = f"{'':<8}step {step:>4}/{steps}  validation {what} {shown}"
             self.console.print(Text.assemble(line, (f"  {self._clock()}", "dim")), soft_wrap=True)
 
-    def steered(self, step: int, targets: Sequence[Steered]) -> None:
+    def targets_measured(self, step: int, targets: Sequence[TargetProgress]) -> None:
         """Targets were measured: the live table shows them, or they are part of the next line."""
         self.targets = targets
 
     def stepped(self, step: int, steps: int, values: Mapping[str, float]) -> None:
         """One GRPO step: the table is drawn anew, or every tenth step a line is printed."""
         shown = {name: values[f"rules/{name}"] for name in self.rules if f"rules/{name}" in values}
-        shown |= {key: values[key] for key in ("reward", "entropy", "silent_prompts") if key in values}
+        shown |= {key: values[key] for key in ("reward", "entropy", "frac_groups_zero_std") if key in values}
         for key, value in shown.items():
             self.first.setdefault(key, value)
             self.recent.setdefault(key, deque(maxlen=WINDOW)).append(value)
@@ -123,7 +123,7 @@ class Screen:
                     f"{now - then:+.3f}",
                 )
         entropy = f"entropy {self._mean('entropy'):.2f}" if "entropy" in self.recent else ""
-        dead = f"groups without signal {self._mean('silent_prompts'):.0%}"
+        dead = f"groups without signal {self._mean('frac_groups_zero_std'):.0%}"
         scores = "  ".join(f"{at}: {score}" for at, score in self.scores[-4:])
         return Group(
             Text(f"{'':<8}step {step}/{steps}  {entropy}  {dead}  {self._clock()}", "dim"),
@@ -139,14 +139,14 @@ class Screen:
             table.add_column(title, justify="right")
         for t in self.targets:
             reached = t.value >= t.aim if t.op == ">=" else t.value <= t.aim
-            price = "-" if t.price is None else f"{t.price / 100:.4f} NDCG"
+            shadow_price = "-" if t.shadow_price is None else f"{t.shadow_price / 100:.4f} NDCG"
             table.add_row(
                 t.name,
                 Text(f"{t.value:.3f}", "green" if reached else "yellow"),
                 f"{t.op} {t.bound:.3f}",
                 f"{t.aim:.3f}",
                 f"{t.multiplier:.2f}",
-                price,
+                shadow_price,
             )
         return table
 

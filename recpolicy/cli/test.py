@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from recpolicy.dataset.rows import Dataset
     from recpolicy.language.checker import Loaded
     from recpolicy.language.policy import Policy
-    from recpolicy.policy_tests import CaseReport, Coverage, Report, Verdict
+    from recpolicy.policy_tests import CaseReport, Coverage, Expectation, Report
     from recpolicy.span import Source
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -149,7 +149,7 @@ def _waiting(case: CaseReport) -> Iterator[Part]:
         yield "dim", f"        not looked at before its first day: {visible(name)}\n"
 
 
-def _ledger(verdict: Verdict) -> list[str]:
+def _ledger(verdict: Expectation) -> list[str]:
     """What the places add, in lines of `PLACES_A_LINE`, the columns one below the other."""
     from recpolicy.policy_tests import number
 

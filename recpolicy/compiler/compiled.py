@@ -15,7 +15,7 @@ from recpolicy.compiler.coded import Columns
 from recpolicy.compiler.growth import Growth, divisor
 from recpolicy.compiler.guard import Guard
 from recpolicy.compiler.pool import EVERY_ITEM, A, Pool, bare, with_known
-from recpolicy.compiler.population import Crowd, crowd
+from recpolicy.compiler.population import PopulationMetric, crowd
 from recpolicy.compiler.quotas import Demand
 from recpolicy.compiler.records import pack
 from recpolicy.compiler.relevance import Labelled
@@ -82,7 +82,7 @@ class CompiledPolicy:
         """Per rule [B]: its value in [0, 1]."""
         return {name: found.sum(1) for name, found in self.marginals(rows, slates).items()}
 
-    def target_marginals(self, rows: Rows, slates: Slates, shown: Slates | None = None) -> dict[str, Floats]:
+    def target_marginals(self, rows: Rows, slates: Slates, exposure_slates: Slates | None = None) -> dict[str, Floats]:
         """Per target on a mean over users, [B, K]: the marginals of its metric; NaN for users it is not about.
 
         A metric that is a rule has the rule's; any other those of a reward, in blocked slates too. Where `shown` is
@@ -91,9 +91,9 @@ class CompiledPolicy:
         """
         metrics = {t.target.name: t.metric for t in self.targets if isinstance(t.metric, CompiledRule)}
         out = self._marginals(metrics, rows, slates)
-        if shown is not None:
+        if exposure_slates is not None:
             pool = Pool(self.catalog, rows, np.asfortranarray(slates.items))
-            out |= {name: metric.marginals(pool, shown) for name, metric in self.crowds.items()}
+            out |= {name: metric.marginals(pool, exposure_slates) for name, metric in self.population_metrics.items()}
         return out
 
     def target_values(self, rows: Rows, slates: Slates) -> dict[str, Floats]:
@@ -103,7 +103,7 @@ class CompiledPolicy:
     def population(self, rows: Rows, slates: Slates) -> dict[str, float]:
         """Per target on all users together: its measure over these slates, in [0, 1]."""
         self._check(rows, slates)
-        return {name: metric.value(slates) for name, metric in self.crowds.items()}
+        return {name: metric.value(slates) for name, metric in self.population_metrics.items()}
 
     @property
     def needs_order(self) -> bool:
@@ -112,9 +112,9 @@ class CompiledPolicy:
         return any(isinstance(rule.plan, Labelled) and rule.plan.metric == "lcs" for rule in metrics)
 
     @property
-    def crowds(self) -> dict[str, Crowd]:
+    def population_metrics(self) -> dict[str, PopulationMetric]:
         """The metrics of the targets on all users together, by the target's name."""
-        return {t.target.name: t.metric for t in self.targets if isinstance(t.metric, Crowd)}
+        return {t.target.name: t.metric for t in self.targets if isinstance(t.metric, PopulationMetric)}
 
     def total_marginals(self, rows: Rows, slates: Slates, progress: float = 1.0) -> Floats:
         """R per rank, [B, K]: weighted rules, buries subtracted, over the sum of the row's weights; 0 without any.
@@ -186,7 +186,7 @@ class CompiledPolicy:
         rows: Rows,
         candidates: Codes,
         multipliers: Mapping[str, float] | None = None,
-        shown: Slates | None = None,
+        exposure_slates: Slates | None = None,
     ) -> Growth:
         """Slates to be built from candidates [B, C] place by place; what needs labels counts where rows have chances.
 
@@ -195,7 +195,9 @@ class CompiledPolicy:
         """
         pool = Pool(self.catalog, rows, candidates)
         legal = self._legal(pool)
-        return Growth(self.rules, self.targets, multipliers or {}, shown, pool, self._guard(pool, legal), legal)
+        return Growth(
+            self.rules, self.targets, multipliers or {}, exposure_slates, pool, self._guard(pool, legal), legal
+        )
 
     def guard(self, rows: Rows, candidates: Codes | None, allowed: Bools | None = None) -> Guard:
         """What keeps the hard quotas while slates are filled from candidates [B, C], or from EVERY_ITEM.
@@ -320,7 +322,7 @@ def _rule(rule: Rule, columns: Columns, catalog: Catalog, k: int) -> CompiledRul
 
 def _metric(
     target: Target, compiled: tuple[CompiledRule, ...], columns: Columns, catalog: Catalog, k: int
-) -> CompiledRule | Crowd:
+) -> CompiledRule | PopulationMetric:
     match target.metric:
         case str(name):
             rule = next(rule for rule in compiled if rule.name == name)

@@ -9,7 +9,7 @@ import numpy as np
 
 from recpolicy.compiler.guard import Guard
 from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.population import Crowd
+from recpolicy.compiler.population import PopulationMetric
 from recpolicy.compiler.relevance import Labelled
 from recpolicy.compiler.rules import CompiledRule, CompiledTarget
 from recpolicy.compiler.scan import Plan, Scan
@@ -29,7 +29,7 @@ class Growth:
         rules: Sequence[CompiledRule],
         targets: Sequence[CompiledTarget],
         multipliers: Mapping[str, float],
-        shown: Slates | None,
+        exposure_slates: Slates | None,
         pool: Pool,
         guard: Guard,
         legal: Bools,
@@ -42,7 +42,7 @@ class Growth:
         weighed = self._weighed(counted)
         self._rules = [part for rule, part in weighed if not rule.needs_labels]
         self._expected = [part for rule, part in weighed if rule.needs_labels]
-        self._targets = self._pulling(targets, multipliers, shown)
+        self._targets = self._pulling(targets, multipliers, exposure_slates)
 
     @property
     def open(self) -> Bools:
@@ -82,7 +82,7 @@ class Growth:
         return [(rule, (rule.sign * own, self._scan(rule.plan))) for rule, own in pairs]
 
     def _pulling(
-        self, targets: Sequence[CompiledTarget], multipliers: Mapping[str, float], shown: Slates | None
+        self, targets: Sequence[CompiledTarget], multipliers: Mapping[str, float], exposure_slates: Slates | None
     ) -> _Weighed:
         out: _Weighed = []
         for target in targets:
@@ -90,10 +90,12 @@ class Growth:
             metric = target.metric
             if factor == 0.0 or (target.needs_labels and self._pool.rows.chances is None):
                 continue
-            if isinstance(metric, Crowd):
-                if shown is None:
-                    raise ValueError(f"`{target.target.name}` is about all slates together: give those `shown` now")
-                out.append((np.full(len(self._pool.rows), factor), self._begun(metric.scan(self._pool, shown))))
+            if isinstance(metric, PopulationMetric):
+                if exposure_slates is None:
+                    raise ValueError(f"`{target.target.name}` is about all slates together: give the `exposure_slates`")
+                out.append(
+                    (np.full(len(self._pool.rows), factor), self._begun(metric.scan(self._pool, exposure_slates)))
+                )
             else:
                 out.append((np.where(metric.applicable(self._pool), factor, 0.0), self._scan(metric.plan)))
         return out

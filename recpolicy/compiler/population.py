@@ -17,7 +17,7 @@ from recpolicy.language.policy import Population
 
 
 @dataclass(frozen=True, eq=False)
-class Crowd:
+class PopulationMetric:
     """A compiled population measure."""
 
     measure: Literal["coverage", "gini", "largest_share"]
@@ -99,15 +99,15 @@ class Crowd:
         w = discount(self.k)
         return np.asarray(w / w.sum(), np.float64)
 
-    def marginals(self, pool: Pool, shown: Slates) -> Floats:
+    def marginals(self, pool: Pool, exposure_slates: Slates) -> Floats:
         """What each place adds, [B, K]: its coefficient times its item's slope while everybody has `shown`."""
-        return pool.of_items(self.of_items(self.slopes(shown))) * self.coefficients
+        return pool.of_items(self.of_items(self.slopes(exposure_slates))) * self.coefficients
 
-    def scan(self, pool: Pool, shown: Slates) -> Scan:
+    def scan(self, pool: Pool, exposure_slates: Slates) -> Scan:
         """The same as slates grow."""
-        return PlacesScan(pool.of_items(self.of_items(self.slopes(shown))), self.coefficients, None)
+        return PlacesScan(pool.of_items(self.of_items(self.slopes(exposure_slates))), self.coefficients, None)
 
 
-def crowd(node: Population, columns: Columns, k: int) -> Crowd:
+def crowd(node: Population, columns: Columns, k: int) -> PopulationMetric:
     """Compile a population measure."""
-    return Crowd(node.measure, columns.coded(node.column.name), k)
+    return PopulationMetric(node.measure, columns.coded(node.column.name), k)

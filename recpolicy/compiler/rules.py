@@ -10,7 +10,7 @@ import numpy as np
 from recpolicy.compiler.calibration import Calibration
 from recpolicy.compiler.catalog import Catalog, Term
 from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.population import Crowd
+from recpolicy.compiler.population import PopulationMetric
 from recpolicy.compiler.quotas import Demand
 from recpolicy.compiler.relevance import Labelled
 from recpolicy.compiler.scan import Plan
@@ -94,7 +94,7 @@ class CompiledTarget:
     """A demand on a mean over users, or on all their slates together."""
 
     target: Target
-    metric: CompiledRule | Crowd
+    metric: CompiledRule | PopulationMetric
     """What has a value for each user, and for whom; for a population measure, that."""
 
     @property

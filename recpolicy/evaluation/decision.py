@@ -14,7 +14,7 @@ Word = Literal["SHIP", "DO NOT SHIP", "UNDECIDED"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
     """What to do with a trained model, and why."""
 
     word: Word
@@ -23,7 +23,7 @@ class Verdict:
 
 def verdict(
     outcomes: Sequence[Outcome], before: Sequence[Outcome], reward: Interval, baseline_less_popularity: Interval
-) -> Verdict:
+) -> Decision:
     """Judges a model on held-out users.
 
     `outcomes`: its targets, guardrails among them, and `before` the same of the baseline; `reward`: its whole reward
@@ -41,19 +41,19 @@ def verdict(
     if baseline_less_popularity.high <= 0 or not baseline_less_popularity.mean > 0:
         lost = f"{baseline_less_popularity.mean:+.4f} NDCG"
         why = f"the model before the policy is no better than the most popular items ({lost}), so it is no baseline"
-        return Verdict("UNDECIDED", why)
+        return Decision("UNDECIDED", why)
     if broken:
-        return Verdict("DO NOT SHIP", "; ".join(_missed(o) for o in broken))
+        return Decision("DO NOT SHIP", "; ".join(_missed(o) for o in broken))
     if reward.high < 0 and not reached:
-        return Verdict("DO NOT SHIP", gain)
+        return Decision("DO NOT SHIP", gain)
     if open_:
-        return Verdict("UNDECIDED", f"too few users to tell whether {_named(open_)} met")
+        return Decision("UNDECIDED", f"too few users to tell whether {_named(open_)} met")
     if reward.low > 0:
         met = f", all {len(targets)} targets met" if len(targets) > 1 else ", the target met" if targets else ""
-        return Verdict("SHIP", gain + met)
+        return Decision("SHIP", gain + met)
     if reached:
-        return Verdict("SHIP", f"{_named(reached)} met now; {gain}")
-    return Verdict("UNDECIDED", gain + (", and what the targets ask was met before" if targets else ""))
+        return Decision("SHIP", f"{_named(reached)} met now; {gain}")
+    return Decision("UNDECIDED", gain + (", and what the targets ask was met before" if targets else ""))
 
 
 def _named(outcomes: Sequence[Outcome]) -> str:

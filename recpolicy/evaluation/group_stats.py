@@ -10,21 +10,21 @@ FLOOR = 0.05
 """Least deviation that an objective's advantage is divided by: what hardly differs is not blown up."""
 
 
-def deviations(values: Floats, copies: int) -> Floats:
+def group_std(values: Floats, generations: int) -> Floats:
     """Each rule's deviation among the lists of one user, [rules]: the root of the mean of the groups' variances.
 
     `values` [B * copies, rules], at least 2 copies of a user adjacent; NaN, not applicable, for all of a group or none.
     A group's variance has copies - 1 below. 0 for a rule that applies to nobody.
     """
-    groups = values.reshape(-1, copies, values.shape[1])
+    groups = values.reshape(-1, generations, values.shape[1])
     known = ~np.isnan(groups[:, 0])  # [B, rules]
     variances = np.where(known, groups.var(1, ddof=1), 0.0)
     return np.asarray(np.sqrt(variances.sum(0) / np.maximum(known.sum(0), 1)), np.float64)
 
 
-def centred(values: Floats, copies: int) -> Floats:
+def group_centered(values: Floats, generations: int) -> Floats:
     """Values [B * copies, rules] less the mean of their group; 0 where not applicable."""
-    groups = values.reshape(-1, copies, values.shape[1])
+    groups = values.reshape(-1, generations, values.shape[1])
     return np.asarray(np.nan_to_num((groups - groups.mean(1, keepdims=True)).reshape(values.shape)), np.float64)
 
 
@@ -38,9 +38,9 @@ def shares(terms: Floats) -> Floats:
     return np.asarray(whole @ terms / variance if variance > 1e-12 else np.full(terms.shape[1], np.nan), np.float64)
 
 
-def lively(values: Floats, copies: int) -> Floats:
+def lively(values: Floats, generations: int) -> Floats:
     """Share of the groups a rule applies to in which its value differs, [rules]; 0 where it applies to nobody."""
-    groups = values.reshape(-1, copies, values.shape[1])
+    groups = values.reshape(-1, generations, values.shape[1])
     known = ~np.isnan(groups[:, 0])
     differs = np.where(known, np.ptp(groups, 1), 0.0) > 1e-9
     return np.asarray(differs.sum(0) / np.maximum(known.sum(0), 1), np.float64)

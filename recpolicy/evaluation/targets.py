@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from functools import total_ordering
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from recpolicy.dataset.rows import Rows, Slates
 from recpolicy.evaluation import metrics
 from recpolicy.language.policy import Target
 
-Verdict: TypeAlias = Literal["met", "not met", "undecided"]
+Status: TypeAlias = Literal["met", "not met", "undecided"]
 
 PARTS = 20
 """Groups of users that the interval of a measure over all of them leaves out one at a time."""
@@ -35,23 +36,29 @@ class Outcome:
     high: float
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Status:
         """NaN (nobody the target is about) is undecided."""
         worst, best = (self.low, self.high) if self.op == ">=" else (-self.high, -self.low)
         bound = self.bound if self.op == ">=" else -self.bound
         return "met" if worst >= bound else "not met" if best < bound else "undecided"
 
 
-class Score(NamedTuple):
-    """How good slates are while a model is trained: first what they keep of the policy's targets, then their value."""
+@total_ordering
+@dataclass(frozen=True)
+class Score:
+    """The quality of slates in training. The smaller violation of targets is better; among equals the larger value."""
 
-    keeps: float
-    """0, or minus what the targets lack."""
+    violation: float
+    """Sum over targets of what is missing to the aim, as a share of its bound; 0 where all are reached."""
     value: float
+
+    def __lt__(self, other: Score) -> bool:
+        """Whether the other one is better."""
+        return (-self.violation, self.value) < (-other.violation, other.value)
 
 
 @dataclass(frozen=True)
-class Steered:
+class TargetProgress:
     """One target while it is trained for."""
 
     name: str
@@ -61,7 +68,7 @@ class Steered:
     bound: float
     aim: float
     multiplier: float
-    price: float | None
+    shadow_price: float | None
     """Relevance that one more of the measure is worth now; None for a policy without relevance."""
 
 

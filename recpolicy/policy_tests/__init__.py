@@ -14,11 +14,11 @@ from recpolicy.dataset.rows import Dataset
 from recpolicy.language import policy
 from recpolicy.policy_tests.coverage import Coverage, coverage
 from recpolicy.policy_tests.evaluation import Evaluated, evaluate
-from recpolicy.policy_tests.verdicts import TOLERANCE, Ledger, Verdict, number, verdict
+from recpolicy.policy_tests.verdicts import TOLERANCE, Expectation, Ledger, number, verdict
 from recpolicy.policy_tests.world import Data, world
 from recpolicy.schema import Schema
 
-__all__ = ["TOLERANCE", "CaseReport", "Coverage", "Ledger", "Report", "TestReport", "Verdict", "number", "run"]
+__all__ = ["TOLERANCE", "CaseReport", "Coverage", "Expectation", "Ledger", "Report", "TestReport", "number", "run"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class CaseReport:
     """One case and a verdict for each of its expectations, in their order."""
 
     case: policy.Case
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[Expectation, ...]
 
     @property
     def passed(self) -> bool:

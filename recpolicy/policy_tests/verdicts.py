@@ -23,7 +23,7 @@ _Slates: TypeAlias = Mapping[str, Evaluated]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Expectation:
     """One expectation held against what was found.
 
     `subject`, `expected` and `found` in words; `places` what each place adds, by slate (one, or two that are compared);
@@ -39,7 +39,7 @@ class Verdict:
     note: str = ""
 
 
-def verdict(expect: policy.Expect, slates: _Slates, asked: policy.Policy, case: policy.Case) -> Verdict:
+def verdict(expect: policy.Expect, slates: _Slates, asked: policy.Policy, case: policy.Case) -> Expectation:
     """Whether the expectation holds, within `TOLERANCE`; it fails where its rule is not applicable to the user."""
     match expect:
         case policy.ExpectValue():
@@ -59,38 +59,40 @@ def number(value: float) -> str:
     return f"{round(value, 4) + 0.0:g}"
 
 
-def _value(expect: policy.ExpectValue, slate: Evaluated, asked: policy.Policy, case: policy.Case) -> Verdict:
+def _value(expect: policy.ExpectValue, slate: Evaluated, asked: policy.Policy, case: policy.Case) -> Expectation:
     found, subject, expected = slate.values[expect.rule], _of(expect.rule, expect.slate), number(expect.value)
     if math.isnan(found):
         why = _why_not(expect.rule, slate, asked, case)
-        return Verdict(expect, False, subject, expected, "not applicable", note=why)
+        return Expectation(expect, False, subject, expected, "not applicable", note=why)
     passed = abs(found - expect.value) <= TOLERANCE + _ROUNDING
     places = (("", _ledger(slate.ranks[expect.rule], slate)),)
-    return Verdict(expect, passed, subject, expected, number(found), places, _if_blocked(slate))
+    return Expectation(expect, passed, subject, expected, number(found), places, _if_blocked(slate))
 
 
-def _satisfied(expect: policy.ExpectSatisfied, slate: Evaluated, asked: policy.Policy, case: policy.Case) -> Verdict:
+def _satisfied(
+    expect: policy.ExpectSatisfied, slate: Evaluated, asked: policy.Policy, case: policy.Case
+) -> Expectation:
     subject, expected = _of(expect.quota, expect.slate), _state("satisfied", expect.negated)
     if math.isnan(slate.values[expect.quota]):
         why = _why_not(expect.quota, slate, asked, case)
-        return Verdict(expect, False, subject, expected, "not applicable", note=why)
+        return Expectation(expect, False, subject, expected, "not applicable", note=why)
     found = slate.satisfied[expect.quota]
     places = (("", _ledger(slate.ranks[expect.quota], slate)),)
     passed = found is not expect.negated
-    return Verdict(expect, passed, subject, expected, _state("satisfied", not found), places, _if_blocked(slate))
+    return Expectation(expect, passed, subject, expected, _state("satisfied", not found), places, _if_blocked(slate))
 
 
-def _blocked(expect: policy.ExpectBlocked, slate: Evaluated) -> Verdict:
+def _blocked(expect: policy.ExpectBlocked, slate: Evaluated) -> Expectation:
     name = expect.block
     found = slate.blocked if name is None else any(slate.hits[name])
     hits = _hits(slate) if name is None else slate.hits[name]
     subject, places = _of(name or "slate", expect.slate), (("", _ledger([float(hit) for hit in hits], slate)),)
     expected, seen = _state("blocked", expect.negated), _state("blocked", not found)
     note = _hit(slate, name) if name else _if_blocked(slate)
-    return Verdict(expect, found is not expect.negated, subject, expected, seen, places, note)
+    return Expectation(expect, found is not expect.negated, subject, expected, seen, places, note)
 
 
-def _order(expect: policy.ExpectOrder, slates: _Slates) -> Verdict:
+def _order(expect: policy.ExpectOrder, slates: _Slates) -> Expectation:
     better, worse = slates[expect.better], slates[expect.worse]
     gap = better.total - worse.total
     subject = f"{expect.better} above {expect.worse}"
@@ -98,7 +100,7 @@ def _order(expect: policy.ExpectOrder, slates: _Slates) -> Verdict:
     places = tuple((name, _ledger(slates[name].totals, slates[name])) for name in (expect.better, expect.worse))
     notes = [f"{name}: {note}" for name in (expect.better, expect.worse) if (note := _if_blocked(slates[name]))]
     note = "; ".join(notes)
-    return Verdict(expect, gap > TOLERANCE + _ROUNDING, subject, "a higher reward", found, places, note)
+    return Expectation(expect, gap > TOLERANCE + _ROUNDING, subject, "a higher reward", found, places, note)
 
 
 def _of(subject: str, slate: str) -> str:

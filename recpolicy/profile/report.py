@@ -16,7 +16,7 @@ from recpolicy.compiler.quotas import Demand
 from recpolicy.dataset.columns import Codes, Floats
 from recpolicy.dataset.rows import Rows, Slates
 from recpolicy.evaluation import metrics
-from recpolicy.evaluation.group_stats import centred, deviations, lively, shares
+from recpolicy.evaluation.group_stats import group_centered, group_std, lively, shares
 from recpolicy.evaluation.metrics import Interval
 from recpolicy.language.policy import Ramp
 from recpolicy.profile.loopholes import Search, label_free, served
@@ -37,7 +37,7 @@ class Rollouts:
 
     rows: Rows  # [B]
     slates: Slates  # [B * copies, K], those of a user adjacent
-    copies: int
+    generations: int
     temperature: float
     candidates: Codes  # [B, C], likeliest items of the first place
     scores: Floats  # [B, C], their log-probabilities; -inf: none
@@ -46,7 +46,7 @@ class Rollouts:
     @property
     def each(self) -> Rows:
         """The row of every list, [B * copies]."""
-        return self.rows.take(np.repeat(np.arange(len(self.rows)), self.copies))
+        return self.rows.take(np.repeat(np.arange(len(self.rows)), self.generations))
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Profile:
     """What a policy does in training, seen on `users` users with `copies` lists each, sampled at `temperature`."""
 
     users: int
-    copies: int
+    generations: int
     temperature: float
     rules: tuple[RuleProfile, ...]
     fixed: FixedList | None
@@ -146,13 +146,13 @@ class Profile:
 
 def profile(compiled: CompiledPolicy, rollouts: Rollouts, *, seed: int) -> Profile:
     """Measure a policy on what a model does for users whose next items are known."""
-    rows, copies = rollouts.rows, rollouts.copies
+    rows, generations = rollouts.rows, rollouts.generations
     values = _values(compiled, rollouts.each, rollouts.slates)  # [B * copies, rules]
     weights = compiled.weights(rows)
     signed = weights * [rule.sign for rule in compiled.rules] / divisor(weights)[:, None]  # [B, rules]
-    deviation = deviations(values, copies)
-    effective = shares(centred(values, copies) * np.repeat(signed, copies, 0))
-    liveliness = lively(values, copies)
+    deviation = group_std(values, generations)
+    effective = shares(group_centered(values, generations) * np.repeat(signed, generations, 0))
+    liveliness = lively(values, generations)
     search = Search.of(compiled, rows, rollouts.slates.items, seed=seed)
     familiar = _values(compiled, rows, rollouts.popular)
     price = prices(compiled, rows, rollouts.candidates, rollouts.scores, seed=seed)
@@ -174,7 +174,7 @@ def profile(compiled: CompiledPolicy, rollouts: Rollouts, *, seed: int) -> Profi
         for i, rule in enumerate(compiled.rules)
     )
     fixed = _fixed(compiled, rollouts, search, values, signed)
-    return Profile(len(rows), copies, rollouts.temperature, rules, fixed)
+    return Profile(len(rows), generations, rollouts.temperature, rules, fixed)
 
 
 # ---- how much each rule counts --------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def profile(compiled: CompiledPolicy, rollouts: Rollouts, *, seed: int) -> Profi
 
 def silences(compiled: CompiledPolicy, rollouts: Rollouts, values: Floats) -> dict[str, Silence]:
     """Why each rule that asks for something has no signal, for those that have none."""
-    liveliness = lively(values, rollouts.copies)
+    liveliness = lively(values, rollouts.generations)
     abstained = compiled.abstained(rollouts.each, rollouts.slates)
     found: dict[str, Silence] = {}
     for i, rule in enumerate(compiled.rules):

@@ -42,7 +42,7 @@ class Objective:
     strength: float = 1.0
     multipliers: Mapping[str, float] = field(default_factory=dict)
 
-    def values(self, rows: Rows, slates: Codes, shown: Slates | None = None) -> Floats:
+    def values(self, rows: Rows, slates: Codes, exposure_slates: Slates | None = None) -> Floats:
         """J of whole slates, [B]; rows have chances. `shown`: the slates of everybody, for targets on all of them."""
         compiled, made = self.compiled, Slates(slates)
         weights = compiled.weights(rows)
@@ -54,7 +54,7 @@ class Objective:
         out /= divisor(weights)
         if pulls := {name: pull for name, pull in self.multipliers.items() if pull}:
             signs = {t.target.name: t.sign for t in compiled.targets}
-            for name, marginals in compiled.target_marginals(rows, made, shown).items():
+            for name, marginals in compiled.target_marginals(rows, made, exposure_slates).items():
                 out += pulls.get(name, 0.0) * signs[name] * np.nan_to_num(marginals).sum(1)
         return out
 
@@ -65,7 +65,7 @@ def slates(
     objective: Objective,
     *,
     start: Slates | None = None,
-    shown: Slates | None = None,
+    exposure_slates: Slates | None = None,
 ) -> Slates:
     """Slates of large J for rows with chances, from the CANDIDATES likeliest of the `legal` items [B, items].
 
@@ -79,11 +79,11 @@ def slates(
     compiled = objective.compiled
     candidates = likeliest(rows, legal, CANDIDATES)
     out = Slates(np.full((len(rows), compiled.policy.slate), -1, np.int32))
-    crowded = shown is None and any(objective.multipliers.get(name) for name in compiled.crowds)
+    crowded = exposure_slates is None and any(objective.multipliers.get(name) for name in compiled.population_metrics)
     step = CROWD if crowded else BATCH
     for first in range(0, len(rows), step):
         at = np.arange(first, min(first + step, len(rows)))
-        some, own, seen = rows.take(at), candidates[at], out if crowded else shown
+        some, own, seen = rows.take(at), candidates[at], out if crowded else exposure_slates
         made = _greedy(own, some, objective, seen)
         if start is not None:
             given = start.items[at]
@@ -94,10 +94,10 @@ def slates(
     return out
 
 
-def _greedy(candidates: Codes, rows: Rows, objective: Objective, shown: Slates | None) -> Codes:
+def _greedy(candidates: Codes, rows: Rows, objective: Objective, exposure_slates: Slates | None) -> Codes:
     b, c = candidates.shape
     pool = np.concatenate([candidates, np.full((b, 1), -1, np.int32)], 1)  # the last is taken where nothing is open
-    growth = objective.compiled.growth(rows, pool, objective.multipliers, shown)
+    growth = objective.compiled.growth(rows, pool, objective.multipliers, exposure_slates)
     made = np.full((b, objective.compiled.policy.slate), -1, np.int32)
     for rank in range(made.shape[1]):
         worth = growth.expected() + objective.strength * growth.gains() + growth.pulls()
@@ -108,15 +108,17 @@ def _greedy(candidates: Codes, rows: Rows, objective: Objective, shown: Slates |
     return made
 
 
-def _exchanged(made: Codes, candidates: Codes, rows: Rows, objective: Objective, shown: Slates | None) -> Codes:
+def _exchanged(
+    made: Codes, candidates: Codes, rows: Rows, objective: Objective, exposure_slates: Slates | None
+) -> Codes:
     """Slates [B, K] after exchanges."""
     made = made.copy()
-    best = objective.values(rows, made, shown)
+    best = objective.values(rows, made, exposure_slates)
     left = np.arange(len(made))
     for _ in range(PASSES):
         some, own, worth = rows.take(left), made[left], best[left]
-        _replace_items(own, worth, candidates[left, :EXCHANGED], some, objective, shown)
-        _swap_places(own, worth, some, objective, shown)
+        _replace_items(own, worth, candidates[left, :EXCHANGED], some, objective, exposure_slates)
+        _swap_places(own, worth, some, objective, exposure_slates)
         improved = worth > best[left] + TRIFLE
         made[left], best[left] = own, worth
         left = left[improved]  # no exchange helps the others
@@ -126,7 +128,7 @@ def _exchanged(made: Codes, candidates: Codes, rows: Rows, objective: Objective,
 
 
 def _replace_items(
-    made: Codes, best: Floats, brought: Codes, rows: Rows, objective: Objective, shown: Slates | None
+    made: Codes, best: Floats, brought: Codes, rows: Rows, objective: Objective, exposure_slates: Slates | None
 ) -> None:
     """Give each place in turn the candidate [B, C] that is worth most there, in place, if it is worth more."""
     b, c = brought.shape
@@ -135,7 +137,7 @@ def _replace_items(
         at = np.arange(first, min(first + step, b))
         part, some = slice(first, first + step), rows.take(np.repeat(at, c))
         for place in range(made.shape[1]):
-            _replace_item(made[part], best[part], brought[part], place, some, objective, shown)
+            _replace_item(made[part], best[part], brought[part], place, some, objective, exposure_slates)
 
 
 def _replace_item(
@@ -145,14 +147,14 @@ def _replace_item(
     place: int,
     rows: Rows,
     objective: Objective,
-    shown: Slates | None,
+    exposure_slates: Slates | None,
 ) -> None:
     """The same for one place; `rows` [B * C] has each row as often as it has candidates."""
     (b, c), every = brought.shape, np.arange(len(made))
     tried = np.repeat(made[:, None], c, 1)  # [B, C, K]
     tried[:, :, place] = brought
     new = (brought >= 0) & ~(made[:, None] == brought[:, :, None]).any(2) & (made[:, [place]] >= 0)
-    values = objective.values(rows, tried.reshape(-1, made.shape[1]), shown).reshape(b, c)
+    values = objective.values(rows, tried.reshape(-1, made.shape[1]), exposure_slates).reshape(b, c)
     better = new & (values > best[:, None] + TRIFLE)
     row, at = np.nonzero(better)
     better[row, at] = _keeps(objective.compiled, rows, row * c, made[row], tried[row, at])
@@ -162,12 +164,12 @@ def _replace_item(
     made[adopted], best[adopted] = tried[adopted, at[adopted]], values[adopted, at[adopted]]
 
 
-def _swap_places(made: Codes, best: Floats, rows: Rows, objective: Objective, shown: Slates | None) -> None:
+def _swap_places(made: Codes, best: Floats, rows: Rows, objective: Objective, exposure_slates: Slates | None) -> None:
     """Let every two places change their items, in place, where that is worth more."""
     for one, other in combinations(range(made.shape[1]), 2):
         tried = made.copy()
         tried[:, [one, other]] = made[:, [other, one]]
-        values = objective.values(rows, tried, shown)
+        values = objective.values(rows, tried, exposure_slates)
         row = np.flatnonzero(values > best + TRIFLE)
         row = row[_keeps(objective.compiled, rows, row, made[row], tried[row])]
         made[row], best[row] = tried[row], values[row]

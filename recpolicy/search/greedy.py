@@ -16,7 +16,7 @@ from recpolicy.compiler import CompiledPolicy, CompiledRule, CompiledTarget
 from recpolicy.compiler.guard import Guard
 from recpolicy.compiler.places import Averaged, PlacesScan
 from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.population import Crowd
+from recpolicy.compiler.population import PopulationMetric
 from recpolicy.compiler.quotas import Demand
 from recpolicy.compiler.relevance import Labelled
 from recpolicy.compiler.scan import Scan, discount
@@ -49,7 +49,9 @@ def lists(compiled: CompiledPolicy, rows: Rows, pulls: Pulls, first: np.random.G
     """
     k, hole = compiled.policy.slate, compiled.catalog.items
     out = np.full((len(rows), k), -1, np.int32)
-    crowds = [_Crowding(t.metric, t.sign * pull) for t, pull in pulls if isinstance(t.metric, Crowd)]
+    population_metrics = [
+        _Crowding(t.metric, t.sign * pull) for t, pull in pulls if isinstance(t.metric, PopulationMetric)
+    ]
     means = [(t.metric, t.sign * pull) for t, pull in pulls if isinstance(t.metric, CompiledRule)]
     for part, pool in _parts(compiled, rows):
         guard = _guard(compiled, pool)
@@ -67,9 +69,9 @@ def lists(compiled: CompiledPolicy, rows: Rows, pulls: Pulls, first: np.random.G
                     worth += factors * scan.gains(slice(None))
             worth[~open_] = -np.inf
             at = np.where(open_.any(1), worth.argmax(1), hole)
-            for b in np.flatnonzero(open_.any(1)) if crowds else ():
-                at[b] = (worth[b] + sum(crowd.worth(r) for crowd in crowds)).argmax()
-                for crowd in crowds:
+            for b in np.flatnonzero(open_.any(1)) if population_metrics else ():
+                at[b] = (worth[b] + sum(crowd.worth(r) for crowd in population_metrics)).argmax()
+                for crowd in population_metrics:
                     crowd.show(int(at[b]), r)
             out[part, r] = np.where(at < hole, at, -1)
             guard.take(at)
@@ -116,7 +118,7 @@ class _Crowding:
     as well.
     """
 
-    def __init__(self, crowd: Crowd, factor: float) -> None:
+    def __init__(self, crowd: PopulationMetric, factor: float) -> None:
         self._crowd = replace(crowd, measure="gini") if crowd.measure == "largest_share" else crowd
         self._factor = factor
         self._exposure = np.zeros(crowd.column.size + 1)  # the last is no value

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recpolicy.dataset.columns import Codes, Floats
-from recpolicy.evaluation.group_stats import deviations, shares
+from recpolicy.evaluation.group_stats import group_std, shares
 from recpolicy.profile.report import prices, profile
 from tests.profile.make import data, policy, rollouts, rows
 from tests.rewards.world import Record
@@ -23,7 +23,7 @@ ITEMS: list[Record] = [
 def test_a_deviation_is_pooled_over_the_groups_a_rule_applies_to() -> None:
     values = np.array([[0.0, 1.0, ND], [1.0, 1.0, ND], [0.2, ND, ND], [0.6, ND, ND]])
     # variances with one below: (.5 + .08) / 2 of the first rule, 0 in the only group of the second
-    assert deviations(values, 2).tolist() == pytest.approx([np.sqrt(0.29), 0.0, 0.0])
+    assert group_std(values, 2).tolist() == pytest.approx([np.sqrt(0.29), 0.0, 0.0])
 
 
 def test_shares_are_covariances_with_the_sum() -> None:

@@ -23,7 +23,7 @@ batch = 8
 evaluate_every = 4
 [grpo]
 steps = 1
-prompts = 2
+prompts_per_step = 2
 generations = 4
 """
 

@@ -93,7 +93,7 @@ def test_where_each_place_counts_by_itself_no_list_is_better(metric: str, op: Li
         small = world(seed, 11)
         aim = target(EXACT[metric], op)
         judge = compiled(small.dataset, K, boost(ART, "art", limit=2), blocks=(cheap,), targets=(aim,))
-        [found] = feasibility.reach(judge, small.rows)
+        [found] = feasibility.of_targets(judge, small.rows)
         every = best_of_all(judge, small)
         assert found.certain
         assert found.best == pytest.approx(np.nanmean(every))
@@ -150,7 +150,7 @@ def test_lists_for_everybody_spread_what_is_shown(
     size = compiled(small.dataset, K, quota(Per(NOWHERE, item(column)), at_most=places(1))).rules[0].plan.counted.size  # type: ignore[union-attr]
     bar = {"coverage": 1.0, "gini": 0.05, "largest_share": 1.1 / size}[measure]
     judge = compiled(small.dataset, K, targets=(target(Population(NOWHERE, measure, item(column)), op, bar),))
-    [found] = feasibility.reach(judge, many)
+    [found] = feasibility.of_targets(judge, many)
     assert found.best >= bar if op == ">=" else found.best <= bar
     assert found.how == "the best lists found for 90 users, all together"
 
@@ -158,10 +158,10 @@ def test_lists_for_everybody_spread_what_is_shown(
 def test_counting_alone_can_put_everybody_out_of_reach() -> None:
     data = items(*({"creator": f"c{i}"} for i in range(20)))
     judge = compiled(data, 2, targets=(target(Population(NOWHERE, "coverage", item("creator")), bound=0.7),))
-    [found] = feasibility.reach(judge, users(3))
+    [found] = feasibility.of_targets(judge, users(3))
     assert (found.best, found.certain, found.within) == (0.3, True, False)
     assert feasibility.finding(found, judge).label == "3 lists of 2 places show 6 of 20 values at the most"
-    [found] = feasibility.reach(judge, users(7))
+    [found] = feasibility.of_targets(judge, users(7))
     assert (found.best, found.within) == (0.7, True)
 
 
@@ -193,22 +193,22 @@ def ads(bound: float, *, of_baseline: bool = False) -> Target:
 
 def test_what_a_target_asks_and_what_was_found() -> None:
     judge = compiled(FEW, 2, targets=(ads(0.6),))
-    [found] = feasibility.reach(judge, users(3))
+    [found] = feasibility.of_targets(judge, users(3))
     assert (found.best, found.met, found.within) == (0.5, False, False)
     said = feasibility.finding(found, judge)
     assert said.title == "`ads` is out of reach: it asks for at least 60%, and the most found is 50%"
     assert (said.label, said.help) == ("the mean of the best lists found for 3 users", "lower it to 50%")
-    [found] = feasibility.reach(compiled(FEW, 2, targets=(ads(0.5),)), users(3))
+    [found] = feasibility.of_targets(compiled(FEW, 2, targets=(ads(0.5),)), users(3))
     assert (found.met, found.within) == (True, True)
 
 
 def test_a_share_of_a_baseline_needs_the_baseline() -> None:
     judge = compiled(FEW, 2, targets=(ads(1.2, of_baseline=True),))
-    [unknown] = feasibility.reach(judge, users(3))
+    [unknown] = feasibility.of_targets(judge, users(3))
     assert unknown.within is None
-    [found] = feasibility.reach(judge, users(3), {"ads": 0.4})
+    [found] = feasibility.of_targets(judge, users(3), {"ads": 0.4})
     assert found.bound == pytest.approx(0.48) and found.within
-    [found] = feasibility.reach(judge, users(3), {"ads": 0.45})
+    [found] = feasibility.of_targets(judge, users(3), {"ads": 0.45})
     assert found.within is False
     title = feasibility.finding(found, judge).title
     assert title.endswith("it asks for at least 120% of baseline, and the most found is 111% of baseline")
@@ -217,7 +217,8 @@ def test_a_share_of_a_baseline_needs_the_baseline() -> None:
 def test_a_target_about_nobody_is_not_judged() -> None:
     nobody = Target(NOWHERE, "ads", ads(1.0).metric, ">=", 1.0, only=Compare(NOWHERE, ">", user("age"), number(200.0)))
     judge = compiled(FEW, 2, targets=(nobody, target(Relevance(NOWHERE, "ndcg"))))
-    assert [found.within for found in feasibility.reach(judge, users(3))] == [None, None]  # nobody took anything next
+    found = feasibility.of_targets(judge, users(3))
+    assert [one.within for one in found] == [None, None]  # nobody took anything next
 
 
 def test_a_target_inside_when_is_judged_on_its_users() -> None:
@@ -226,16 +227,16 @@ def test_a_target_inside_when_is_judged_on_its_users() -> None:
     judge = compiled(small.dataset, K, targets=(Target(NOWHERE, "aim", EXACT["share"], ">=", 1.0, only=old),))
     about = [i for i, u in enumerate(small.users) if u["age"] is not None and u["age"] > 30]
     assert 0 < len(about) < 6
-    [found] = feasibility.reach(judge, small.rows)
+    [found] = feasibility.of_targets(judge, small.rows)
     assert found.users == len(about)
 
 
 def test_what_is_taken_next_is_within_reach_unless_it_must_not_be_shown() -> None:
     aim = target(Relevance(NOWHERE, "ndcg"), bound=0.9)
     some = users(2, future=[3, 1])
-    assert feasibility.reach(compiled(FEW, 2, targets=(aim,)), some)[0].best == pytest.approx(1)
+    assert feasibility.of_targets(compiled(FEW, 2, targets=(aim,)), some)[0].best == pytest.approx(1)
     dear = Block(NOWHERE, "dear", Compare(NOWHERE, ">", item("price"), number(2.0)))
-    [found] = feasibility.reach(judge := compiled(FEW, 2, blocks=(dear,), targets=(aim,)), some)
+    [found] = feasibility.of_targets(judge := compiled(FEW, 2, blocks=(dear,), targets=(aim,)), some)
     assert found.within is False
     assert feasibility.finding(found, judge).help.endswith("change the blocks and hard quotas that stand in its way")
 
@@ -244,13 +245,13 @@ def test_few_of_many_users_are_drawn_and_do_not_decide_alone() -> None:
     fond = np.arange(1000) % 2 == 0  # every other user has had the one ad
     history = Ragged.of([[0] if had else [] for had in fond])
     many = Rows(np.zeros(1000, np.int64), np.zeros(1000), history, Ragged.of([[]] * 1000))
-    [found] = feasibility.reach(compiled(FEW, 2, targets=(ads(0.25),)), many)
+    [found] = feasibility.of_targets(compiled(FEW, 2, targets=(ads(0.25),)), many)
     assert found.users == feasibility.USERS
     assert found.error == pytest.approx(3 * 0.25 / np.sqrt(feasibility.USERS), rel=0.01)
     for seed in range(5):
-        [found] = feasibility.reach(compiled(FEW, 2, targets=(ads(0.25),)), many, seed=seed)
+        [found] = feasibility.of_targets(compiled(FEW, 2, targets=(ads(0.25),)), many, seed=seed)
         assert found.within
-        [found] = feasibility.reach(compiled(FEW, 2, targets=(ads(0.4),)), many, seed=seed)
+        [found] = feasibility.of_targets(compiled(FEW, 2, targets=(ads(0.4),)), many, seed=seed)
         assert not found.within
 
 
@@ -259,7 +260,7 @@ def test_few_of_many_users_are_drawn_and_do_not_decide_alone() -> None:
 
 def pair(first: Target, second: Target, of: World) -> list[feasibility.Pair]:
     judge = compiled(of.dataset, K, targets=(first, second))
-    return list(feasibility.pairs(judge, of.rows, feasibility.reach(judge, of.rows)))
+    return list(feasibility.pairs(judge, of.rows, feasibility.of_targets(judge, of.rows)))
 
 
 def test_two_targets_that_exclude_each_other() -> None:

@@ -60,11 +60,11 @@ steps = 400
 batch = 16
 learning_rate = 0.01
 warmup = 10
-averaging = 0.9
+ema_decay = 0.9
 evaluate_every = 100
 [grpo]
 steps = 1
-prompts = 2
+prompts_per_step = 2
 generations = 2
 """
 

@@ -25,7 +25,7 @@ from tests.recommend.beginners import begun, language_model
 def test_trained_items_stay_as_they_are_and_new_ones_are_taken_in(
     home: Path, catalog: Aligned, kind: str, rank: int, tmp_path: Path
 ) -> None:
-    settings = Llm(rank=rank, precision="float32")
+    settings = Llm(lora_rank=rank, precision="float32")
     name = recommenders.TINY if kind == "tiny" else str(language_model(tmp_path / "lm"))
     recommender = begun(home, name, settings)
     with torch.no_grad():

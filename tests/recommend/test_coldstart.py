@@ -140,7 +140,7 @@ def test_users_are_shown_without_what_is_hidden_and_states_make_the_logits(
     home: Path, catalog: Aligned, kind: str, tmp_path: Path
 ) -> None:
     name = recommenders.TINY if kind == "tiny" else str(language_model(tmp_path / "lm", scaled=kind == "scaled"))
-    recommender = begun(home, name, Llm(rank=0, precision="float32"))
+    recommender = begun(home, name, Llm(lora_rank=0, precision="float32"))
     dataset, learned = catalog.dataset, np.arange(40)
     prompter = Listener(dataset, Prompt(think=2), 3, recommenders.speech(name))
     it = attribute_embeddings.rehearse(recommender, prompter, catalog, learned, 1_707_000_000, None, 0)

@@ -135,7 +135,7 @@ def test_without_other_data_those_of_the_run_are_read(home: Path) -> None:
 
 @pytest.mark.slow
 def test_a_model_that_chooses_from_pools_is_given_pools(home: Path) -> None:
-    (home / "pools.toml").write_text(SETTINGS.replace("think = 3", "think = 0\npool = 12\nexplored = 0.5"))
+    (home / "pools.toml").write_text(SETTINGS.replace("think = 3", "think = 0\npool = 12\nrandom_fraction = 0.5"))
     trained = recpolicy(home, "train", "kept.policy", "--config", "pools.toml", "--out", "pools")
     assert trained.returncode == 0, trained.stderr
     about = ("--run", "pools", "--data", "later", "--arrivals", "--format", "json")

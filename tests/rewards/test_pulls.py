@@ -85,10 +85,10 @@ def test_places_are_credited_with_what_they_pulled(data: st.DataObject, world: W
     judge = compile(policy, world.dataset)
     own, everybody = (arrays(data.draw(any_slates(world, policy.slate))) for _ in range(2))
     marginals, plain = judge.target_marginals(world.rows, own, everybody), judge.target_marginals(world.rows, own)
-    assert plain.keys() == {t.name for t in policy.targets} - judge.crowds.keys()
+    assert plain.keys() == {t.name for t in policy.targets} - judge.population_metrics.keys()
     for name, found in plain.items():
         np.testing.assert_array_equal(marginals[name], found)
-    for name in judge.crowds:
+    for name in judge.population_metrics:
         assert (np.abs(marginals[name]).sum(1) <= 1 + 1e-12).all()
         sign = next(t.sign for t in judge.targets if t.target.name == name)
         growth = judge.growth(world.rows, own.items, {name: 1.0}, everybody)
@@ -123,20 +123,20 @@ def test_equal_exposures_have_equal_slopes() -> None:
     data = items(*({"creator": c} for c in ("ann", "bob", "eve", "joe", None)))
     of: tuple[Literal["coverage", "gini", "largest_share"], ...] = ("coverage", "gini", "largest_share")
     targets = tuple(Target(NOWHERE, m, Population(NOWHERE, m, item("creator")), "<=", 0.5) for m in of)
-    crowds = compiled(data, 2, targets=targets).crowds
+    population_metrics = compiled(data, 2, targets=targets).population_metrics
     shown = slates([0, 2], [1, 2], [0, 3], [1, 3])  # ann and bob have 2 each, eve and joe 2 / log2(3) each
     w2 = 1 / math.log2(3)
     share = 2 / (4 + 4 * w2)
 
     def by_name(measure: str) -> list[float]:
-        slopes = crowds[measure].slopes(shown)
-        return [float(slopes[crowds[measure].column.codes[i, 0]]) for i in range(4)]
+        slopes = population_metrics[measure].slopes(shown)
+        return [float(slopes[population_metrics[measure].column.codes[i, 0]]) for i in range(4)]
 
     assert by_name("largest_share") == pytest.approx([0.5 - share] * 2 + [-share] * 2)
     assert by_name("coverage") == pytest.approx([math.exp(-2)] * 2 + [math.exp(-2 * w2)] * 2)
-    f = crowds["gini"].value(shown)
+    f = population_metrics["gini"].value(shown)
     assert by_name("gini") == pytest.approx([(2 / 3 - f) / (1 + f)] * 2 + [(-2 / 3 - f) / (1 + f)] * 2)
-    for crowd in crowds.values():
+    for crowd in population_metrics.values():
         assert crowd.of_items(crowd.slopes(shown))[-2:].tolist() == [0.0, 0.0]  # without a creator, and a hole
 
 
@@ -144,7 +144,7 @@ def test_equal_exposures_have_equal_slopes() -> None:
 def test_where_nothing_is_shown_nothing_pulls(measure: Literal["gini", "largest_share"]) -> None:
     target = Target(NOWHERE, "aim", Population(NOWHERE, measure, item("creator")), "<=", 0.1)
     judge = compiled(MANY, 2, targets=(target,))
-    assert not judge.crowds["aim"].slopes(slates([-1, -1])).any()
+    assert not judge.population_metrics["aim"].slopes(slates([-1, -1])).any()
 
 
 def test_everybodys_slates_must_be_known_where_their_target_pulls() -> None:

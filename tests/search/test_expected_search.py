@@ -108,7 +108,7 @@ def searched(
     """The slates found; with so many passes of exchanges if given, none being greedy alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(expected, "PASSES", expected.PASSES if passes is None else passes)
-        return expected.slates(of, legal, objective, start=start, shown=shown)
+        return expected.slates(of, legal, objective, start=start, exposure_slates=shown)
 
 
 def neighbours(made: Codes, legal: Bools) -> tuple[list[int], Codes]:

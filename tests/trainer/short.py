@@ -34,7 +34,7 @@ batch = 8
 evaluate_every = 2
 [grpo]
 steps = 3
-prompts = 2
+prompts_per_step = 2
 generations = 2
 steer_every = 1
 evaluate_every = 3

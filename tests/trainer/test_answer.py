@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from recpolicy.trainer.decoding.answer_format import AnswerFormat
-from recpolicy.trainer.decoding.item_mask import Shelf
+from recpolicy.trainer.decoding.item_mask import ItemMask
 from recpolicy.trainer.decoding.log_probs import log_probabilities
 from recpolicy.trainer.decoding.rollout import chances, decode, drawn, first_items, slates_until
 from recpolicy.trainer.models.recommenders import Recommender
@@ -53,9 +53,9 @@ def _next(form: AnswerFormat, said: list[int], legal: list[int]) -> set[int]:
 
 def test_every_sampled_completion_is_well_formed_and_legal(recommender: Recommender, prompts: list[list[int]]) -> None:
     form, legal = recommender.form, _legal(len(prompts), recommender.form)
-    prompts, shelf = [p for p in prompts for _ in range(8)], Shelf(legal.repeat_interleave(8, 0))
+    prompts, item_mask = [p for p in prompts for _ in range(8)], ItemMask(legal.repeat_interleave(8, 0))
     chance = chances(1, 0, 0, len(prompts), form.longest)
-    told = decode(recommender.model, form, prompts, shelf, temperature=2.0, chance=chance)
+    told = decode(recommender.model, form, prompts, item_mask, temperature=2.0, chance=chance)
     assert len(told) == len(prompts)
     for row, completion in enumerate(told.tolist()):
         allowed = legal[row // 8].nonzero()[:, 0].tolist()
@@ -74,13 +74,13 @@ def test_scoring_gives_every_token_the_probability_it_was_sampled_with(
 ) -> None:
     form, model, temperature = recommender.form, recommender.model, 0.7
     legal, prior = _legal(len(prompts), form, seed=5), _prior(len(prompts), form, size)
-    shelf, chance = Shelf(legal, record=form.slate, prior=prior), chances(2, 0, 0, len(prompts), form.longest)
-    told = decode(model, form, prompts, shelf, temperature=2.0, chance=chance)
+    item_mask, chance = ItemMask(legal, record=form.slate, prior=prior), chances(2, 0, 0, len(prompts), form.longest)
+    told = decode(model, form, prompts, item_mask, temperature=2.0, chance=chance)
     both = zip(prompts, told.tolist(), strict=True)
     said = [model(input_ids=torch.tensor([p + c])).logits[0, len(p) - 1 : -1] for p, c in both]
     logits, weights, others = torch.stack(said).detach().requires_grad_(), *torch.randn(2, *told.shape)
     found, entropy, divergence = log_probabilities(
-        lambda row, at, among: logits[row, at, among], form, told, shelf.opened, temperature, prior
+        lambda row, at, among: logits[row, at, among], form, told, item_mask.history, temperature, prior
     )
     whole, alone = (_with_prior(own, form, prior) for own in (logits, torch.zeros_like(logits)))
     wanted = torch.zeros(())
@@ -106,9 +106,9 @@ def test_scoring_gives_every_token_the_probability_it_was_sampled_with(
 def test_all_choices_lie_in_the_columns_that_are_run(recommender: Recommender, prompts: list[list[int]]) -> None:
     form = recommender.form
     for legal in (_legal(len(prompts), form)[1:], _legal(len(prompts), form)[:2]):
-        shelf = Shelf(legal)
+        item_mask = ItemMask(legal)
         chance = chances(3, 0, 0, len(legal), form.longest)
-        told = decode(recommender.model, form, prompts[: len(legal)], shelf, temperature=2.0, chance=chance)
+        told = decode(recommender.model, form, prompts[: len(legal)], item_mask, temperature=2.0, chance=chance)
         columns = torch.cat([form.chosen_items(told)[1], form.chosen_words(told)[1]])
         chosen = form.chosen(told)
         assert chosen.start <= columns.min() and columns.max() < chosen.stop < told.shape[1]
@@ -136,10 +136,10 @@ def test_a_completion_does_not_depend_on_the_rows_beside_it(recommender: Recomme
     form, model = recommender.form, recommender.model
     legal = torch.ones(2 * len(prompts), form.items, dtype=torch.bool)
     chance = chances(4, 1, 0, 2 * len(prompts), form.longest)
-    whole = decode(model, form, prompts * 2, Shelf(legal), temperature=2.0, chance=chance)
+    whole = decode(model, form, prompts * 2, ItemMask(legal), temperature=2.0, chance=chance)
     order = torch.tensor([5, 0, 3])
     some = [(prompts * 2)[i] for i in order]
-    found = decode(model, form, some, Shelf(legal[order]), temperature=2.0, chance=chance[order])
+    found = decode(model, form, some, ItemMask(legal[order]), temperature=2.0, chance=chance[order])
     assert torch.equal(found, whole[order, : found.shape[1]])
 
 
@@ -149,7 +149,7 @@ def test_greedy_decoding_takes_the_likeliest_allowed_token_of_an_uncached_model(
 ) -> None:
     form, model, prior = recommender.form, recommender.model, _prior(len(prompts), recommender.form, size)
     legal = torch.ones(len(prompts), form.items, dtype=torch.bool)
-    told = decode(model, form, prompts, Shelf(legal, prior=prior))
+    told = decode(model, form, prompts, ItemMask(legal, prior=prior))
     for row, (prompt, completion) in enumerate(zip(prompts, told.tolist(), strict=True)):
         said: list[int] = []
         while not said or said[-1] != form.end:
@@ -164,7 +164,7 @@ def test_without_reasoning_the_answer_comes_first(recommender: Recommender, prom
 
     form = replace(recommender.form, max_think=0)
     legal = torch.ones(len(prompts), form.items, dtype=torch.bool)
-    told = decode(recommender.model, form, prompts, Shelf(legal))
+    told = decode(recommender.model, form, prompts, ItemMask(legal))
     assert told.shape[1] == form.longest
     assert (told[:, 0] == form.answer_open).all()
     assert not torch.isin(told, torch.tensor([form.think_open, form.think_close])).any()
@@ -180,7 +180,7 @@ def test_the_first_place_is_a_distribution_over_legal_items(
     logp = first_items(recommender.model, form, prompts, legal, prior)
     assert torch.allclose(logp.exp().sum(1), torch.ones(len(prompts)))
     assert (logp[:, 3] == -torch.inf).all()
-    greedy = form.slates(decode(recommender.model, form, prompts, Shelf(legal, prior=prior)))
+    greedy = form.slates(decode(recommender.model, form, prompts, ItemMask(legal, prior=prior)))
     assert logp.argmax(1).tolist() == greedy[:, 0].tolist()
 
 
@@ -192,15 +192,15 @@ def test_slates_until_a_place_stand_with_what_the_whole_text_makes_there(
     legal = _legal(len(prompts), form)  # row 0 has two items, row 1 none
     place = torch.arange(len(prompts)) % form.slate
     place[0] = form.slate - 1
-    said = decode(model, form, prompts, Shelf(legal, prior=prior))
+    said = decode(model, form, prompts, ItemMask(legal, prior=prior))
     whole = [[item for item in slate if item >= 0] for slate in form.slates(said).tolist()]
     slates, states, logits = slates_until(model, form, prompts, legal, place, prior)
     assert slates[0] == whole[0][:1], "its last place is the second"
     assert slates[1] == [] and slates[2:] == [s[:at] for s, at in zip(whole[2:], place.tolist()[2:], strict=True)]
     for row, slate in enumerate(slates):
         text = said[row].tolist()
-        opened = text.index(form.answer_open) if row != 1 else 0  # where nothing may be shown, the text has just begun
-        end = opened + len(slate) + 1
+        allowed = text.index(form.answer_open) if row != 1 else 0  # where nothing may be shown, the text has just begun
+        end = allowed + len(slate) + 1
         out = model(input_ids=torch.tensor([prompts[row] + text[:end]]), output_hidden_states=True)
         torch.testing.assert_close(states[row], out.hidden_states[-1][0, -1], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(logits[row], out.logits[0, -1, form.item_columns], rtol=1e-4, atol=1e-5)

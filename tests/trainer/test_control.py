@@ -45,7 +45,7 @@ def controls(made: Course, lists: Mapping[float, Codes], final: Mapping[float, C
     validation = made.validation
     assert validation.final is not None
     return tuple(  # type: ignore[return-value]
-        Control(made.judge.compiled, examiner.rows, examiner.legal, {s: Slates(items) for s, items in own.items()})
+        Control(made.computer.compiled, examiner.rows, examiner.legal, {s: Slates(items) for s, items in own.items()})
         for examiner, own in ((validation.examiner, lists), (validation.final, final))
     )
 
@@ -60,7 +60,7 @@ def ended(made: Course) -> Codes:
 def test_strength_is_chosen_by_what_users_really_took(best: float, tmp_path: Path) -> None:
     made = with_final(course(RELEVANCE, tmp_path))
     rows = made.validation.examiner.rows
-    examiner = replace(made.validation.examiner, rows=misled(rows, made.judge.items))
+    examiner = replace(made.validation.examiner, rows=misled(rows, made.computer.items))
     made = replace(made, validation=replace(made.validation, examiner=examiner))
     grid = [*STRENGTHS, 3.2, 6.4]
     right = {s: max(0, 3 - abs(grid.index(s) - grid.index(best))) for s in grid}
@@ -70,7 +70,7 @@ def test_strength_is_chosen_by_what_users_really_took(best: float, tmp_path: Pat
     assert found == best
     assert list(standings) == (grid if best > STRENGTHS[-1] else [*STRENGTHS]), "it grows while its strongest is best"
     for strength, standing in standings.items():
-        wanted = made.judge.compiled.total(rows, Slates(lists[strength])).mean()
+        wanted = made.computer.compiled.total(rows, Slates(lists[strength])).mean()
         assert standing.reward == pytest.approx(float(wanted))
         expected = made.validation.standing(Slates(lists[strength]), None).reward
         assert abs(expected - standing.reward) > 0.01
@@ -90,7 +90,7 @@ def test_a_grid_that_grows_ends_at_the_strongest_of_all(tmp_path: Path) -> None:
 
 def test_targets_without_labels_are_chosen_by_on_lists_for_users_as_they_stand_in_the_end(tmp_path: Path) -> None:
     made = with_final(course(RELEVANCE + "target ads = share(item.is_ad) >= 60%\n", tmp_path))
-    compiled, rows = made.judge.compiled, made.validation.examiner.rows
+    compiled, rows = made.computer.compiled, made.validation.examiner.rows
     assert made.validation.final is not None and made.validation.final_baseline is not None
     later = made.validation.final.rows
     ads = data.open("simulator").items.columns["is_ad"]

@@ -37,13 +37,13 @@ class Batch:
         both = zip(slates.tolist(), of.tolist(), strict=True)
         return np.array([self.value(row, slate) for slate, row in both], np.float64)
 
-    def opened(self, row: Ints, place: Ints, item: Codes) -> Bools:
+    def allowed(self, row: Ints, place: Ints, item: Codes) -> Bools:
         assert (item >= 0).all() and row.shape == place.shape == item.shape
         return self.open[row, place, item]
 
     def credit(self, worth: Callable[[Codes, Ints], Floats] | None = None) -> Floats:
         own = self.worth(self.slates, np.arange(len(self.slates)))
-        return credit.of_places(self.slates, own, self.group, worth or self.worth, self.opened)
+        return credit.of_places(self.slates, own, self.group, worth or self.worth, self.allowed)
 
 
 def drawn(seed: int, b: int, k: int, others: int, items: int) -> Batch:
@@ -150,7 +150,11 @@ def test_slates_that_are_all_alike_teach_nothing(copies: int) -> None:
     batch = drawn(3, copies, 4, copies - 1, 6)
     one = batch.slates[:1]
     alike = Batch(
-        np.repeat(one, copies, 0), np.tile(one, (copies - 1, copies, 1)), batch.open, batch.places, batch.pairs
+        np.repeat(one, copies, 0),
+        np.tile(one, (copies - 1, copies, 1)),
+        batch.open,
+        batch.places,
+        batch.pairs,
     )
     assert not alike.credit().any()
 

@@ -24,23 +24,25 @@ from recpolicy.dataset.slates import without_seen
 from recpolicy.errors import UsageError
 from recpolicy.evaluation.targets import Score
 from recpolicy.language import checker
-from recpolicy.rewards import Judge
+from recpolicy.rewards import RewardComputer
 from recpolicy.trainer.config import Config, Grpo, Prompt, Tiny
 from recpolicy.trainer.decoding.rollout import chances
 from recpolicy.trainer.evaluation.evaluator import Examiner
-from recpolicy.trainer.evaluation.validation import Standing, Validation
+from recpolicy.trainer.evaluation.validation import Validation, ValidationResult
 from recpolicy.trainer.models import recommenders, tiny
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.prompting.contexts import Contexts
 from recpolicy.trainer.prompting.prompts import Prompter
-from recpolicy.trainer.stages import grpo, sft
+from recpolicy.trainer.stages import grpo, grpo_trainer, sft
 from recpolicy.trainer.stages.credit import OTHERS
-from recpolicy.trainer.stages.grpo import PolicyGRPOTrainer
+from recpolicy.trainer.stages.grpo_trainer import PolicyGRPOTrainer
 from recpolicy.trainer.stages.objectives import Objectives
 from tests.trainer.quiet import quiet
 
 HEAD = 'policy "small" { language = 1  data = "simulator"  slate = 4 }\n'
-SHORT = Grpo(steps=3, prompts=8, generations=4, evaluate_every=3, steer_every=1, learning_rate=3e-2, temperature=1.0)
+SHORT = Grpo(
+    steps=3, prompts_per_step=8, generations=4, evaluate_every=3, steer_every=1, learning_rate=3e-2, temperature=1.0
+)
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Told:
 
     steps: list[dict[str, float]] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
-    standings: list[tuple[Standing, dict[str, float]]] = field(default_factory=list)
+    standings: list[tuple[ValidationResult, dict[str, float]]] = field(default_factory=list)
 
     def validated(self, step: int, score: Score) -> None:
         self.scores.append(score)
@@ -57,7 +59,7 @@ class Told:
     def stepped(self, step: int, values: Mapping[str, float]) -> None:
         self.steps.append(dict(values))
 
-    def steered(self, step: int, standing: Standing, objectives: Objectives) -> None:
+    def targets_measured(self, step: int, standing: ValidationResult, objectives: Objectives) -> None:
         self.standings.append((standing, dict(objectives.multipliers)))
 
 
@@ -66,14 +68,14 @@ class Course:
     """A policy on the simulator, and a model of random weights."""
 
     recommender: Recommender
-    judge: Judge
+    computer: RewardComputer
     contexts: Contexts
     validation: Validation
 
     def run(self, settings: Grpo, folder: Path) -> tuple[Told, grpo.Trained]:
         told, own = Told(), replace(self.recommender, model=deepcopy(self.recommender.model))
         config, training = Config(grpo=settings), quiet(folder / "checkpoints")
-        trained = grpo.train(own, self.contexts, self.judge, self.validation, config, training, told)
+        trained = grpo.train(own, self.contexts, self.computer, self.validation, config, training, told)
         return told, trained
 
 
@@ -98,15 +100,15 @@ def course(rules: str, folder: Path) -> Course:
     baseline = examiner.greedy(recommender)
     contexts = Contexts(prompts, np.arange(len(rows)))
     validation = Validation(compiled, examiner, baseline, 30, 0)
-    return Course(recommender, Judge(compiled, rows, items), contexts, validation)
+    return Course(recommender, RewardComputer(compiled, rows, items), contexts, validation)
 
 
 def with_prior(made: Course, size: float) -> Course:
     """The course with a random prior of standard deviation `size` in training and validation."""
     rng = np.random.default_rng(0)
     priors, held_out = (
-        rng.normal(0.0, size, (len(rows), made.judge.items)).astype(np.float32)
-        for rows in (made.judge.rows, made.validation.examiner.rows)
+        rng.normal(0.0, size, (len(rows), made.computer.items)).astype(np.float32)
+        for rows in (made.computer.rows, made.validation.examiner.rows)
     )
     examiner = replace(made.validation.examiner, prior=held_out)
     return replace(
@@ -140,17 +142,17 @@ def test_hard_quotas_and_blocks_are_kept_in_every_sample(tmp_path: Path) -> None
     )
     made = course(rules, tmp_path)
     seen: list[Slates] = []
-    verdict = made.judge.verdict
+    of_slates = made.computer.of_slates
 
     def watched(slates: np.ndarray, row: Sequence[int], progress: float = 1.0):  # type: ignore[no-untyped-def]
         seen.append(Slates(slates))
-        rows = made.judge.rows.take(np.asarray(row))
-        assert not made.judge.compiled.blocked(rows, seen[-1]).any()
-        for met in made.judge.compiled.satisfied(rows, seen[-1]).values():
+        rows = made.computer.rows.take(np.asarray(row))
+        assert not made.computer.compiled.blocked(rows, seen[-1]).any()
+        for met in made.computer.compiled.satisfied(rows, seen[-1]).values():
             assert met.all()
-        return verdict(slates, row, progress)
+        return of_slates(slates, row, progress)
 
-    made.judge.verdict = watched  # type: ignore[method-assign]
+    made.computer.of_slates = watched  # type: ignore[method-assign]
     made.run(SHORT, tmp_path)
     assert len(seen) >= 3 and all((slates.items >= 0).all() for slates in seen)
 
@@ -179,7 +181,7 @@ def test_the_divergence_of_a_slate_counts_beta_times_in_the_loss(tmp_path: Path)
     apart = 0.0
     for row, said in enumerate(found["completion_ids"]):
         for place, at in enumerate(form.is_item(said).nonzero()[:, 0].tolist()):
-            open_ = found["opened"][row, place]
+            open_ = found["allowed"][row, place]
             prior = found["prior"][row, open_]
             p, p0 = ((x / SHORT.temperature).log_softmax(0) for x in (own[row, prompts + at - 1, open_] + prior, prior))
             apart += float(p.exp() @ (p - p0))
@@ -196,16 +198,16 @@ def test_rewards_that_are_all_equal_end_training_within_twenty_steps(tmp_path: P
 
 def test_expected_labels_are_learned_where_nobody_took_anything_next(tmp_path: Path) -> None:
     made = course("reward relevance weight 1 = ndcg(next_items)\n", tmp_path)
-    rows = made.judge.rows.take(np.arange(20))
-    table = np.zeros((20, made.judge.items), np.float32)
+    rows = made.computer.rows.take(np.arange(20))
+    table = np.zeros((20, made.computer.items), np.float32)
     table[:, ::10] = 0.2  # sixty likely items
     rows = replace(
         rows, next_items=Ragged.of([[]] * 20), chances=Chances(table, np.arange(20), np.full(20, 12, np.int64))
     )
     contexts = Contexts([made.contexts.prompts[i % 20] for i in range(480)], np.arange(480) % 20)
-    judge = Judge(made.judge.compiled, rows, made.judge.items)
+    computer = RewardComputer(made.computer.compiled, rows, made.computer.items)
     settings = SHORT.model_copy(update={"steps": 30, "evaluate_every": 30})
-    told, _ = replace(made, judge=judge, contexts=contexts).run(settings, tmp_path)
+    told, _ = replace(made, computer=computer, contexts=contexts).run(settings, tmp_path)
     first, last = (np.mean([s["reward"] for s in part]) for part in (told.steps[:5], told.steps[-5:]))
     assert first == pytest.approx(0.02, abs=0.01), "a tenth of the catalog has a chance of 0.2"
     assert last > first + 0.05
@@ -217,17 +219,17 @@ def test_rules_have_the_deviation_of_the_whole_reward_and_targets_their_own(tmp_
         "bury ads weight 0.5 = item.is_ad\ntarget many = share(item.is_ad) >= 60%\n"
     )
     made = course(rules, tmp_path)
-    compiled, copies, prior = made.judge.compiled, SHORT.generations, with_prior(made, 1.0).contexts.priors
+    compiled, copies, prior = made.computer.compiled, SHORT.generations, with_prior(made, 1.0).contexts.priors
     contexts = replace(made.contexts, priors=prior)
     objectives = Objectives(compiled, np.ones(0))
-    found, scale = grpo.calibrated(made.recommender, contexts, made.judge, objectives, Config(grpo=SHORT))
+    found, scale = grpo.calibrated(made.recommender, contexts, made.computer, objectives, Config(grpo=SHORT))
     assert scale == pytest.approx(2.0) and prior is not None
     row = np.repeat(np.arange(grpo.CALIBRATION), copies).tolist()
     form = made.recommender.form
     chance = chances(0, 0, 0, len(row), form.longest)
     asked = [contexts.prompts[at] for at in row]
-    _, said, *_ = grpo.sample(made.recommender, made.judge, asked, row, 1.0, chance, prior[row])
-    slates, rows = Slates(form.slates(said).numpy()), made.judge.rows.take(np.array(row))
+    _, said, *_ = grpo_trainer.sample(made.recommender, made.computer, asked, row, 1.0, chance, prior[row])
+    slates, rows = Slates(form.slates(said).numpy()), made.computer.rows.take(np.array(row))
     whole, target = (
         float(np.sqrt(values.reshape(-1, copies).var(1, ddof=1).mean()))
         for values in (compiled.total(rows, slates), compiled.target_values(rows, slates)["many"])
@@ -240,8 +242,8 @@ def collected(made: Course, settings: Grpo, folder: Path) -> tuple[PolicyGRPOTra
     """A trainer of the course, and its first batch of scored completions."""
     trainer = PolicyGRPOTrainer(
         made.recommender,
-        made.judge,
-        Objectives(made.judge.compiled, np.full(len(made.judge.compiled.rules), 0.1)),
+        made.computer,
+        Objectives(made.computer.compiled, np.full(len(made.computer.compiled.rules), 0.1)),
         made.contexts.priors,
         settings.beta,
         settings.credit == "place",
@@ -254,8 +256,8 @@ def collected(made: Course, settings: Grpo, folder: Path) -> tuple[PolicyGRPOTra
 
 def worth(made: Course, row: int, slate: Sequence[int]) -> float:
     """What one slate is worth in training: the whole reward, in deviations of a tenth."""
-    rows, slates = made.judge.rows.take(np.array([row])), Slates(np.array([slate], np.int32))
-    return float(made.judge.compiled.total(rows, slates)[0]) / 0.1
+    rows, slates = made.computer.rows.take(np.array([row])), Slates(np.array([slate], np.int32))
+    return float(made.computer.compiled.total(rows, slates)[0]) / 0.1
 
 
 def changed(slate: Sequence[int], place: int, item: int) -> list[int]:
@@ -274,19 +276,20 @@ def test_a_place_is_credited_with_what_its_item_changed_or_with_the_whole(
         "quota voices hard = at most 1 per item.creator\n"
     )
     made = course(rules, tmp_path)
-    settings = SHORT.model_copy(update={"credit": credit, "generations": copies, "prompts": 32 // copies})
+    settings = SHORT.model_copy(update={"credit": credit, "generations": copies, "prompts_per_step": 32 // copies})
     trainer, found = collected(made, settings, tmp_path)
-    form, slates = made.recommender.form, trainer._slates.tolist()
+    assert trainer._batch.slates is not None
+    form, slates = made.recommender.form, trainer._batch.slates.tolist()
     shut = 0
     for at, (said, carried) in enumerate(zip(found["completion_ids"], found["advantages"], strict=True)):
-        row, own, item = trainer._rows[at], slates[at], form.is_item(said)
+        row, own, item = trainer._batch.rows[at], slates[at], form.is_item(said)
         group = [slates[at - at % copies + (at + i) % copies] for i in range(copies)]  # its own first
         mine = worth(made, row, own)
         whole = mine - float(np.mean([worth(made, row, slate) for slate in group]))
         wanted = []
         for place in range(form.slate if credit == "place" else 0):
             tried = [slate[place] for slate in group[1 : OTHERS + 1]]
-            open_ = [other for other in tried if found["opened"][at, place, other]]
+            open_ = [other for other in tried if found["allowed"][at, place, other]]
             shut += len(tried) - len(open_)
             lost = [mine - worth(made, row, changed(own, place, other)) for other in open_]
             wanted.append(float(np.mean(lost)) if lost else 0.0)
@@ -300,13 +303,13 @@ def test_a_place_is_credited_with_what_its_item_changed_or_with_the_whole(
 
 def test_a_prior_counts_in_rollouts_and_in_their_scores(tmp_path: Path) -> None:
     made = course("reward variety weight 1 = distance(item.genres)\n", tmp_path)
-    priors = np.zeros((len(made.judge.rows), made.judge.items), np.float32)
-    likely = np.random.default_rng(0).permuted(np.tile(np.arange(made.judge.items), (len(priors), 1)), axis=1)[:, :5]
+    priors = np.zeros((len(made.computer.rows), made.computer.items), np.float32)
+    likely = np.random.default_rng(0).permuted(np.tile(np.arange(made.computer.items), (len(priors), 1)), axis=1)[:, :5]
     np.put_along_axis(priors, likely, 50.0, 1)  # all but certain
     trainer, found = collected(replace(made, contexts=replace(made.contexts, priors=priors)), SHORT, tmp_path)
-    form, rows = made.recommender.form, trainer._rows
+    form, rows = made.recommender.form, trainer._batch.rows
     slates = form.slates(found["completion_ids"]).numpy()
-    of = without_seen(likely[rows].astype(np.int32), made.judge.rows.take(np.array(rows)), made.judge.items).items
+    of = without_seen(likely[rows].astype(np.int32), made.computer.rows.take(np.array(rows)), made.computer.items).items
     whole = (of >= 0).all(1)
     assert whole.sum() > 5 and all(set(slate) <= set(own) for slate, own in zip(slates[whole], of[whole], strict=True))
     ids = torch.cat([found["prompt_ids"], found["completion_ids"]], 1)

@@ -111,7 +111,7 @@ def test_the_report_names_who_moves_the_advantage_and_who_is_silent(scene: Scene
     assert sum(told[f"effective/{name}"] for name in objectives.names) == pytest.approx(1.0)
     assert told["silent/variety"] == 0.0 and 0.0 <= told["silent/calm"] <= 1.0
     still = Returns(np.zeros_like(found.values), found.weights)
-    assert objectives.report(still, COPIES)["silent_prompts"] == 1.0
+    assert objectives.report(still, COPIES)["frac_groups_zero_std"] == 1.0
 
 
 def test_the_price_of_a_target_is_told_in_relevance(tmp_path: Path) -> None:
@@ -123,4 +123,4 @@ def test_the_price_of_a_target_is_told_in_relevance(tmp_path: Path) -> None:
     dataset = data.simulate(users=40, items=120, creators=12).dataset
     compiled = compiler.compile(checker.load(str(path)), dataset)
     objectives = Objectives(compiled, np.array([0.2, 0.1]), {"calm": 0.3})
-    assert objectives.price("calm") == pytest.approx((0.3 / 0.1) / (0.5 / 0.2))
+    assert objectives.shadow_price("calm") == pytest.approx((0.3 / 0.1) / (0.5 / 0.2))

@@ -17,7 +17,7 @@ from recpolicy.evaluation import baselines, metrics
 from recpolicy.evaluation.baselines import Baseline
 from recpolicy.language import checker
 from recpolicy.language.checker import Loaded
-from recpolicy.rewards import Judge
+from recpolicy.rewards import RewardComputer
 from recpolicy.search import greedy
 from recpolicy.search.expected import slates
 from recpolicy.trainer import config, pipeline, run_stages
@@ -29,8 +29,8 @@ from recpolicy.trainer.models import recommenders, tiny, user_model
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.models.user_model import UserModel
 from recpolicy.trainer.prompting import candidate_pools
-from recpolicy.trainer.run_stages import Material
-from recpolicy.trainer.stages import grpo, sft
+from recpolicy.trainer.run_stages import RunContext
+from recpolicy.trainer.stages import grpo_trainer, sft
 from recpolicy.user_model import sources
 
 N, K = 20, 4
@@ -51,21 +51,21 @@ def read(folder: Path, rules: str = RULES) -> Loaded:
 class Scene:
     """A run's material with pools, and a model of random weights."""
 
-    material: Material
+    context: RunContext
     recommender: Recommender
     users: UserModel
 
     @property
     def compiled(self) -> CompiledPolicy:
-        return self.material.compiled
+        return self.context.compiled
 
     @property
     def retriever(self) -> Baseline:
-        return self.material.classics["ease_recency"]
+        return self.context.classics["ease_recency"]
 
     @property
     def rows(self) -> Rows:
-        return self.material.split.test
+        return self.context.split.test
 
     def drawn(self, rows: Rows, seed: int = 0, **settings: float) -> Codes:
         asked = Prompt.model_validate({"pool": N} | settings)
@@ -77,15 +77,15 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     settings = config.load(None, {"prompt.pool": N, "prompt.history": 15, "prompt.think": 3})
-    material = pipeline.prepare(read(tmp_path_factory.mktemp("scene")), "simulator", "tiny", settings)
-    prompter, items = material.prompter, material.view.items.rows
-    rows = sft.training_rows(material.view, material.split, K, 200, 0)
+    context = pipeline.prepare(read(tmp_path_factory.mktemp("scene")), "simulator", "tiny", settings)
+    prompter, items = context.prompter, context.view.items.rows
+    rows = sft.training_rows(context.view, context.split, K, 200, 0)
     tokenizer = tiny.tokenizer(prompter.prompts(rows) + prompter.completions(rows), items)
     form = recommenders.answer_format(tokenizer, items, K, 3)
     model = tiny.decoder(Tiny(width=16, layers=1, dropout=0.0), tokenizer, 80, 0)
     recommender = Recommender(model, tokenizer, form)
-    memories = sources.fit(material.view, material.split, material.classics)
-    return Scene(material, recommender, user_model.fit(recommender, prompter, memories, material.held_out_for_sft()))
+    memories = sources.fit(context.view, context.split, context.classics)
+    return Scene(context, recommender, user_model.fit(recommender, prompter, memories, context.held_out_for_sft()))
 
 
 def inside(slates: Codes, pools: Codes | None) -> bool:
@@ -121,21 +121,21 @@ def test_what_comes_next_has_no_part_in_a_pool(scene: Scene) -> None:
     following = scene.rows.next_items
     for others in (following.take(np.arange(len(pools))[::-1]), Ragged.of([[]] * len(pools))):
         assert (scene.drawn(replace(scene.rows, next_items=others)) == pools).all()
-    held = scene.material.held_out()
-    none = replace(scene.material.split, validation=replace(scene.material.split.validation, next_items=following))
-    blind = replace(scene.material, split=none)
-    blind.__dict__["classics"] = scene.material.classics  # fitted before
+    held = scene.context.held_out()
+    none = replace(scene.context.split, validation=replace(scene.context.split.validation, next_items=following))
+    blind = replace(scene.context, split=none)
+    blind.__dict__["classics"] = scene.context.classics  # fitted before
     unknowing = blind.held_out().pool
     assert held.pool is not None and unknowing is not None and np.array_equal(unknowing, held.pool)
 
 
 def test_most_of_a_pool_is_what_the_retriever_likes_best(scene: Scene) -> None:
     best = baselines.top(scene.retriever.scores(scene.rows), scene.rows, N, scene.compiled.legal(scene.rows)).items
-    by_hand = scene.drawn(scene.rows, explored=0)
+    by_hand = scene.drawn(scene.rows, random_fraction=0)
     assert [set(own) for own in by_hand] == [set(own) for own in best]
-    for own, liked in zip(scene.drawn(scene.rows, explored=0.25), best, strict=True):
+    for own, liked in zip(scene.drawn(scene.rows, random_fraction=0.25), best, strict=True):
         assert set(liked[:15]) <= set(own)
-    drawn_evenly = scene.drawn(scene.rows, explored=1)
+    drawn_evenly = scene.drawn(scene.rows, random_fraction=1)
     counts = np.bincount(drawn_evenly.ravel(), minlength=600)
     expected = scene.compiled.servable(scene.rows).sum(0) * N / scene.compiled.servable(scene.rows).sum(1).mean()
     assert abs(counts - expected).max() < 5 * np.sqrt(expected.max()) and counts[expected == 0].max(initial=0) == 0
@@ -159,8 +159,8 @@ def test_where_fewer_items_may_be_shown_the_rest_is_none(scene: Scene) -> None:
 
 
 def test_examples_of_sft_have_their_answers_in_the_pool_and_keep_its_best(scene: Scene) -> None:
-    rows = sft.training_rows(scene.material.view, scene.material.split, K, 300, 0)
-    plain, answered = scene.material.pooled(rows), scene.material.answered(rows)
+    rows = sft.training_rows(scene.context.view, scene.context.split, K, 300, 0)
+    plain, answered = scene.context.pooled(rows), scene.context.answered(rows)
     assert candidate_pools.recall(plain) < 1.0 == candidate_pools.recall(answered)
     assert plain.pool is not None and answered.pool is not None
     best = baselines.top(scene.retriever.scores(rows), rows, N - 4).items  # a fifth of 20 is drawn
@@ -170,11 +170,11 @@ def test_examples_of_sft_have_their_answers_in_the_pool_and_keep_its_best(scene:
 
 
 def test_a_pool_for_sft_is_the_same_whatever_the_policy_blocks(scene: Scene, tmp_path: Path) -> None:
-    def of(rules: str, **more: object) -> Material:
+    def of(rules: str, **more: object) -> RunContext:
         settings = config.load(None, {"prompt.pool": N, **more})
-        material = pipeline.prepare(read(tmp_path, rules), "simulator", "tiny", settings)
-        material.__dict__["classics"] = scene.material.classics  # fitted before, the policy has no part in it
-        return material
+        context = pipeline.prepare(read(tmp_path, rules), "simulator", "tiny", settings)
+        context.__dict__["classics"] = scene.context.classics  # fitted before, the policy has no part in it
+        return context
 
     other = "reward variety weight 1 = distance(item.genres)\n"
     mine, theirs = of(RULES), of(other)
@@ -198,7 +198,7 @@ def test_a_pool_smaller_than_a_slate_is_refused(tmp_path: Path) -> None:
 
 
 def test_only_the_pool_can_be_served(scene: Scene) -> None:
-    rows = scene.material.pooled(scene.rows)
+    rows = scene.context.pooled(scene.rows)
     assert rows.pool is not None
     served = scene.compiled.servable(rows)
     assert [np.flatnonzero(row).tolist() for row in served] == np.sort(rows.pool, 1).tolist()
@@ -207,37 +207,37 @@ def test_only_the_pool_can_be_served(scene: Scene) -> None:
 
 
 def test_slates_of_model_and_control_are_of_the_pool(scene: Scene) -> None:
-    rows = scene.material.pooled(scene.rows).take(np.arange(50))
+    rows = scene.context.pooled(scene.rows).take(np.arange(50))
     prior = user_model.prior(scene.users.log_shares(rows), 3)
-    examiner = Examiner.of(scene.recommender, scene.material.prompter, scene.compiled, rows, prior)
+    examiner = Examiner.of(scene.recommender, scene.context.prompter, scene.compiled, rows, prior)
     for one in (examiner, replace(examiner, prior=None)):
         assert inside(one.greedy(scene.recommender).items, rows.pool)
         assert rows.pool is not None
         assert inside(one.sampled(scene.recommender, 2, 1.0, 0).items, np.repeat(rows.pool, 2, 0))
     candidates, likely = examiner.candidates(scene.recommender)
     assert inside(np.where(np.isfinite(likely), candidates, np.int32(-1)), rows.pool)
-    expected = scene.users.with_chances(rows, scene.material.expected_events(rows), order=False)
+    expected = scene.users.with_chances(rows, scene.context.expected_events(rows), order=False)
     control = Control(scene.compiled, expected, examiner.legal)
     assert inside(control.slates(0.5).items, rows.pool)
     assert inside(slates(expected, examiner.legal, control.objective(0.5), start=control.slates(0.0)).items, rows.pool)
-    without = Examiner.of(scene.recommender, scene.material.prompter, None, rows)
+    without = Examiner.of(scene.recommender, scene.context.prompter, None, rows)
     assert inside(without.greedy(scene.recommender).items, rows.pool)
 
 
 @pytest.mark.parametrize("labels", ["expected", "real"])
 def test_contexts_and_rollouts_are_of_the_pool(labels: Literal["expected", "real"], scene: Scene) -> None:
-    form, settings = scene.recommender.form, Grpo(steps=2, prompts=4, labels=labels)
-    material = replace(scene.material, config=scene.material.config.model_copy(update={"grpo": settings}))
-    material.__dict__["classics"] = scene.material.classics  # fitted before
-    rows, contexts = run_stages.contexts(material, scene.users)
+    form, settings = scene.recommender.form, Grpo(steps=2, prompts_per_step=4, labels=labels)
+    context = replace(scene.context, config=scene.context.config.model_copy(update={"grpo": settings}))
+    context.__dict__["classics"] = scene.context.classics  # fitted before
+    rows, contexts = run_stages.contexts(context, scene.users)
     chance = chances(0, 1, 0, 8, form.longest)
-    judge, row = Judge(scene.compiled, rows, material.view.items.rows), contexts.row
+    computer, row = RewardComputer(scene.compiled, rows, context.view.items.rows), contexts.row
     assert contexts.priors is not None and rows.pool is not None
-    _, said, opened, _ = grpo.sample(
-        scene.recommender, judge, contexts.prompts, row.tolist(), 1.0, chance, contexts.priors[row]
+    _, said, allowed, _ = grpo_trainer.sample(
+        scene.recommender, computer, contexts.prompts, row.tolist(), 1.0, chance, contexts.priors[row]
     )
-    assert inside(form.slates(said).numpy(), rows.pool[row]) and opened.any()
-    assert set(opened[0].any(0).nonzero()[:, 0].tolist()) <= set(rows.pool[row[0]].tolist())
+    assert inside(form.slates(said).numpy(), rows.pool[row]) and allowed.any()
+    assert set(allowed[0].any(0).nonzero()[:, 0].tolist()) <= set(rows.pool[row[0]].tolist())
 
 
 def test_a_pool_without_enough_legal_items_leaves_holes(scene: Scene) -> None:
@@ -245,7 +245,7 @@ def test_a_pool_without_enough_legal_items_leaves_holes(scene: Scene) -> None:
     free = scene.compiled.servable(rows)
     two = np.array([np.flatnonzero(row)[:2] for row in free], np.int32)
     few = replace(rows, pool=np.concatenate([two, np.full((10, 3), -1, np.int32)], 1))
-    examiner = Examiner.of(scene.recommender, scene.material.prompter, None, few)
+    examiner = Examiner.of(scene.recommender, scene.context.prompter, None, few)
     found = examiner.greedy(scene.recommender).items
     assert (np.sort(found[:, :2], 1) == two).all() and (found[:, 2:] == -1).all()
     assert metrics.mean((found < 0).mean(1)) == 0.5

@@ -78,7 +78,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def start(folder: Path, rank: int = 4) -> Recommender:
     dataset = data.open("simulator")
     about = [f"comedy drama {row}" for row in range(dataset.items.rows)]
-    config = Config(llm=Llm(rank=rank, precision="float32"))
+    config = Config(llm=Llm(lora_rank=rank, precision="float32"))
     parts = data.split(dataset, holdout=3)
     return begun(str(folder), config, dataset, parts, 5, texts=["a short text"], shown=["another"], about=about)
 
@@ -128,7 +128,7 @@ def test_a_saved_model_says_the_same(folder: Path, tmp_path: Path) -> None:
             form.items,
             form.slate,
             form.max_think,
-            Llm(rank=rank, precision="float32"),
+            Llm(lora_rank=rank, precision="float32"),
         )
         ids = torch.tensor([[5, 80, form.item_base, form.item_base + form.items - 1, form.think_open]])
         assert after.form == form
@@ -142,7 +142,7 @@ def test_activations_can_be_computed_twice_for_the_same_gradients(folder: Path, 
     form, gradients = begin.form, []
     ids = torch.tensor([[5, 80, form.item_base, form.item_base + form.items - 1, form.think_open]])
     for twice in (False, True):
-        settings = Llm(rank=rank, precision="float32", gradient_checkpointing=twice)
+        settings = Llm(lora_rank=rank, precision="float32", gradient_checkpointing=twice)
         found = load(tmp_path / "saved", str(folder), form.items, form.slate, form.max_think, settings)
         found.trained.train()
         reason = prefix_sharing.why_not(found.model)
@@ -239,14 +239,14 @@ test_users = 20
 history = 8
 think = 6
 [llm]
-rank = 2
+lora_rank = 2
 [sft]
 steps = 4
 batch = 4
 evaluate_every = 2
 [grpo]
 steps = 2
-prompts = 2
+prompts_per_step = 2
 generations = 4
 beta = 0.1
 evaluate_every = 2

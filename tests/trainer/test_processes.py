@@ -34,7 +34,7 @@ LEARNING = (
     .replace("layers = 1", "layers = 1\ndropout = 0.0")
     .replace("steps = 4", "steps = 40\nlearning_rate = 0.01")
     .replace("evaluate_every = 2\n", "evaluate_every = 20\n")
-    .replace("steps = 2\nprompts = 2", "steps = 12\nlearning_rate = 0.01\nprompts = 2")
+    .replace("steps = 2\nprompts_per_step = 2", "steps = 12\nlearning_rate = 0.01\nprompts_per_step = 2")
 )
 VARIED = """
 policy "varied" { language = 1  data = "simulator"  slate = 4 }
@@ -43,7 +43,7 @@ quota  voices hard = at most 1 per item.creator
 """
 TABLE = "model.embed_tokens.weight"
 FAILING = """
-from recpolicy.trainer import processes
+from recpolicy.trainer.distributed import processes
 
 with processes.together():
     if not processes.first():
@@ -97,7 +97,7 @@ def test_ten_steps_of_two_processes_are_those_of_one(program: list[str], tmp_pat
                 whole = one[key][at : (at := at + len(half[key]))]
                 assert not whole[:, width:].any()
                 torch.testing.assert_close(half[key], whole[:, :width], rtol=1e-4, atol=1e-6, equal_nan=True)
-            assert at == len(one[key]) == SETTINGS.prompts * SETTINGS.generations
+            assert at == len(one[key]) == SETTINGS.prompts_per_step * SETTINGS.generations
     assert len({float(step["gradient"]) for step in alone}) == SETTINGS.steps
 
 
@@ -248,5 +248,5 @@ def test_checkpoints_are_loaded_to_the_cpu_by_whatever_name(tmp_path: Path) -> N
 def test_one_process_is_the_first_and_all_of_them() -> None:
     assert processes.first() and processes.count() == 1
     assert processes.own(5) == range(5) and processes.batch(7, "sft.batch") == 7
-    assert processes.everybodys([1, 2]) == [1, 2] and processes.once(lambda: 3) == processes.agreed(3) == 3
-    assert processes.portion(4) == 1.0
+    assert processes.all_gather([1, 2]) == [1, 2] and processes.on_main(lambda: 3) == processes.broadcast(3) == 3
+    assert processes.batch_share(4) == 1.0

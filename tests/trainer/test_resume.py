@@ -25,7 +25,7 @@ from peft import PeftModel
 from recpolicy.dataset.columns import Ragged
 from recpolicy.errors import UsageError
 from recpolicy.evaluation.guardrail import SUFFIX
-from recpolicy.evaluation.targets import Score, Steered
+from recpolicy.evaluation.targets import Score, TargetProgress
 from recpolicy.language import checker
 from recpolicy.runs import finished
 from recpolicy.trainer import config, pipeline
@@ -34,7 +34,7 @@ from recpolicy.trainer.decoding.prefix_sharing import unwrapped
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.stages import checkpoints, sft
 from recpolicy.trainer.stages.checkpoints import Checkpoints
-from recpolicy.trainer.stages.monitor import Alarms
+from recpolicy.trainer.stages.monitor import TrainingMonitor
 from recpolicy.trainer.stages.multipliers import Controller
 from tests.command import environment, recpolicy
 from tests.trainer.quiet import quiet
@@ -53,14 +53,14 @@ layers = 1
 [sft]
 steps = 6
 batch = 8
-averaging = 0.5
+ema_decay = 0.5
 learning_rate = 0.01
 evaluate_every = 2
 [grpo]
 steps = 6
-prompts = 4
+prompts_per_step = 4
 generations = 4
-averaging = 0.5
+ema_decay = 0.5
 learning_rate = 0.1
 steer_every = 1
 evaluate_every = 2
@@ -97,7 +97,7 @@ class Witness:
     def stepped(self, step: int, steps: int, values: Mapping[str, float]) -> None:
         self._kill(f"grpo step {step}")
 
-    def steered(self, step: int, targets: Sequence[Steered]) -> None:
+    def targets_measured(self, step: int, targets: Sequence[TargetProgress]) -> None:
         pass
 
     def _kill(self, moment: str) -> None:
@@ -198,7 +198,9 @@ def test_the_run_of_these_tests_has_something_to_lose(whole: Path) -> None:
     multipliers = [line["targets/ads/multiplier"] for line in log if "targets/ads/multiplier" in line]
     assert len(multipliers) == 7 and len(set(multipliers)) > 3
     assert sum(f"targets/relevance{SUFFIX}/multiplier" in line for line in log) == 7
-    measured = [(line["validation_lack"], line["validation_reward"]) for line in log if "validation_lack" in line]
+    measured = [
+        (line["validation_violation"], line["validation_reward"]) for line in log if "validation_violation" in line
+    ]
     assert len(measured) == 4 and measured[0][0] > measured[3][0] and len(set(measured)) > 2
     likelihoods = [line["validation_log_likelihood"] for line in log if line["stage"] == "sft"]
     assert len(set(likelihoods)) == 3
@@ -296,16 +298,16 @@ def weights(own: Recommender) -> torch.Tensor:
 
 
 def test_an_alarm_counts_on(tmp_path: Path) -> None:
-    alarms, control = Alarms(Controller({}, 1.0)), SimpleNamespace(should_training_stop=False)
+    monitor, control = TrainingMonitor(Controller({}, 1.0)), SimpleNamespace(should_training_stop=False)
     for step in range(1, 31):
         if step in (10, 25):
-            checkpoints.save(tmp_path / "alarms.pt", alarms.state_dict())
-            alarms = Alarms(Controller({}, 1.0))
-            alarms.load_state_dict(checkpoints.load(tmp_path / "alarms.pt", torch.device("cpu")))
-        logs = {"reward": 1.0, "silent_prompts": 0.0, "entropy": 1.0 if step <= 5 else 0.01}
-        alarms.on_log(None, SimpleNamespace(global_step=step), control, logs=logs)
+            checkpoints.save(tmp_path / "alarms.pt", monitor.state_dict())
+            monitor = TrainingMonitor(Controller({}, 1.0))
+            monitor.load_state_dict(checkpoints.load(tmp_path / "alarms.pt", torch.device("cpu")))
+        logs = {"reward": 1.0, "frac_groups_zero_std": 0.0, "entropy": 1.0 if step <= 5 else 0.01}
+        monitor.on_log(None, SimpleNamespace(global_step=step), control, logs=logs)
         assert control.should_training_stop == (step >= 25)
-    assert "collapsed" in str(alarms.stopped)
+    assert "collapsed" in str(monitor.stopped)
 
 
 @pytest.mark.long

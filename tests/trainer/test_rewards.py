@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -10,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recpolicy import compiler, data
-from recpolicy.dataset.columns import Floats
+from recpolicy.dataset.columns import Codes, Floats
 from recpolicy.dataset.rows import Dataset, Rows
 from recpolicy.dataset.slates import item_token, parse
 from recpolicy.language import checker
-from recpolicy.rewards import Judge, RuleReward, rewards
+from recpolicy.rewards import BatchRewards, RewardComputer, RuleReward, reward_functions
 
 POLICY = """
 policy "all kinds" { language = 1  data = "simulator"  slate = 5 }
@@ -28,15 +30,19 @@ quota  spread    weight 0.2 = at least 2 distinct item.genres
 """
 
 
+Platform: TypeAlias = tuple[Dataset, Rows, list[RuleReward], RewardComputer]
+
+
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Rows, list[RuleReward]]:
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Platform:
     path = tmp_path_factory.mktemp("policy") / "all.policy"
     path.write_text(POLICY)
     dataset = data.simulate(users=40, items=120, creators=12).dataset
     split = data.split(dataset, holdout=5)
     view = data.training_view(dataset, split)
     compiled = compiler.compile(checker.load(str(path)), view)
-    return dataset, split.test, rewards(Judge(compiled, split.test, dataset.items.rows))
+    computer = RewardComputer(compiled, split.test, dataset.items.rows)
+    return dataset, split.test, reward_functions(computer), computer
 
 
 def _say(items: list[int], think: str = "") -> str:
@@ -55,8 +61,8 @@ def _fresh(rows: Rows, row: int, items: int) -> list[int]:
 
 @given(st.lists(st.one_of(st.text(max_size=40), st.just("<answer>"), st.just("<item_3>")), max_size=8).map(" ".join))
 @settings(max_examples=100, deadline=None)
-def test_any_text_is_scored_between_zero_and_one(platform: tuple[Dataset, Rows, list[RuleReward]], text: str) -> None:
-    _, _, functions = platform
+def test_any_text_is_scored_between_zero_and_one(platform: Platform, text: str) -> None:
+    _, _, functions, _ = platform
     for function in functions:
         (value,) = function(completions=[text], row=[0])
         assert value is not None and 0.0 <= value <= 1.0
@@ -65,18 +71,14 @@ def test_any_text_is_scored_between_zero_and_one(platform: tuple[Dataset, Rows, 
 @pytest.mark.parametrize(
     "text", ["", "sorry", "<answer>", "<answer></answer>", "<item_1> <item_2>", "</answer><answer>"]
 )
-def test_a_completion_without_an_answer_is_worth_nothing(
-    platform: tuple[Dataset, Rows, list[RuleReward]], text: str
-) -> None:
+def test_a_completion_without_an_answer_is_worth_nothing(platform: Platform, text: str) -> None:
     assert _total(platform[2], [text], [0]).tolist() == [0.0]
 
 
 @given(st.data())
 @settings(max_examples=100, deadline=None)
-def test_a_broken_slate_never_beats_the_same_slate_made_whole(
-    platform: tuple[Dataset, Rows, list[RuleReward]], draw: st.DataObject
-) -> None:
-    dataset, rows, functions = platform
+def test_a_broken_slate_never_beats_the_same_slate_made_whole(platform: Platform, draw: st.DataObject) -> None:
+    dataset, rows, functions, _ = platform
     row = draw.draw(st.integers(0, len(rows) - 1))
     fresh = _fresh(rows, row, dataset.items.rows)
     whole = draw.draw(st.permutations(fresh))[:5]
@@ -103,8 +105,8 @@ def test_unknown_repeated_and_seen_items_leave_holes_where_they_stand() -> None:
     assert parse(told, k=5, items=10).tolist() == [[2, -1, -1, 4, 5]]
 
 
-def test_each_completion_is_scored_against_its_own_user(platform: tuple[Dataset, Rows, list[RuleReward]]) -> None:
-    _, rows, functions = platform
+def test_each_completion_is_scored_against_its_own_user(platform: Platform) -> None:
+    _, rows, functions, _ = platform
     relevance = functions[0]
     told = [_say(rows.next_items.row(i)[:5].tolist()) for i in range(4)]
     right = relevance(completions=told, row=[0, 1, 2, 3])
@@ -113,32 +115,51 @@ def test_each_completion_is_scored_against_its_own_user(platform: tuple[Dataset,
     assert sum(v or 0.0 for v in turned) < sum(v or 0.0 for v in right)
 
 
-def test_reward_functions_survive_pickling_and_agree(platform: tuple[Dataset, Rows, list[RuleReward]]) -> None:
-    _, rows, functions = platform
+def test_reward_functions_survive_pickling_and_agree(platform: Platform) -> None:
+    _, rows, functions, _ = platform
     told = [_say(_fresh(rows, i, 120)[:5]) for i in range(3)]
     copies = pickle.loads(pickle.dumps(functions))
     for function, copy in zip(functions, copies, strict=True):
         assert function(completions=told, row=[0, 1, 2]) == copy(completions=told, row=[0, 1, 2])
 
 
-def test_the_ranks_of_a_completion_sum_to_its_parts_and_are_worked_out_once(
-    platform: tuple[Dataset, Rows, list[RuleReward]],
+def test_the_places_of_a_completion_sum_to_its_parts(platform: Platform) -> None:
+    _, rows, _, computer = platform
+    texts = [_say(_fresh(rows, i, 120)[i : i + 5]) for i in range(4)]
+    rewards = computer.of_texts(texts, [0, 1, 2, 3])
+    for i, rule in enumerate(computer.compiled.rules):
+        share = rule.sign * rewards.weights[:, i] / rewards.weights.sum(1)
+        places = rewards.marginals[rule.name].sum(1) * share
+        np.testing.assert_allclose(np.nan_to_num(places), np.nan_to_num(rewards.parts[:, i]), atol=1e-12)
+    turned = computer.of_texts(texts, [1, 0, 2, 3])
+    np.testing.assert_array_equal(turned.values[2:], rewards.values[2:])
+    slates = computer.of_slates(parse(texts, k=5, items=120), [0, 1, 2, 3])
+    np.testing.assert_array_equal(slates.parts, rewards.parts)
+
+
+def test_the_rules_share_the_work_on_a_batch_and_notice_the_next(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, rows, functions = platform
-    judge, told = functions[0].judge, [_say(_fresh(rows, i, 120)[i : i + 5]) for i in range(4)]
-    verdict = judge.judge(told, [0, 1, 2, 3])
-    for i, rule in enumerate(judge.compiled.rules):
-        share = rule.sign * verdict.weights[:, i] / verdict.weights.sum(1)
-        ranks = verdict.marginals[rule.name].sum(1) * share
-        np.testing.assert_allclose(np.nan_to_num(ranks), np.nan_to_num(verdict.parts[:, i]), atol=1e-12)
-    assert judge.verdict(parse(told, k=5, items=120), [0, 1, 2, 3]) is verdict
-    turned = judge.judge(told, [1, 0, 2, 3])
-    assert turned is not verdict
-    np.testing.assert_array_equal(turned.values[2:], verdict.values[2:])
+    _, rows, functions, _ = platform
+    calls: list[list[int]] = []
+    of_slates = RewardComputer.of_slates
+
+    def counted(self: RewardComputer, slates: Codes, row: Sequence[int], progress: float = 1.0) -> BatchRewards:
+        calls.append(list(row))
+        return of_slates(self, slates, row, progress)
+
+    monkeypatch.setattr(RewardComputer, "of_slates", counted)
+    texts = [_say(_fresh(rows, i, 120)[:5]) for i in range(3)]
+    for _ in range(2):
+        _total(functions, texts, [0, 1, 2])
+    assert calls == [[0, 1, 2]]
+    _total(functions, texts, [1, 0, 2])
+    _total(functions, list(texts), [1, 0, 2])
+    assert calls == [[0, 1, 2], [1, 0, 2], [1, 0, 2]]
 
 
-def test_conversations_are_read_by_their_last_message(platform: tuple[Dataset, Rows, list[RuleReward]]) -> None:
-    _, rows, functions = platform
+def test_conversations_are_read_by_their_last_message(platform: Platform) -> None:
+    _, rows, functions, _ = platform
     text = _say(_fresh(rows, 0, 120)[:5])
     talk = [[{"role": "assistant", "content": text}]]
     assert functions[2](completions=talk, row=[0]) == functions[2](completions=[text], row=[0])

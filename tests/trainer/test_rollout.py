@@ -8,7 +8,7 @@ from transformers import LlamaConfig, PreTrainedConfig
 
 from recpolicy.trainer.decoding import prefix_sharing
 from recpolicy.trainer.decoding.answer_format import AnswerFormat
-from recpolicy.trainer.decoding.item_mask import Shelf
+from recpolicy.trainer.decoding.item_mask import ItemMask
 from recpolicy.trainer.decoding.rollout import decode
 from tests.trainer.small import LEARNED, SHARING, SIZES, VOCABULARY, make
 
@@ -34,8 +34,8 @@ UNSHARED = {"sees what follows": LlamaConfig(**(SIZES | {"is_causal": False}))}
 def test_greedy_decoding_says_what_each_row_read_alone_would(kind: str) -> None:
     model = make((KINDS | UNSHARED)[kind]).eval()
     assert (prefix_sharing.why_not(model) is None) == (kind in KINDS)
-    shelf = Shelf(torch.ones(len(PROMPTS), FORM.items, dtype=torch.bool), record=FORM.slate)
-    told = decode(model, FORM, PROMPTS, shelf)
+    item_mask = ItemMask(torch.ones(len(PROMPTS), FORM.items, dtype=torch.bool), record=FORM.slate)
+    told = decode(model, FORM, PROMPTS, item_mask)
     slates = FORM.slates(told)
     for prompt, completion, slate in zip(PROMPTS, told.tolist(), slates.tolist(), strict=True):
         assert len(set(slate)) == FORM.slate and min(slate) >= 0

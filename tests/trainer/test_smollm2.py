@@ -124,7 +124,14 @@ def test_it_learns_to_recommend(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     for fetched in (folder, data.cache() / "ml-100k"):
         (tmp_path / "cache" / fetched.name).symlink_to(fetched)
-    small = {"validation_users": 16, "test_users": 16, "warmup": 2, "steps": 4, "evaluate_every": 2, "prompts": 2}
+    small = {
+        "validation_users": 16,
+        "test_users": 16,
+        "warmup": 2,
+        "steps": 4,
+        "evaluate_every": 2,
+        "prompts_per_step": 2,
+    }
     settings = EXAMPLE.read_text("utf-8")
     for name, value in small.items():
         settings, found = re.subn(rf"^{name} = .*$", f"{name} = {value}", settings, flags=re.M)

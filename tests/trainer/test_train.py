@@ -28,7 +28,7 @@ batch = 8
 evaluate_every = 2
 [grpo]
 steps = 2
-prompts = 2
+prompts_per_step = 2
 generations = 4
 steer_every = 1
 evaluate_every = 1
@@ -103,11 +103,11 @@ def test_the_metrics_have_every_rule_at_every_step(home: Path) -> None:
         parts = sum(line[f"rewards/{rule}/mean"] for rule in ("relevance", "variety", "ads"))
         assert line["reward"] == pytest.approx(parts, abs=1e-5)
         assert 0 < line["time/rewards"] + line["time/advantages"] < line["step_time"] > line["time/sampling"] > 0
-        assert 0.0 <= line["silent_prompts"] <= 1.0
+        assert 0.0 <= line["frac_groups_zero_std"] <= 1.0
         assert line["valid_slates"] == 1.0
-    steered = [line for line in lines if "targets/wide/multiplier" in line]
-    assert [line["step"] for line in steered] == [0, 1, 2]
-    assert all(line["targets/wide/aim"] > line["targets/wide/bound"] for line in steered)
+    targets_measured = [line for line in lines if "targets/wide/multiplier" in line]
+    assert [line["step"] for line in targets_measured] == [0, 1, 2]
+    assert all(line["targets/wide/aim"] > line["targets/wide/bound"] for line in targets_measured)
     for stage, key, at in (("sft", "validation_log_likelihood", [2, 4]), ("grpo", "validation_reward", [0, 1, 2])):
         assert [(line["stage"], line["step"]) for line in lines if key in line] == [(stage, step) for step in at]
     kept = json.loads((home / "second" / "sft" / "stage.json").read_text())
@@ -154,7 +154,7 @@ def test_the_controls_have_a_point_for_every_strength(home: Path) -> None:
         assert strengths[0] == 0.0 and strengths == sorted(strengths) and set(strengths) >= {*STRENGTHS}
         assert [tried["strength"] for tried in found["tuning"][name]] == strengths
         assert all(set(point["targets"]) == {"wide", "keep", "many"} for point in curve)
-        best = max(found["tuning"][name], key=lambda tried: (-tried["lack"], tried["reward"]))
+        best = max(found["tuning"][name], key=lambda tried: (-tried["violation"], tried["reward"]))
         control = found["systems"][name]
         assert control["settings"] == {"strength": best["strength"]}
         [point] = [point for point in curve if point["strength"] == best["strength"]]

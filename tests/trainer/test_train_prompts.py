@@ -64,19 +64,19 @@ def test_a_run_with_pools_says_so_and_keeps_to_them(home: Path) -> None:
     assert json.loads((home / "pooled" / "eval.json").read_text())["pool"] == 15
     settings = Config.model_validate(about["identity"]["config"])
     loaded = checker.read("relevance", schema=schema.load(home / "odd" / "schema.toml"))
-    material = pipeline.prepare(loaded, str(home / "odd"), "tiny", settings)
-    own, before = (material.load(home / "pooled" / name) for name in ("model", "sft"))
-    users = user_model.load(home / "pooled", before, material.prompter)
-    rows = material.tested()
-    prior = user_model.prior(users.log_shares(rows), material.k)
-    examiner = Examiner.of(own, material.prompter, material.compiled, rows, prior)
+    context = pipeline.prepare(loaded, str(home / "odd"), "tiny", settings)
+    own, before = (context.load(home / "pooled" / name) for name in ("model", "sft"))
+    users = user_model.load(home / "pooled", before, context.prompter)
+    rows = context.tested()
+    prior = user_model.prior(users.log_shares(rows), context.k)
+    examiner = Examiner.of(own, context.prompter, context.compiled, rows, prior)
     slates = examiner.greedy(own).items
     assert rows.pool is not None and (slates >= 0).all()
     assert all(set(slate) <= set(pool) for slate, pool in zip(slates, rows.pool, strict=True))
-    ndcg = material.compiled.values(rows, examiner.greedy(own))["relevance"]
+    ndcg = context.compiled.values(rows, examiner.greedy(own))["relevance"]
     found = json.loads((home / "pooled" / "eval.json").read_text())["systems"]
     assert found["grpo"]["rules"]["relevance"]["mean"] == pytest.approx(float(np.nanmean(ndcg)))
-    ndcg = material.compiled.values(rows, replace(examiner, prior=None).greedy(before))["relevance"]
+    ndcg = context.compiled.values(rows, replace(examiner, prior=None).greedy(before))["relevance"]
     assert found["sft"]["rules"]["relevance"]["mean"] == pytest.approx(float(np.nanmean(ndcg)))
     for system in ("sft", "prior", "grpo", "rerank", "ease_rerank", "user_model"):
         assert found[system]["metrics"]["holes"]["mean"] == 0.0

@@ -23,7 +23,7 @@ from recpolicy.trainer.models import recommenders, tiny, user_model
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.models.user_model import LANGUAGE_MODEL, LEAST, RESIDUAL, UserModel
 from recpolicy.trainer.prompting.contexts import endings
-from recpolicy.trainer.run_stages import Material
+from recpolicy.trainer.run_stages import RunContext
 from recpolicy.trainer.stages import sft
 from recpolicy.user_model import blend, sources
 
@@ -38,16 +38,16 @@ POLICY = (
 class Scene:
     """A run's material, a model of random weights, and the user model fitted with it."""
 
-    material: Material
+    context: RunContext
     recommender: Recommender
     users: UserModel
 
-    def asked(self, labels: Literal["expected", "real"], steps: int = 50) -> Material:
+    def asked(self, labels: Literal["expected", "real"], steps: int = 50) -> RunContext:
         """The material with other settings of GRPO."""
-        changed = self.material.config.model_copy(update={"grpo": Grpo(steps=steps, prompts=8, labels=labels)})
-        material = replace(self.material, config=changed)
-        material.__dict__["classics"] = self.material.classics  # fitted before
-        return material
+        changed = self.context.config.model_copy(update={"grpo": Grpo(steps=steps, prompts_per_step=8, labels=labels)})
+        context = replace(self.context, config=changed)
+        context.__dict__["classics"] = self.context.classics  # fitted before
+        return context
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +55,15 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     path = tmp_path_factory.mktemp("scene") / "made.policy"
     path.write_text(POLICY)
     asked = config.load(None, {"holdout": 3, "prompt.history": 15, "validation_users": 60})
-    material = pipeline.prepare(checker.read(str(path)), "simulator", "tiny", asked)
-    prompter, items = material.prompter, material.view.items.rows
-    rows = sft.training_rows(material.view, material.split, K, 100, 0)
+    context = pipeline.prepare(checker.read(str(path)), "simulator", "tiny", asked)
+    prompter, items = context.prompter, context.view.items.rows
+    rows = sft.training_rows(context.view, context.split, K, 100, 0)
     tokenizer = tiny.tokenizer(prompter.prompts(rows) + prompter.completions(rows), items)
     model = tiny.decoder(Tiny(width=16, layers=1, dropout=0.0), tokenizer, 80, 0)
     recommender = Recommender(model, tokenizer, recommenders.answer_format(tokenizer, items, K, 0))
-    memories = sources.fit(material.view, material.split, material.classics)
-    users = user_model.fit(recommender, prompter, memories, material.held_out_for_sft())
-    return Scene(material, recommender, users)
+    memories = sources.fit(context.view, context.split, context.classics)
+    users = user_model.fit(recommender, prompter, memories, context.held_out_for_sft())
+    return Scene(context, recommender, users)
 
 
 # ---- chances --------------------------------------------------------------------------------------------------------
@@ -71,16 +71,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
 
 def test_a_user_model_that_was_saved_gives_the_same_chances(scene: Scene, tmp_path: Path) -> None:
     scene.users.save(tmp_path)
-    again = user_model.load(tmp_path, scene.recommender, scene.material.prompter)
+    again = user_model.load(tmp_path, scene.recommender, scene.context.prompter)
     assert again.names == scene.users.names == (LANGUAGE_MODEL, *sources.NAMES, "popularity")
     assert (again.weights == scene.users.weights).all() and np.ptp(again.weights) > 0.1
-    rows = scene.material.tested()
+    rows = scene.context.tested()
     assert (again.log_shares(rows) == scene.users.log_shares(rows)).all()
 
 
 def test_log_shares_are_a_distribution_over_the_items_not_seen(scene: Scene) -> None:
-    rows = scene.material.tested()
-    found, free = scene.users.log_shares(rows), unseen(rows, scene.material.view.items.rows)
+    rows = scene.context.tested()
+    found, free = scene.users.log_shares(rows), unseen(rows, scene.context.view.items.rows)
     np.testing.assert_allclose(np.where(free, np.exp(found), 0.0).sum(1), 1.0, atol=1e-4)
     assert (found[~free] == LEAST).all() and not free.all(1).any() and (found >= LEAST).all()
     some = np.arange(300) % 7
@@ -88,7 +88,7 @@ def test_log_shares_are_a_distribution_over_the_items_not_seen(scene: Scene) -> 
 
 
 def test_a_fitted_blend_makes_its_next_items_likelier_than_any_source_of_it(scene: Scene) -> None:
-    rows = scene.material.held_out_for_sft()
+    rows = scene.context.held_out_for_sft()
     examples = scene.users.examples(rows)
     best = examples.log_likelihood(scene.users.weights).sum()
     for i, name in enumerate(scene.users.names):
@@ -122,7 +122,7 @@ def test_the_prior_keeps_the_order_and_what_is_unlikely_differs_by_less(seed: in
 
 
 def test_a_model_whose_own_logits_are_alike_chooses_by_the_prior(scene: Scene) -> None:
-    shares = scene.users.log_shares(scene.material.tested())
+    shares = scene.users.log_shares(scene.context.tested())
     chosen = (torch.from_numpy(user_model.prior(shares, K)) * RESIDUAL).softmax(1).numpy()
     chance = np.exp(shares)
     evened = chance + np.sort(chance, 1)[:, -K, None]
@@ -132,10 +132,10 @@ def test_a_model_whose_own_logits_are_alike_chooses_by_the_prior(scene: Scene) -
 
 @pytest.mark.parametrize("order", [False, True])
 def test_expected_labels_are_as_many_as_a_user_is_going_to_take(order: bool, scene: Scene) -> None:
-    rows = scene.material.tested()
+    rows = scene.context.tested()
     count = np.where(np.arange(len(rows)) % 2, 3, 1)
     found = scene.users.with_chances(rows, count, order=order).chances
-    free = unseen(rows, scene.material.view.items.rows)
+    free = unseen(rows, scene.context.view.items.rows)
     assert found is not None and (found.at == np.arange(len(rows))).all() and (found.count == count).all()
     np.testing.assert_allclose(found.table.sum(1), count, rtol=1e-4)
     assert (found.table[~free] == 0).all() and (found.table[free] > 0).any() and found.table.max() <= 1
@@ -147,9 +147,9 @@ def test_expected_labels_are_as_many_as_a_user_is_going_to_take(order: bool, sce
 
 
 def test_likelihood_counts_the_very_next_item_and_the_first_place_alike(scene: Scene) -> None:
-    rows = scene.material.held_out().take(np.arange(6))
-    model, form, prompter = scene.recommender.model, scene.recommender.form, scene.material.prompter
-    blocked = Examiner.of(scene.recommender, prompter, scene.material.compiled, rows)
+    rows = scene.context.held_out().take(np.arange(6))
+    model, form, prompter = scene.recommender.model, scene.recommender.form, scene.context.prompter
+    blocked = Examiner.of(scene.recommender, prompter, scene.context.compiled, rows)
     examiner = Examiner.of(scene.recommender, prompter, None, rows)
     found = []
     for i, prompt in enumerate(prompter.prompts(rows)):
@@ -169,9 +169,9 @@ def test_likelihood_counts_the_very_next_item_and_the_first_place_alike(scene: S
 
 @pytest.mark.parametrize("labels", ["expected", "real"])
 def test_no_held_out_event_is_in_any_context(labels: Literal["expected", "real"], scene: Scene) -> None:
-    material = scene.asked(labels)
-    rows, contexts = run_stages.contexts(material, scene.users)
-    split, view = material.split, material.view
+    context = scene.asked(labels)
+    rows, contexts = run_stages.contexts(context, scene.users)
+    split, view = context.split, context.view
     for i in range(len(rows)):
         training = set(view.item[view.start[rows.user[i]] : split.train_end[rows.user[i]]].tolist())
         assert set(rows.history.row(i).tolist()) <= training and set(rows.next_items.row(i).tolist()) <= training
@@ -184,34 +184,34 @@ def test_no_held_out_event_is_in_any_context(labels: Literal["expected", "real"]
 
 
 def test_with_expected_labels_every_user_stands_at_the_end_of_training_and_comes_up_evenly(scene: Scene) -> None:
-    material = scene.asked("expected")
-    rows, contexts = run_stages.contexts(material, scene.users)
-    split, view = material.split, material.view
+    context = scene.asked("expected")
+    rows, contexts = run_stages.contexts(context, scene.users)
+    split, view = context.split, context.view
     assert (rows.user == np.flatnonzero(split.train_end > view.start[:-1])).all()
     for i, user in enumerate(rows.user.tolist()):
         assert rows.history.row(i).tolist() == view.item[view.start[user] : split.train_end[user]].tolist()
         assert rows.now[i] == view.time[split.train_end[user] - 1], "no later event tells the time"
     assert not rows.next_items.lengths.any()
-    assert rows.chances is not None and (rows.chances.count == material.expected_events(rows)).all()
+    assert rows.chances is not None and (rows.chances.count == context.expected_events(rows)).all()
     np.testing.assert_allclose(rows.chances.table.sum(1), rows.chances.count, rtol=1e-4)
     times = np.bincount(contexts.row, minlength=len(rows))
     assert times.max() - times.min() <= 1 and len({*contexts.prompts}) > len(rows)
 
 
 def test_with_real_labels_the_contexts_are_examples_of_what_users_took(scene: Scene) -> None:
-    material = scene.asked("real")
-    rows, contexts = run_stages.contexts(material, scene.users)
+    context = scene.asked("real")
+    rows, contexts = run_stages.contexts(context, scene.users)
     assert rows.chances is None and (rows.next_items.lengths > 0).all()
     assert (contexts.row == np.arange(len(rows))).all()
 
 
 def test_a_user_is_expected_to_take_as_many_items_as_are_held_out(scene: Scene) -> None:
-    material = scene.material
-    for rows, held in ((material.split.test, "test"), (endings(material.view, material.split), "ending")):
-        events = np.diff(material.view.start)[rows.user]
+    context = scene.context
+    for rows, held in ((context.split.test, "test"), (endings(context.view, context.split), "ending")):
+        events = np.diff(context.view.start)[rows.user]
         wanted = [3 if n >= 9 else 1 for n in events.tolist()]
-        assert material.expected_events(rows).tolist() == wanted, held
-    assert (material.split.test.next_items.lengths == material.expected_events(material.split.test)).all()
+        assert context.expected_events(rows).tolist() == wanted, held
+    assert (context.split.test.next_items.lengths == context.expected_events(context.split.test)).all()
 
 
 def test_the_end_of_training_has_no_events_of_users_without_any() -> None:

@@ -25,15 +25,15 @@ RULES = (
 def with_final(made: Course) -> Course:
     """The course with other users, of other histories, as those who are judged on in the end."""
     examiner = made.validation.examiner
-    rows = made.judge.rows.take(np.arange(0, 100, 5))
-    final = replace(examiner, rows=rows, prompts=examiner.prompts[:20], legal=made.judge.compiled.servable(rows))
+    rows = made.computer.rows.take(np.arange(0, 100, 5))
+    final = replace(examiner, rows=rows, prompts=examiner.prompts[:20], legal=made.computer.compiled.servable(rows))
     baseline = replace(made.validation.baseline, items=np.roll(final.greedy(made.recommender).items, 1, 0))
     return replace(made, validation=replace(made.validation, final=final, final_baseline=baseline))
 
 
 def test_targets_without_labels_are_measured_on_the_users_of_the_end(tmp_path: Path) -> None:
     made = with_final(course(RULES, tmp_path))
-    validation, compiled = made.validation, made.judge.compiled
+    validation, compiled = made.validation, made.computer.compiled
     assert validation.final is not None and validation.final_baseline is not None
     slates, final = validation.examiner.greedy(made.recommender), validation.final.greedy(made.recommender)
 
@@ -69,7 +69,7 @@ def test_where_no_target_does_without_labels_the_users_of_the_end_are_not_asked(
 
 def expecting(made: Course) -> Validation:
     """The course's validation, whose users are also known by their chances: what they took, and as much besides."""
-    validation, items = made.validation, made.judge.items
+    validation, items = made.validation, made.computer.items
     rows = validation.examiner.rows
     table = np.full((len(rows), items), 0.01, np.float32)
     rng = np.random.default_rng(0)
@@ -100,7 +100,7 @@ LABELLED = (
 def test_expected_labels_give_the_value_and_real_ones_the_width_of_the_interval(tmp_path: Path) -> None:
     made = course(LABELLED, tmp_path)
     validation = replace(expecting(replace(made, validation=taken(made))), judged_on=120)
-    compiled = made.judge.compiled
+    compiled = made.computer.compiled
     rows, users = validation.examiner.rows, len(validation.examiner.rows)
     real = replace(rows, chances=None)
     slates = replace(validation.baseline, items=np.roll(validation.baseline.items, 1, 1))
@@ -134,7 +134,7 @@ def test_by_what_users_really_took_chances_do_not_count(tmp_path: Path) -> None:
 
 def test_a_guardrail_in_expectation_is_a_share_of_what_the_baseline_is_expected_to_have(tmp_path: Path) -> None:
     made = course("\n".join(LABELLED.splitlines()[:2]) + "\n", tmp_path)
-    validation = replace(expecting(made), compiled=guarded(made.judge.compiled))
+    validation = replace(expecting(made), compiled=guarded(made.computer.compiled))
     rows, baseline = validation.examiner.rows, validation.baseline
     [aim] = validation.standing(baseline).aims
     bound = float(validation.compiled.values(rows, baseline)["relevance"].mean())

@@ -19,7 +19,7 @@ from recpolicy.trainer.distributed import processes, sharding
 from recpolicy.trainer.models.pretrained import checkpointed, tables
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.stages import grpo
-from recpolicy.trainer.stages.grpo import PolicyGRPOTrainer
+from recpolicy.trainer.stages.grpo_trainer import PolicyGRPOTrainer
 from tests.trainer.quiet import quiet
 from tests.trainer.test_grpo import SHORT, Told, course, with_prior
 
@@ -29,7 +29,14 @@ RULES = (
     "when user.age < 20 { boost local weight 0.2 = item.language is user.language }\n"  # about none of some steps' rows
 )
 SETTINGS = SHORT.model_copy(
-    update={"steps": 10, "prompts": 3, "generations": 4, "learning_rate": 1e-3, "steer_every": 2, "evaluate_every": 5}
+    update={
+        "steps": 10,
+        "prompts_per_step": 3,
+        "generations": 4,
+        "learning_rate": 1e-3,
+        "steer_every": 2,
+        "evaluate_every": 5,
+    }
 )
 Step = dict[str, Tensor]
 
@@ -82,10 +89,10 @@ def ten_steps(folder: Path, how: Collection[str] = ()) -> list[Step]:
     recommender = adapted(made.recommender) if "lora" in how else made.recommender
     checkpointed(recommender.model, Llm(gradient_checkpointing="checkpointing" in how))
     sharding.placed(recommender.model)
-    grpo.PolicyGRPOTrainer = Recording  # type: ignore[misc]
+    grpo.PolicyGRPOTrainer = Recording  # type: ignore[attr-defined]
     config = Config(grpo=SETTINGS)
     training = quiet(folder / "checkpoints")
-    grpo.train(recommender, made.contexts, made.judge, made.validation, config, training, told)
+    grpo.train(recommender, made.contexts, made.computer, made.validation, config, training, told)
     of_targets: list[Mapping[str, float]] = [multipliers for _, multipliers in told.standings]
     assert "untied" not in how or len(tables(recommender.model)) == 2, "it was tied again"
     for step, logged in zip(steps, told.steps, strict=True):

@@ -8,7 +8,7 @@ from recpolicy import policy_tests, schema
 from recpolicy.dataset.rows import Dataset
 from recpolicy.language import checker, parser
 from recpolicy.language.policy import Policy
-from recpolicy.policy_tests import Report, Verdict
+from recpolicy.policy_tests import Expectation, Report
 from recpolicy.span import Source
 
 SHOP = schema.load(Path(__file__).parents[1] / "language" / "shop.toml")
@@ -26,7 +26,7 @@ def run(text: str, dataset: Dataset | None = None) -> Report:
     return policy_tests.run(check(text), SHOP, dataset)
 
 
-def verdicts(rules: str, *parts: str) -> list[Verdict]:
+def verdicts(rules: str, *parts: str) -> list[Expectation]:
     """The verdicts of one test of these parts, a part a line."""
     lines = "\n".join(parts)
     return [v for c in run(f'{rules}\ntest "made" {{\n{lines}\n}}\n').tests[0].cases for v in c.verdicts]

@@ -25,7 +25,7 @@ def log_probabilities(
     read: Read,
     form: AnswerFormat,
     completion: Tensor,
-    opened: Tensor,
+    allowed: Tensor,
     temperature: float,
     prior: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -38,8 +38,8 @@ def log_probabilities(
     row, at, rank = form.chosen_items(completion)
     items, beside = form.item_columns, None
     if prior is not None:
-        beside = prior[row], _normaliser(prior, opened, temperature)[row, rank]
-    item = _choice(read(row, at, items), opened[row, rank], completion[row, at] - form.item_base, temperature, beside)
+        beside = prior[row], _normaliser(prior, allowed, temperature)[row, rank]
+    item = _choice(read(row, at, items), allowed[row, rank], completion[row, at] - form.item_base, temperature, beside)
     word_row, word_at = form.chosen_words(completion)
     words = read(word_row, word_at, form.word_columns)
     word = _choice(words, form.reasoning.to(words.device), completion[word_row, word_at], temperature)
@@ -49,11 +49,11 @@ def log_probabilities(
     return chosen, entropy, divergence
 
 
-def _normaliser(prior: Tensor, opened: Tensor, temperature: float) -> Tensor:
+def _normaliser(prior: Tensor, allowed: Tensor, temperature: float) -> Tensor:
     """The logarithm of the sum of exp(prior / temperature) over what is open at each place, [B, K]."""
     scaled = prior.float() / temperature
     most = scaled.amax(1, keepdim=True)
-    total = torch.bmm(opened.float(), (scaled - most).exp_()[..., None])[..., 0]
+    total = torch.bmm(allowed.float(), (scaled - most).exp_()[..., None])[..., 0]
     return total.clamp(min=torch.finfo(torch.float32).tiny).log() + most
 
 

@@ -13,7 +13,7 @@ from transformers import DynamicCache, PreTrainedModel
 from recpolicy.dataset.columns import Ragged
 from recpolicy.trainer.decoding import prefix_sharing
 from recpolicy.trainer.decoding.answer_format import AnswerFormat, Place
-from recpolicy.trainer.decoding.item_mask import Shelf
+from recpolicy.trainer.decoding.item_mask import ItemMask
 from recpolicy.trainer.decoding.prefix_sharing import branch, going_on, left_pad, why_not
 
 
@@ -88,7 +88,7 @@ def decode(
     model: PreTrainedModel,
     form: AnswerFormat,
     prompts: list[list[int]],
-    shelf: Shelf,
+    item_mask: ItemMask,
     *,
     temperature: float = 1.0,
     chance: Tensor | None = None,
@@ -101,7 +101,7 @@ def decode(
     Behind the prompts, and each time before items are chosen, `hear` is told of rows [N] the place in the slate that
     each is at [N] and what the head reads there [N, H].
     """
-    device = shelf.open.device
+    device = item_mask.allowed.device
     chance = None if chance is None else chance.to(device)
     forced, reasoning = form.forced.to(device), form.reasoning.to(device)
     begin = int(form.forced[form.first()])
@@ -121,7 +121,7 @@ def decode(
         hear(every, taken, reader.states(every))
     completion, unread = [token], list[Tensor]()
     while True:
-        place = form.places(token, words, taken, shelf.open.any(-1))
+        place = form.places(token, words, taken, item_mask.allowed.any(-1))
         if bool((place == Place.NOTHING).all()):
             return torch.stack(completion, 1)
         token = forced[place]
@@ -135,8 +135,8 @@ def decode(
         if len(item):
             if hear is not None:
                 hear(item, taken[item], reader.states(item))
-            chosen = choose(item, shelf.logits(item, reader.logits(item, items)), shelf.open[item])
-            shelf.take(item, taken[item], chosen)
+            chosen = choose(item, item_mask.logits(item, reader.logits(item, items)), item_mask.allowed[item])
+            item_mask.advance(item, taken[item], chosen)
             token[item] = chosen + form.item_base
         words += form.is_word(token)
         taken[item] += 1
@@ -181,7 +181,7 @@ def slates_until(
         heard.append((rows[not_past], at[not_past], states[not_past]))
 
     form = replace(form, slate=int(place.max()) + 1)
-    slates = form.slates(decode(model, form, prompts, Shelf(legal, prior=prior), hear=hear)).tolist()
+    slates = form.slates(decode(model, form, prompts, ItemMask(legal, prior=prior), hear=hear)).tolist()
     rows, at, states = map(torch.cat, zip(*heard, strict=True))
     last = torch.zeros_like(place).scatter_reduce(0, rows, torch.arange(len(rows), device=rows.device), "amax")
     logits = prefix_sharing.logits(model, states[last, None], form.item_columns)[:, 0]

@@ -113,7 +113,7 @@ def _refuse_other_sharding() -> None:
             )
 
 
-def first_ahead() -> AbstractContextManager[None]:
+def main_process_first() -> AbstractContextManager[None]:
     """Where the first process goes before the others, which find what it has made."""
     ahead: AbstractContextManager[None] = _state().main_process_first()
     return ahead
@@ -124,9 +124,9 @@ def wait() -> None:
     _state().wait_for_everyone()
 
 
-def once(do: Callable[[], T]) -> T:
+def on_main(do: Callable[[], T]) -> T:
     """What the first process finds when it does this, which the others do not; they wait. All have to ask."""
-    return agreed(do() if first() else None)  # type: ignore[return-value]
+    return broadcast(do() if first() else None)  # type: ignore[return-value]
 
 
 def own(rows: int) -> range:
@@ -135,12 +135,12 @@ def own(rows: int) -> range:
     return range(rows * rank // all_, rows * (rank + 1) // all_)
 
 
-def everybodys(found: Sequence[T]) -> list[T]:
+def all_gather(found: Sequence[T]) -> list[T]:
     """What all processes found, one after the other. All have to ask."""
     return list(found) if count() == 1 else list(gather_object(list(found)))
 
 
-def agreed(value: T) -> T:
+def broadcast(value: T) -> T:
     """The first process's value, in all of them: they go on alike even if they round differently.
 
     All have to ask.
@@ -152,12 +152,12 @@ def agreed(value: T) -> T:
     return told[0]
 
 
-def portion(examples: int) -> float:
+def batch_share(examples: int) -> float:
     """What a mean over so many examples of this process's counts in the mean over everybody's; 1 on average.
 
     DDP averages gradients over processes, whatever share of the examples each has. All have to ask.
     """
-    every = everybodys([examples])
+    every = all_gather([examples])
     return examples * len(every) / max(sum(every), 1) if len(every) > 1 else 1.0
 
 

@@ -34,7 +34,7 @@ def placed(model: PreTrainedModel | PeftModel) -> None:
         raise UsageError(
             "FSDP spreads what training needs beside the weights, and adapters (LoRA) need almost nothing of it",
             where="accelerate",
-            help="use plain processes (examples/accelerate/gpus.yaml), or `llm.rank = 0` to train all weights",
+            help="use plain processes (examples/accelerate/gpus.yaml), or `llm.lora_rank = 0` to train all weights",
         )
     layers = model._no_split_modules or ()
     for module in [m for m in model.modules() if type(m).__name__ in layers]:

@@ -35,7 +35,7 @@ class Aim:
     """How far the value may stay behind the aim without counting as short of it."""
 
     @property
-    def lacks(self) -> float:
+    def gap(self) -> float:
         """What the value has to move by, in the direction of the demand; negative where it is beyond the aim."""
         return self.aim - self.value if self.op == ">=" else self.value - self.aim
 
@@ -60,6 +60,6 @@ def aims(outcomes: Sequence[Outcome], users: int, judged_on: int, *, real: bool 
     return tuple(found)
 
 
-def lacking(found: Sequence[Aim]) -> float:
+def violation(found: Sequence[Aim]) -> float:
     """What all targets together lack of their aims, each as a share of its bound; 0 where all are reached."""
-    return float(sum(max(0.0, aim.lacks - aim.slack) / max(abs(aim.bound), 0.01) for aim in found))
+    return float(sum(max(0.0, aim.gap - aim.slack) / max(abs(aim.bound), 0.01) for aim in found))

@@ -20,7 +20,7 @@ from recpolicy.evaluation.baselines import Baseline
 from recpolicy.evaluation.decision import verdict
 from recpolicy.evaluation.guardrail import is_guardrail
 from recpolicy.evaluation.targets import outcomes
-from recpolicy.trainer.decoding.item_mask import Shelf
+from recpolicy.trainer.decoding.item_mask import ItemMask
 from recpolicy.trainer.decoding.prefix_sharing import evaluating
 from recpolicy.trainer.decoding.rollout import chances, decode, first_items, next_items
 from recpolicy.trainer.distributed import processes
@@ -91,11 +91,15 @@ class Examiner:
             for batch in _own_batches(len(every)):
                 part = every[batch]
                 prior = None if self.prior is None else self.prior[part]
-                shelf = Shelf.of(self.compiled, self.rows.take(part), self.legal[part], model.device, prior=prior)
+                item_mask = ItemMask.of(
+                    self.compiled, self.rows.take(part), self.legal[part], model.device, prior=prior
+                )
                 prompts = [self.prompts[i] for i in part]
                 own = None if chance is None else chance[batch]
-                said.append(decode(model, recommender.form, prompts, shelf, temperature=temperature, chance=own).cpu())
-        return processes.everybodys(said)
+                said.append(
+                    decode(model, recommender.form, prompts, item_mask, temperature=temperature, chance=own).cpu()
+                )
+        return processes.all_gather(said)
 
     def greedy(self, recommender: Recommender) -> Slates:
         """The model's greedy slate for every row."""
@@ -125,7 +129,7 @@ class Examiner:
                 after = after.masked_fill(~legal, -torch.inf).log_softmax(-1)
                 total = first[row[kept], item[kept]].double().sum() + after[row[kept], item[kept]].double().sum()
                 found.append((float(total) / 2, int(kept.sum())))
-        sums, counts = zip(*processes.everybodys(found), strict=True)
+        sums, counts = zip(*processes.all_gather(found), strict=True)
         mean: float = sum(sums) / max(sum(counts), 1)
         return mean
 
@@ -145,7 +149,7 @@ class Examiner:
                 )
                 best = logp.topk(min(CANDIDATES, logp.shape[1]))
                 found.append((best.indices.cpu().numpy().astype(np.int32), best.values.cpu().double().numpy()))
-        items, scores = zip(*processes.everybodys(found), strict=True)
+        items, scores = zip(*processes.all_gather(found), strict=True)
         return np.concatenate(items), np.concatenate(scores)
 
 
@@ -185,7 +189,7 @@ def rules(compiled: CompiledPolicy, rows: Rows, slates: Slates) -> dict[str, dic
     }
 
 
-def judge(
+def evaluate_systems(
     systems: Mapping[str, Slates],
     compiled: CompiledPolicy,
     view: Dataset,

@@ -10,7 +10,7 @@ from recpolicy.dataset.columns import Bools
 from recpolicy.dataset.rows import Rows, Slates
 from recpolicy.search import expected
 from recpolicy.search.expected import Objective
-from recpolicy.trainer.evaluation.validation import Standing, Validation
+from recpolicy.trainer.evaluation.validation import Validation, ValidationResult
 
 STRENGTHS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Strengths of the policy against expected relevance that are tried."""
@@ -44,7 +44,7 @@ def pulls(compiled: CompiledPolicy, strength: float) -> Mapping[str, float]:
     return {t.target.name: 0.0 if t.needs_labels else strength for t in compiled.targets}
 
 
-def tune(control: Control, final: Control, validation: Validation) -> tuple[float, dict[float, Standing]]:
+def tune(control: Control, final: Control, validation: Validation) -> tuple[float, dict[float, ValidationResult]]:
     """The strength whose slates for the validation users stand best, and how each strength stands.
 
     By what these users really took: expected labels would favour the user model that they are of, whatever it knows.
@@ -52,7 +52,7 @@ def tune(control: Control, final: Control, validation: Validation) -> tuple[floa
     beyond its strongest as long as that is the best.
     """
 
-    def standing(strength: float) -> Standing:
+    def standing(strength: float) -> ValidationResult:
         return validation.real.standing(control.slates(strength), final.slates(strength))
 
     standings = {strength: standing(strength) for strength in STRENGTHS}

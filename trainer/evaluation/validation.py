@@ -8,7 +8,7 @@ from functools import cached_property
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.dataset.rows import Slates
 from recpolicy.evaluation.targets import Outcome, Score, outcomes
-from recpolicy.trainer.evaluation.aims import Aim, aims, lacking
+from recpolicy.trainer.evaluation.aims import Aim, aims, violation
 from recpolicy.trainer.evaluation.evaluator import Examiner
 from recpolicy.trainer.models.recommenders import Recommender
 
@@ -17,7 +17,7 @@ DRAWS = 200
 
 
 @dataclass(frozen=True)
-class Standing:
+class ValidationResult:
     """How slates of the validation users stand."""
 
     slates: Slates
@@ -28,7 +28,7 @@ class Standing:
     @property
     def score(self) -> Score:
         """Models are compared by what their targets lack, and where they lack nothing by R."""
-        return Score(-lacking(self.aims), self.reward)
+        return Score(violation(self.aims), self.reward)
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class Validation:
     """The users as they stand in the end; None: targets without labels are measured on the validation users, too."""
     final_baseline: Slates | None = None
 
-    def of(self, recommender: Recommender) -> Standing:
+    def of(self, recommender: Recommender) -> ValidationResult:
         """The standing of a model as it is."""
         slates = self.examiner.greedy(recommender)
         final = self.final.greedy(recommender) if self.final is not None and self._in_the_end else None
         return self.standing(slates, final)
 
-    def standing(self, slates: Slates, final: Slates | None = None) -> Standing:
+    def standing(self, slates: Slates, final: Slates | None = None) -> ValidationResult:
         """The standing of any slates of these users, and of the users as they stand in the end."""
         rows = self.examiner.rows
         found = outcomes(self.compiled, rows, slates, self.baseline, seed=self.seed, draws=DRAWS)
@@ -74,7 +74,7 @@ class Validation:
             later = outcomes(self.compiled, self.final.rows, final, self.final_baseline, seed=self.seed, draws=DRAWS)
             known = {aim.name: aim for aim in aims(later, len(final.items), len(final.items))}
             reached = tuple(known.get(a.name, a) if a.name in self._in_the_end else a for a in reached)
-        return Standing(slates, float(self.compiled.total(rows, slates).mean()), reached)
+        return ValidationResult(slates, float(self.compiled.total(rows, slates).mean()), reached)
 
     @property
     def real(self) -> Validation:

@@ -147,7 +147,7 @@ def decoder(
             apart = _standard(_standard(told[len(TAGS) :]) + tastes(known.shape[1]))
             told[len(TAGS) :] = apart * known[:first].std()
             table.weight[rows] = told.to(table.weight)
-    if not settings.rank:
+    if not settings.lora_rank:
         return model
     return _mixed(get_peft_model(model, _adapters(model, rows.tolist(), settings)))
 
@@ -174,8 +174,8 @@ def _adapters(model: PreTrainedModel, added: list[int], settings: Llm) -> LoraCo
     """LoRA in every matrix but the head, and the vectors of the added tokens."""
     names = {module: name.rpartition(".")[2] for name, module in model.named_modules()}
     return LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
         target_modules="all-linear",
         trainable_token_indices={names[table]: added for table in tables(model)},
         task_type="CAUSAL_LM",
@@ -286,7 +286,7 @@ def checkpointed(model: PreTrainedModel, settings: Llm) -> PreTrainedModel:
 
 
 def _read(name: str, tokenizer: PreTrainedTokenizerFast, settings: Llm) -> PreTrainedModel:
-    dtype, source = precision(settings) if settings.rank else torch.float32, _source(name)
+    dtype, source = precision(settings) if settings.lora_rank else torch.float32, _source(name)
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:

@@ -28,14 +28,14 @@ def drawn(
 ) -> Rows:
     """The rows with pools of `settings.pool` servable items each, [B, N]; fewer (then -1) where fewer are servable.
 
-    The retriever's best, a share `settings.explored` drawn evenly from the other servable items ([B, items]), all in
-    random order: the place in a pool tells nothing. What is drawn for a row depends on its user, its history, the items
-    it may be served and the seed, not on the rows beside it. Next items have no part in it, unless the rows are
+    The retriever's best, a share `settings.random_fraction` drawn evenly from the other servable items ([B, items]),
+    all in random order: the place in a pool tells nothing. What is drawn for a row depends on its user, its history,
+    the items it may be served and the seed, not on the rows beside it. Next items have no part in it, unless the rows are
     `answered` examples, whose answers must be in the pool: those next items that are servable and were not drawn then
     replace what was drawn last.
     """
     size = settings.pool
-    best = size - round(size * settings.explored)
+    best = size - round(size * settings.random_fraction)
     pools = np.empty((len(rows), size), np.int32)
     for first in range(0, len(rows), BATCH):
         part = np.arange(first, min(first + BATCH, len(rows)))

@@ -7,23 +7,23 @@ from collections.abc import Callable
 import numpy as np
 
 from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
-from recpolicy.evaluation.group_stats import centred
+from recpolicy.evaluation.group_stats import group_centered
 
 OTHERS = 4
 """Slates of the group whose items are tried at a slate's places."""
 
 Worth = Callable[[Codes, Ints], Floats]
 """Slates [N, K] and the row of the batch that each is of [N] to their worth [N]."""
-Opened = Callable[[Ints, Ints, Codes], Bools]
+Allowed = Callable[[Ints, Ints, Codes], Bools]
 """Rows of the batch, places and items, [N] each, to whether the item could have been chosen there."""
 
 
-def of_slates(worth: Floats, copies: int) -> Floats:
+def of_slates(worth: Floats, generations: int) -> Floats:
     """The worth of each slate beside the mean of its group, [B]; `copies` slates of a row are adjacent."""
-    return centred(worth[:, None], copies)[:, 0]
+    return group_centered(worth[:, None], generations)[:, 0]
 
 
-def of_places(slates: Codes, own: Floats, group: Codes, worth: Worth, opened: Opened) -> Floats:
+def of_places(slates: Codes, own: Floats, group: Codes, worth: Worth, allowed: Allowed) -> Floats:
     """What the choice at each place was worth, [B, K], all that was chosen at the other places kept.
 
     The worth of the slate less the mean worth of the same slate with that place's items of others in its group, which
@@ -43,7 +43,7 @@ def of_places(slates: Codes, own: Floats, group: Codes, worth: Worth, opened: Op
     tried[:, row, place, place] = group
     counts = (group >= 0) & (slates >= 0)
     asked, there = (np.broadcast_to(x, group.shape)[counts] for x in (row, place))
-    counts[counts] = opened(asked, there, group[counts])
+    counts[counts] = allowed(asked, there, group[counts])
     new = counts & (group != slates)
     gain = np.zeros(group.shape)
     of = np.broadcast_to(row, group.shape)[new]

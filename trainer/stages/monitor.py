@@ -23,7 +23,7 @@ COLLAPSED = 0.05
 
 
 @dataclass
-class Alarms(TrainerCallback):
+class TrainingMonitor(TrainerCallback):
     """Stops GRPO when it has nothing to learn from, or has collapsed; `stopped` then says why."""
 
     controller: Controller
@@ -35,12 +35,12 @@ class Alarms(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Look at the log of one step. Raises UsageError where no step so far had any signal."""
         logs: Mapping[str, float] = kwargs["logs"]
-        if "silent_prompts" not in logs:
+        if "frac_groups_zero_std" not in logs:
             return
         step = state.global_step
         self.entropy.append(logs.get("entropy", math.nan))
         first = sum(self.entropy[:5]) / len(self.entropy[:5])
-        silent = self._lasts("silent", logs.get("silent_prompts", 0.0) == 1.0)
+        silent = self._lasts("silent", logs.get("frac_groups_zero_std", 0.0) == 1.0)
         if silent >= PATIENCE:
             if silent == step:
                 raise UsageError(

@@ -15,13 +15,13 @@ from recpolicy.dataset.rows import Slates
 from recpolicy.evaluation.group_stats import FLOOR
 from recpolicy.trainer.distributed import processes
 from recpolicy.trainer.evaluation.aims import Aim
-from recpolicy.trainer.evaluation.validation import Standing
+from recpolicy.trainer.evaluation.validation import ValidationResult
 from recpolicy.trainer.stages.multipliers import Controller
 from recpolicy.trainer.stages.objectives import Objectives
 
 
 @dataclass
-class Steering(TrainerCallback):
+class MultiplierCallback(TrainerCallback):
     """Measures the policy's targets every few steps on greedy slates and moves their multipliers.
 
     It is the model as it stands that is measured, not the running average of its weights, which lags behind. From one
@@ -29,11 +29,11 @@ class Steering(TrainerCallback):
     makes for a target at full speed may go from nothing to far beyond it within twenty steps.
     """
 
-    measure: Callable[[], Standing]
+    measure: Callable[[], ValidationResult]
     controller: Controller
     objectives: Objectives
     every: int
-    report: Callable[[int, Standing], None]
+    report: Callable[[int, ValidationResult], None]
     aims: tuple[Aim, ...] = ()
     """As they were measured last."""
     then: dict[str, float] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Steering(TrainerCallback):
         if not self.objectives.compiled.targets:
             return
         if state.global_step % self.every == 0:
-            self.move(state.global_step, processes.agreed(self.measure()))
+            self.move(state.global_step, processes.broadcast(self.measure()))
             return
         lately = self.objectives.lately
         self.then = self.then or dict(lately)
@@ -52,25 +52,25 @@ class Steering(TrainerCallback):
         estimated = [replace(aim, value=aim.value + moved.get(aim.name, 0.0)) for aim in self.aims]
         self.objectives.multipliers = self.controller.pulls(estimated)
 
-    def move(self, step: int, standing: Standing) -> None:
+    def move(self, step: int, standing: ValidationResult) -> None:
         """Move every multiplier by how the model stands."""
         self.objectives.multipliers = self.controller.update(standing.aims)
         self.aims, self.then = standing.aims, dict(self.objectives.lately)
-        self.objectives.shown = standing.slates
+        self.objectives.exposure_slates = standing.slates
         self.report(step, standing)
 
     def state_dict(self) -> dict[str, Any]:
         """The multipliers and all that they are moved by."""
-        shown = self.objectives.shown
+        exposure_slates = self.objectives.exposure_slates
         return {
-            "deviations": torch.from_numpy(self.objectives.deviations),
+            "deviations": torch.from_numpy(self.objectives.group_std),
             "scale": self.controller.scale,
             "sums": dict(self.controller.sums),
             "multipliers": dict(self.objectives.multipliers),
             "lately": dict(self.objectives.lately),
             "aims": [astuple(aim) for aim in self.aims],
             "then": dict(self.then),
-            "shown": None if shown is None else torch.from_numpy(shown.items),
+            "shown": None if exposure_slates is None else torch.from_numpy(exposure_slates.items),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -79,10 +79,10 @@ class Steering(TrainerCallback):
         self.controller.sums = dict(state["sums"])
         self.objectives.multipliers, self.objectives.lately = dict(state["multipliers"]), dict(state["lately"])
         self.aims, self.then = tuple(Aim(*aim) for aim in state["aims"]), dict(state["then"])
-        self.objectives.shown = None if state["shown"] is None else Slates(state["shown"].cpu().numpy())
+        self.objectives.exposure_slates = None if state["shown"] is None else Slates(state["shown"].cpu().numpy())
 
-    def calibrate(self, deviations: Floats, scale: float) -> None:
+    def calibrate(self, group_std: Floats, scale: float) -> None:
         """Take over what `calibrated` found."""
-        self.objectives.deviations, self.controller.scale = deviations, scale
-        named = zip(self.objectives.names, np.maximum(deviations, FLOOR).tolist(), strict=True)
-        self.controller.deviations = dict(named)
+        self.objectives.group_std, self.controller.scale = group_std, scale
+        named = zip(self.objectives.names, np.maximum(group_std, FLOOR).tolist(), strict=True)
+        self.controller.group_std = dict(named)

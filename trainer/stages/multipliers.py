@@ -29,7 +29,7 @@ class Controller:
     damps it on the way there. Multipliers are in the units of the policy's weights, whose sum is `scale`.
     """
 
-    deviations: Mapping[str, float]
+    group_std: Mapping[str, float]
     scale: float
     sums: dict[str, float] = field(default_factory=dict)
 
@@ -46,4 +46,4 @@ class Controller:
         return {name: self.scale * float(np.clip(value, 0.0, CAP)) for name, value in raw.items()}
 
     def _error(self, aim: Aim, most: float) -> float:
-        return float(np.clip(aim.lacks / self.deviations[aim.name], -most, most))
+        return float(np.clip(aim.gap / self.group_std[aim.name], -most, most))

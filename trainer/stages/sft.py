@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -104,7 +104,7 @@ class BestOnValidation(TrainerCallback):
         """Score the average, and keep it if it is the best so far."""
         current = weights(model)
         set_weights(model, self.average)
-        value = processes.agreed(self.score())
+        value = processes.broadcast(self.score())
         set_weights(model, current)
         self._keep(step, value)
 
@@ -128,7 +128,7 @@ class BestOnValidation(TrainerCallback):
 
     def state_dict(self) -> dict[str, Any]:
         """What has been averaged, found and kept by now."""
-        best = None if self.best is None else tuple(self.best)
+        best = None if self.best is None else astuple(self.best)
         return {"average": self.average, "best": best, "weights": self.weights, "since": self.since}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -197,7 +197,7 @@ class LabelledTokensTrainer(SFTTrainer):
             return prefix_sharing.mean_cross_entropy(bare, states[row, at], labels[row, at])
 
         found = prefix_sharing.inside(model, inputs["input_ids"], inputs["attention_mask"], loss)
-        return found * processes.portion(len(row))
+        return found * processes.batch_share(len(row))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Rows of like length beside each other, in the batches that all processes take together."""
@@ -218,7 +218,7 @@ def train(
 
     `score` measures the model as it stands; `report` is told every step that was measured and its score.
     """
-    best = BestOnValidation(score, settings.averaging, settings.evaluate_every, settings.patience, report)
+    best = BestOnValidation(score, settings.ema_decay, settings.evaluate_every, settings.patience, report)
     trainer = LabelledTokensTrainer(
         model=recommender.trained,
         processing_class=recommender.tokenizer,
