@@ -23,7 +23,7 @@ from recpolicy.search.expected import Objective
 from recpolicy.trainer import pipeline
 from recpolicy.trainer.config import recorded
 from recpolicy.trainer.evaluation import rerank_control
-from recpolicy.trainer.evaluation.evaluator import Examiner
+from recpolicy.trainer.evaluation.evaluator import Evaluator
 from recpolicy.trainer.models import user_model
 
 TRAINED_FOR, ASKED_FOR = "relevance", "balanced"
@@ -39,7 +39,7 @@ def borrowed(run: Run, strength: float) -> tuple[float, float]:
     users = user_model.load(run.folder, context.load(run.folder / "sft"), context.prompter)
     shares, trained = users.log_shares(rows), context.load(run.folder / "model")
     prior = user_model.prior(shares, context.k)
-    examiner = Examiner.of(trained, context.prompter, compiled, rows, prior)
+    examiner = Evaluator.of(trained, context.prompter, compiled, rows, prior)
     likely = user_model.with_chances(rows, shares, context.expected_events(rows), order=compiled.needs_order)
     objective = Objective(compiled, strength, rerank_control.pulls(compiled, strength))
     slates = expected.slates(likely, examiner.legal, objective, start=examiner.greedy(trained))

@@ -145,7 +145,7 @@ def small(context: RunContext) -> Scene:
     """`tiny` as it is by default, with random weights."""
     config, k, items = context.config, context.k, context.view.items.rows
     rows = sft.training_rows(context.view, context.split, k, 4 * config.grpo.prompts_per_step, 0)
-    prompts = context.prompter.prompts(sft.thinned(rows, config.prompt.min_history_fraction, 0))
+    prompts = context.prompter.prompts(sft.subsampled_history(rows, config.prompt.min_history_fraction, 0))
     tokenizer = tiny.tokenizer(prompts + context.prompter.completions(rows), items)
     form = recommenders.answer_format(tokenizer, items, k, config.prompt.longest_reasoning)
     longest = max(len(p.split()) for p in prompts) + form.longest

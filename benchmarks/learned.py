@@ -166,7 +166,7 @@ def section(done: Done, missing: Sequence[str] = ()) -> str:
         "The default configuration of `recpolicy train`, the last 10 events of every user held out. Data named seven-\n"
         "hold the last 7 events of each user, and one of them is held out. Means over seeds, with the value of each\n"
         "seed behind. The policies stand in [policies/](policies) and [benchmarks/policies/](benchmarks/policies),\n"
-        "how a verdict on a target is reached in [docs/training.md](docs/training.md). GRPO starts from SFT with the\n"
+        "how a verdict on a target is reached in [docs/targets.md](docs/targets.md). GRPO starts from SFT with the\n"
         "prior of the user model; guided, its lists are improved by the policy while they are made. The re-rank\n"
         "control is taken where it has as much NDCG, or as much of the target, as what it is compared with on the\n"
         "same events, interpolated between the strengths it tries.\n",

@@ -28,7 +28,7 @@ from recpolicy.language import checker
 from recpolicy.runs import Run
 from recpolicy.trainer import pipeline
 from recpolicy.trainer.config import recorded
-from recpolicy.trainer.evaluation.evaluator import Examiner
+from recpolicy.trainer.evaluation.evaluator import Evaluator
 from recpolicy.trainer.models import user_model
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.user_model.sources import Scores
@@ -78,7 +78,7 @@ def sampled(run: Run) -> tuple[float, dict[str, tuple[float, Interval]]]:
 
     def rewards(recommender: Recommender, prior: Scores | None) -> Floats:
         """Returns the mean over each user's lists, [USERS]."""
-        examiner = Examiner.of(recommender, context.prompter, context.compiled, rows, prior)
+        examiner = Evaluator.of(recommender, context.prompter, context.compiled, rows, prior)
         slates = examiner.sampled(recommender, copies, temperature, seed)
         return np.asarray(context.compiled.total(every, slates).reshape(-1, copies).mean(1))
 

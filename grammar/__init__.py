@@ -1,1 +1,1 @@
-"""The grammar of the policy language as package data: `policy.lark` in, read by `recpolicy.language.parser`."""
+"""Holds the grammar of the policy language, `policy.lark`, as package data for `recpolicy.language.parser`."""

@@ -1,1 +1,1 @@
-"""Sample policies as package data, usable by name: `recpolicy check balanced`."""
+"""Holds the sample policies as package data. A sample is used by its name: `recpolicy check balanced`."""

@@ -1,4 +1,4 @@
-"""`python -m recpolicy` in, the command line's exit code out."""
+"""Runs the command line for `python -m recpolicy`, and exits with its exit code."""
 
 import sys
 

@@ -1,16 +1,16 @@
-"""What a deployed model recommends, and how items that came after its training stand; data alone, without torch."""
+"""Holds what a deployed model recommends, and the ranks of items that arrived after its training; without torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 ALIKE = 20
-"""Items most like an arrival that it is ranked among."""
+"""Number of similar items that an arrival is ranked among."""
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What one user is to be shown."""
+    """The items to show to one user."""
 
     user: int
     items: tuple[int, ...]
@@ -20,20 +20,23 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Arrival:
-    """How an item that came after training stands; medians are over the users it may be shown to, NaN without any."""
+    """The ranks of an item that arrived after training.
+
+    Medians are over the users it may be shown to; they are NaN where there is no such user.
+    """
 
     item: int
     users: int
-    """Users it may be shown to: it is not blocked for them, and they have not taken it yet."""
+    """Number of users it may be shown to: it is not blocked for them, and they have not taken it."""
     slates: int
-    """Slates that show it."""
+    """Number of slates that show it."""
     alike: tuple[int, ...]
-    """The items most like it, at most ALIKE of those that the model knows well."""
+    """The items most similar to it, at most ALIKE of those that the model knows well."""
     rank_alike: float
-    """Median rank, from 1, among those of them that may be shown, by the probability of the first place."""
+    """Median rank, from 1, by the probability of the first place, among those similar items that may be shown."""
     of_alike: float
-    """Median number of these, itself included."""
+    """Median number of these items, this one included."""
     rank: float
-    """Median rank in the catalog."""
+    """Median rank in the catalog, from 1."""
     of: float
     """Median number of items that may be shown."""

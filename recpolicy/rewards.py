@@ -87,6 +87,7 @@ class _Shared:
         return {"computer": self.computer, "_last": None}
 
     def rewards(self, completions: Sequence[Completion], row: Sequence[int], progress: float) -> BatchRewards:
+        """Returns the rewards of a batch; computes them where the batch is not the last one."""
         last, rows = self._last, list(row)
         if last is None or last[0] is not completions or last[1] != rows or last[2].progress != progress:
             last = self._last = completions, rows, self.computer.of_texts(completions, rows, progress)

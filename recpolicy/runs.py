@@ -1,4 +1,4 @@
-"""Stages of a run and what they depend on in, folders that hold their results out: a cache of stages, a run folder."""
+"""Keeps the results of a run in folders: the cached results of its stages and the folder of the run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,21 +16,21 @@ from typing import Any
 from recpolicy.errors import UsageError
 
 FINGERPRINTS = ("policy", "schema", "data")
-"""What a run's identity holds the fingerprint of."""
+"""The parts of a run's identity that are fingerprints."""
 
 
 def fingerprint(*parts: object) -> str:
-    """SHA-256 over the JSON of the parts, keys sorted; 64 hexadecimal digits."""
+    """Computes SHA-256 over the JSON of the parts with sorted keys; 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def located(name: str, known: Collection[str]) -> str:
-    """A known name or that of a folder as it is understood in any other folder: of a folder its whole path."""
+    """Returns a name that means the same in every working folder: a known name as it is, a folder's absolute path."""
     return name if name in known or not Path(name).is_dir() else str(Path(name).resolve())
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON whole or not at all; NaN, which JSON lacks, becomes null."""
+    """Writes a JSON file completely or not at all; NaN, which JSON lacks, becomes null."""
     _write(path, json.dumps(plain(value), indent=2) + "\n")
 
 
@@ -42,7 +41,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def plain(value: object) -> object:
-    """The value as JSON holds it: keys as text, tuples as lists, null for NaN and infinity."""
+    """Converts a value to what JSON can hold: keys to text, tuples to lists, NaN and infinity to None."""
     match value:
         case Mapping():
             return {str(k): plain(v) for k, v in value.items()}
@@ -55,7 +54,7 @@ def plain(value: object) -> object:
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What one run's identity has otherwise than another's, in words."""
+    """The differences between the identities of two runs, in words."""
     before, after = _flat(then), _flat(now)
     return [
         f"another {name}" if name in FINGERPRINTS else f"{name} is {before.get(name)!r}, now {after.get(name)!r}"
@@ -65,49 +64,49 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _flat(identity: Mapping[str, Any], before: str = "") -> dict[str, object]:
-    """What stands in an identity by its name, settings as they are called in a file."""
-    found: dict[str, object] = {}
+    """The values of an identity by their dotted names; settings have the names they have in a file."""
+    values: dict[str, object] = {}
     for name, value in identity.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, before if name == "config" else f"{before}{name}.")
+            values |= _flat(value, before if name == "config" else f"{before}{name}.")
         else:
-            found[f"{before}{name}"] = value
-    return found
+            values[f"{before}{name}"] = value
+    return values
 
 
 @contextmanager
 def finished(folder: Path) -> Iterator[Path]:
-    """A new folder to fill, which appears under its name only when the block ends without an error.
+    """Yields a new folder to fill. It gets its name only when the block ends without an error.
 
-    Where another process has made the folder meanwhile, that one stays: somebody may be reading it.
+    Where another process has created the folder in the meantime, that folder stays, since it may be in use.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield work
+    prefix = f".{folder.name}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True) as work:
+        ready = Path(work) / folder.name
+        ready.mkdir()
+        yield ready
         try:
-            work.rename(folder)
+            ready.rename(folder)
         except OSError:
             if not folder.is_dir():
                 raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run's folder: `run.json` says what it is a run of, `metrics.jsonl` what was measured on the way."""
+    """The folder of one run: `run.json` holds its identity, `metrics.jsonl` the measurements of its stages."""
 
     folder: Path
     writes: bool = True
-    """Whether what is logged is written; of several processes that share a run, one does."""
+    """Whether `log` writes; of several processes that share a run, one does."""
 
     @staticmethod
     def start(folder: Path, identity: Mapping[str, Any], *, resume: bool) -> Run:
-        """Open the folder of this run, new, complete, or with `resume` begun earlier.
+        """Opens the folder of a run that is new, complete, or, with `resume`, unfinished.
 
-        `identity` is what the results depend on. Raises UsageError where the folder holds a run of something else, and
-        for one that was begun without `resume`.
+        `identity` holds everything the results depend on. Raises UsageError where the folder holds a run with another
+        identity or something else, and, without `resume`, for an unfinished run.
         """
         run = Run(folder)
         if folder.exists() and not folder.is_dir():
@@ -131,7 +130,7 @@ class Run:
 
     @property
     def about(self) -> Path:
-        """What the run is of: policy, data, settings, versions, their hashes."""
+        """The file of the run's identity: policy, data, settings, versions and their hashes."""
         return self.folder / "run.json"
 
     @property
@@ -141,50 +140,50 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """Whether it has come to its end: its evaluation is written last."""
+        """Whether the run has ended: its evaluation is written last."""
         return self.evaluation.is_file()
 
     @property
     def evaluation(self) -> Path:
-        """What came of the run."""
+        """The file of the run's evaluation."""
         return self.folder / "eval.json"
 
     @property
     def checkpoints(self) -> Path:
-        """What an unfinished run goes on from."""
+        """The folder of the checkpoints that an unfinished run continues from."""
         return self.folder / "checkpoints"
 
     def read(self) -> dict[str, Any]:
-        """The contents of `run.json`. Raises UsageError where the folder holds no run."""
+        """Reads `run.json`. Raises UsageError where the folder holds no run."""
         try:
-            found: dict[str, Any] = json.loads(self.about.read_text(encoding="utf-8"))
+            contents: dict[str, Any] = json.loads(self.about.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(
                 "this folder holds no run", where=str(self.folder), help="train first: recpolicy train POLICY --out RUN"
             ) from error
-        return found
+        return contents
 
     def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-        """Append one line to `metrics.jsonl`."""
+        """Appends one line to `metrics.jsonl`."""
         if not self.writes:
             return
-        line = {"stage": stage, "step": step} | {k: v for k, v in sorted(values.items())}
+        line = {"stage": stage, "step": step, **dict(sorted(values.items()))}
         with self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(plain(line)) + "\n")
 
     def logged(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`, but for one that a kill has torn."""
+        """Reads the complete lines of `metrics.jsonl`; a killed process may have left an incomplete one."""
         if not self._metrics.is_file():
             return []
         *whole, _ = self._metrics.read_text(encoding="utf-8").split("\n")
         return [json.loads(line) for line in whole]
 
     def unlog(self, stage: str, after: int) -> None:
-        """Take back what was logged of a stage behind a step, and a torn line."""
+        """Removes the lines of a stage after a step, and an incomplete line, from `metrics.jsonl`."""
         if not self.writes:
             return
-        kept = [line for line in self.logged() if line["stage"] != stage or line["step"] <= after]
-        _write(self._metrics, "".join(json.dumps(line) + "\n" for line in kept))
+        remaining = [line for line in self.logged() if line["stage"] != stage or line["step"] <= after]
+        _write(self._metrics, "".join(json.dumps(line) + "\n" for line in remaining))
 
     @property
     def _metrics(self) -> Path:

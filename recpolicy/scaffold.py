@@ -1,11 +1,11 @@
-"""A data set in, the texts of a first `schema.toml` and of a first policy for it out."""
+"""Writes a first `schema.toml` and a first policy for a data set, as texts."""
 
 from __future__ import annotations
 
 import datetime
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import assert_never
 
 import numpy as np
@@ -19,34 +19,33 @@ from recpolicy.span import Source
 from recpolicy.types import DAY, Type
 
 MOST_PLACES = 10
-"""K of a first policy, where the catalog has at least twice as many items."""
+"""K of a first policy if the catalog has at least twice as many items; else half the catalog."""
 _WINDOWS = {
-    "1 day": DAY,
-    "3 days": 3 * DAY,
-    "7 days": 7 * DAY,
-    "30 days": 30 * DAY,
-    "90 days": 90 * DAY,
-    "365 days": 365 * DAY,
-    "2 years": 730 * DAY,
-    "5 years": 1825 * DAY,
-}
-"""How old a new item may be; the first that fits the catalog is taken."""
+    "1 day": 1, "3 days": 3, "7 days": 7, "30 days": 30, "90 days": 90, "365 days": 365, "2 years": 730, "5 years": 1825
+}  # fmt: skip
+"""How many days old a new item may be. The first entry that fits the catalog is used."""
 _FRESH = (0.02, 0.5)
-"""Share of the items that may be new for the word to mean something."""
+"""Smallest and largest share of the items that may be new."""
 _TIME_NAME = re.compile(r".*(_s|_ms|_sec|_min|_hours?|_days?|duration|length|seconds|minutes)")
 _AD_NAME = re.compile(r"(is_)?(ad|ads|sponsored|promoted|promotion|advert|advertisement)")
+_ROLES = {
+    Role.TITLE: ("A title", ""),
+    Role.CREATOR: ("Who made the item", "of whom should a list not hold too much?"),
+    Role.PUBLISHED: ("When the item appeared", "is this the day from which it could be recommended?"),
+}
+"""What the column of a role is, and what to check."""
 _CODES = 30
-"""Whole numbers of fewer different values may be codes rather than quantities."""
+"""Whole numbers with at most so many different values may be codes."""
 
 # ---- schema.toml ----------------------------------------------------------------------------------------------------
 
 
 def schema_text(dataset: Dataset) -> str:
-    """`schema.toml` for data whose columns were inferred; read with it, the data are the same as without.
+    """Writes `schema.toml` for data whose columns were inferred. Read with it, the data are the same as without.
 
-    Above each column stands what it was inferred from, and what a person should check.
+    The comment above each column says what it was inferred from, and what a person should check.
     """
-    schema = dataset.schema
+    schema, log = dataset.schema, dataset.schema.interactions
     lines = [
         "# The columns that a policy may name. All of it was inferred from names and values: read it through, and mend",
         "# what is wrong. docs/schema.md says what each key means.",
@@ -64,7 +63,6 @@ def schema_text(dataset: Dataset) -> str:
                 lines += [f"# {_line(_evidence(spec, table.columns[name]))}", _entry(spec)]
         computed = [f"{of}.{name}" for name, spec in specs.items() if spec.source is None]
         lines += [f"# Computed, and so not listed: {', '.join(computed)}."] if computed else []
-    log = schema.interactions
     lines += ["", "[interactions]", f"# {len(dataset.item):,} rows; {_order(dataset.time)}."]
     lines += [f"user = {_toml(log.user)}", f"item = {_toml(log.item)}"]
     return "\n".join(lines) + "\n"
@@ -86,28 +84,23 @@ def _entry(spec: ColumnSpec) -> str:
 
 def _evidence(spec: ColumnSpec, column: ColumnData) -> str:
     """What the column was inferred from, what it holds, and what to check."""
-    held = _held(column)
-    by = {
-        Role.ID: "The id: every row has its own",
-        Role.TITLE: f"A title, by its name; {held}",
-        Role.CREATOR: f"Who made the item, by its name; {held}",
-        Role.PUBLISHED: f"When the item appeared, by its name; {held}",
-    }
-    said = by[spec.role] if spec.role else held[:1].upper() + held[1:]
-    doubt = _doubt(spec, column)
-    return said + "." + (f" Check: {doubt}" if doubt else "")
+    content, doubt = _content(column), _doubt(spec, column)
+    text = content[:1].upper() + content[1:]
+    if spec.role is Role.ID:
+        text = "The id: every row has its own"
+    elif spec.role is not None:
+        text = f"{_ROLES[spec.role][0]}, by its name; {content}"
+    return f"{text}. Check: {doubt}" if doubt else f"{text}."
 
 
 def _doubt(spec: ColumnSpec, column: ColumnData) -> str:
-    if spec.role is Role.PUBLISHED:
-        return "is this the day from which it could be recommended?"
-    if spec.role is Role.CREATOR:
-        return "of whom should a list not hold too much?"
+    if spec.role in _ROLES and (question := _ROLES[spec.role][1]):
+        return question
     if spec.name == "genres":
         return "is this what an item is about?"
     if not isinstance(column, NumberColumn) or not column.type.is_number:
         return ""
-    values = np.unique(column.values[~np.isnan(column.values)])
+    values = np.unique(_known(column.values))
     if _TIME_NAME.fullmatch(spec.source or ""):
         return 'is it a time span? Then write type = "duration" and unit = "second", "minute", "hour" or "day".'
     if set(values) == {0, 1}:
@@ -119,37 +112,40 @@ def _doubt(spec: ColumnSpec, column: ColumnData) -> str:
     return ""
 
 
-def _held(column: ColumnData) -> str:
+def _content(column: ColumnData) -> str:
     """What a column holds, in a few words."""
     match column:
         case NumberColumn(kind, values):
-            known = values[~np.isnan(values)]
-            missing = np.isnan(values)
+            known, missing = _known(values), np.isnan(values)
             words = {Type.DATE: "dates", Type.INT: "whole numbers", Type.RATIO: "shares"}.get(kind, "numbers")
-            what = f"{words}, {_shown(kind, known.min())} to {_shown(kind, known.max())}" if len(known) else "no value"
+            what = f"{words}, {_text(kind, known.min())} to {_text(kind, known.max())}" if len(known) else "no value"
         case TruthColumn(_, truth):
             missing, what = truth == 1, f"true or false, {(truth == 2).mean():.0%} true"
         case WordColumn(kind, codes, vocabulary):
             noun = "texts" if kind is Type.TEXT else "words"
-            missing, what = codes < 0, f"{len(vocabulary):,} different {noun}{_some(vocabulary)}"
+            missing, what = codes < 0, f"{len(vocabulary):,} different {noun}{_few(vocabulary)}"
         case ListColumn(_, lists, vocabulary, absent):
             each = lists.lengths.mean() if len(lists) else 0.0
-            missing, what = absent, f"lists of {len(vocabulary):,} different words{_some(vocabulary)}, {each:.1f} a row"
+            missing, what = absent, f"lists of {len(vocabulary):,} different words{_few(vocabulary)}, {each:.1f} a row"
         case _:
             assert_never(column)
     return what + (f", {missing.mean():.1%} missing" if missing.any() else "")
 
 
-def _some(vocabulary: tuple[str, ...]) -> str:
+def _few(vocabulary: tuple[str, ...]) -> str:
     if not vocabulary or len(vocabulary) > 50:
         return ""
-    return " (" + ", ".join(w[:20] for w in vocabulary[:3]) + (", ..." if len(vocabulary) > 3 else "") + ")"
+    return f" ({', '.join(word[:20] for word in vocabulary[:3])}{', ...' if len(vocabulary) > 3 else ''})"
 
 
-def _shown(kind: Type, value: float) -> str:
+def _text(kind: Type, value: float) -> str:
     if kind is Type.DATE:
         return _day(value)
     return f"{value:.1%}" if kind is Type.RATIO else f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:g}"
+
+
+def _known(values: Floats) -> Floats:
+    return values[~np.isnan(values)]
 
 
 def _order(time: Floats) -> str:
@@ -183,9 +179,9 @@ def _line(text: str) -> str:
 
 
 def policy_text(dataset: Dataset, *, setting: str, value: str) -> str:
-    """A first policy for the columns that `dataset` has, in canonical format, with tests that pass.
+    """Writes a first policy for the columns of `dataset`, in canonical format, with tests that pass.
 
-    `setting = "value"` is the header's line that says where the columns come from (`data` or `schema`).
+    `setting = "value"` is the header's line that names the source of the columns (`data` or `schema`).
     """
     k = max(1, min(MOST_PLACES, dataset.items.rows // 2))
     name = "".join(c for c in dataset.name if c.isprintable() and c not in '"\\').strip() or "first"
@@ -199,21 +195,19 @@ policy "{name}" {{
   slate = {k}
 }}
 """
-    rules = [rule for rule, _ in _rules(dataset, k)]
-    tests = [test for _, test in _rules(dataset, k) if test]
-    ideas = list(_ideas(dataset))
+    parts = list(_rules(dataset, k))
+    rules = [f"# {reason}\n{rule}\n" for reason, rule, _ in parts]
+    tests = [test for _, _, test in parts if test]
     more = "# More that these columns allow. Take the # away from a rule to try it, then check again.\n"
-    more += "\n".join(f"# {line}" for idea in ideas for line in idea.splitlines()) + "\n"
+    more += "".join(f"# {line}\n" for idea in _ideas(dataset) for line in idea.splitlines())
     return formatter.format(Source(f"{name}.policy", "\n".join([head, *rules, more, *tests])))
 
 
-def _rules(dataset: Dataset, k: int) -> Iterator[tuple[str, str]]:
-    """Each rule with a comment why, and a test of it or nothing."""
+def _rules(dataset: Dataset, k: int) -> Iterator[tuple[str, str, str]]:
+    """Each rule: the reason for it, its text, and a test of it, empty where there is none."""
     yield (
-        """\
-# What people take next stays the main thing: without it the rest is worth nothing.
-reward relevance weight 0.6 = ndcg(next_items)
-""",
+        "What people take next stays the main thing: without it the rest is worth nothing.",
+        "reward relevance weight 0.6 = ndcg(next_items)",
         """\
 test "what was taken next belongs on top" {
   next_items [ {id: "a"} ]
@@ -225,23 +219,15 @@ test "what was taken next belongs on top" {
 """,
     )
     if (topics := _topics(dataset)) is not None and k > 1:
-        rule = f"""\
-# Unlike items side by side: a wrong guess about today's mood costs one place and not the whole list.
-reward variety weight 0.2 = distance({_column(topics)})
-"""
-        yield rule, ""
+        reason = "Unlike items side by side: a wrong guess about today's mood costs one place and not the whole list."
+        yield reason, f"reward variety weight 0.2 = distance({_column(topics)})", ""
     if (popularity := _role(dataset, Role.POPULARITY)) is not None:
-        rule = f"""\
-# Items that few have taken: the well-known ones are found without help.
-reward surprise weight 0.1 = novelty({_column(popularity)})
-"""
-        yield rule, ""
+        reason = "Items that few have taken: the well-known ones are found without help."
+        yield reason, f"reward surprise weight 0.1 = novelty({_column(popularity)})", ""
     if (creator := _role(dataset, Role.CREATOR)) is not None and _crowded(dataset, creator, k):
         yield (
-            f"""\
-# Nobody takes a whole list over.
-quota one_voice weight 0.1 = at most 2 per {_column(creator)}
-""",
+            "Nobody takes a whole list over.",
+            f"quota one_voice weight 0.1 = at most 2 per {_column(creator)}",
             f"""\
 test "three of one maker are one too many" {{
   slate [ {", ".join(f'{{{_field(creator)}: "{who}"}}' for who in "aaab")} ]
@@ -253,10 +239,8 @@ test "three of one maker are one too many" {{
     published = _role(dataset, Role.PUBLISHED)
     if published is not None and k > 2 and (window := _window(dataset, published)) is not None:
         yield (
-            f"""\
-# Something new in every list, or nobody would ever find it.
-quota fresh weight 0.1 = at least 1 where {_column(published)} within the last {window}
-""",
+            "Something new in every list, or nobody would ever find it.",
+            f"quota fresh weight 0.1 = at least 1 where {_column(published)} within the last {window}",
             f"""\
 test "one new item is enough" {{
   slate new [ {{{_field(published)}: 1 hour ago}}, {{{_field(published)}: 20 years ago}} ]
@@ -268,10 +252,8 @@ test "one new item is enough" {{
         )
     if (ads := _ads(dataset)) is not None and k > 2:
         yield (
-            f"""\
-# Advertisements pay for the list, but nobody opens it for them.
-quota ads weight 0.1 = at most 1 where {_column(ads)}
-""",
+            "Advertisements pay for the list, but nobody opens it for them.",
+            f"quota ads weight 0.1 = at most 1 where {_column(ads)}",
             f"""\
 test "two advertisements are one too many" {{
   slate [ {{{_field(ads)}: true}}, {{{_field(ads)}: true}}, {{{_field(ads)}: false}} ]
@@ -282,50 +264,46 @@ test "two advertisements are one too many" {{
 
 
 def _ideas(dataset: Dataset) -> Iterator[str]:
-    """Rules that the columns allow and a person has to decide on."""
-    item, user = dataset.schema.item, dataset.schema.user
+    """Rules that the columns allow and that a person has to decide on."""
+    user = dataset.schema.user
     yield "target keep = relevance >= 97% of baseline"
     if (topics := _topics(dataset)) is not None:
         yield f"reward taste weight 0.1 = calibration({_column(topics)})"
-    for spec in _writable(item):
-        column = dataset.items.columns.get(spec.name)
+    for spec, column in _writable(dataset):
         if spec.type is Type.RATIO and isinstance(column, NumberColumn) and not np.isnan(column.values).all():
             most = np.round(100 * np.nanquantile(column.values, 0.95), 2)
             yield f"bury doubtful weight 0.2 = {_column(spec)} > {most:g}%"
             break
-    both = [s for s in _writable(item) if s.type is Type.CATEGORY and s.name in user and user[s.name].type is s.type]
-    if both:
-        yield f"reward shared weight 0.1 = share({_column(both[0])} is {_column(both[0], 'user')})"
+    for spec, _ in _writable(dataset):
+        if spec.type is Type.CATEGORY and spec.name in user and user[spec.name].type is spec.type:
+            yield f"reward shared weight 0.1 = share({_column(spec)} is {_column(spec, 'user')})"
+            break
     if (segment := _segment(dataset)) is not None:
         yield f"when {segment} {{\n  reward surprise weight 0.3\n}}"
 
 
 def _segment(dataset: Dataset) -> str | None:
-    """A condition that splits the users, by the first column that can."""
-    for spec in _writable(dataset.schema.user):
-        column = dataset.users.columns.get(spec.name)
+    """A condition that holds for some users, on the first column that allows one."""
+    for spec, column in _writable(dataset, "user"):
         where = _column(spec, "user")
         match column:
             case WordColumn(Type.CATEGORY, codes, words) if 2 <= len(words) <= 50:
                 return f"{where} is {_quoted(words[int(np.bincount(codes[codes >= 0]).argmax())])}"
             case TruthColumn(_, truth) if (truth == 2).any():
                 return where
-            case NumberColumn(Type.INT | Type.FLOAT, values) if len(np.unique(values[~np.isnan(values)])) > 2:
+            case NumberColumn(Type.INT | Type.FLOAT, values) if len(np.unique(_known(values))) > 2:
                 middle = float(np.nanmedian(values))
                 if 0 < middle < 1e9:
                     return f"{where} < {np.round(middle, 2):g}" if middle < 1e5 else f"{where} < {middle:.0f}"
             case NumberColumn(Type.DATE, values) if not np.isnan(values).all():
                 return f"{where} more than 30 days ago"
-            case _:
-                pass
     return None
 
 
 def _topics(dataset: Dataset) -> ColumnSpec | None:
     """The column that says what items are about: the first with lists of words, else the first category."""
     for kind in (Type.LIST, Type.CATEGORY):
-        for spec in _writable(dataset.schema.item):
-            column = dataset.items.columns.get(spec.name)
+        for spec, column in _writable(dataset):
             if spec.type is not kind or spec.role is not None or not isinstance(column, WordColumn | ListColumn):
                 continue
             if 2 <= len(column.words) <= max(50, dataset.items.rows // 2):
@@ -334,53 +312,51 @@ def _topics(dataset: Dataset) -> ColumnSpec | None:
 
 
 def _ads(dataset: Dataset) -> ColumnSpec | None:
-    for spec in _writable(dataset.schema.item):
-        column = dataset.items.columns.get(spec.name)
+    for spec, column in _writable(dataset):
         if _AD_NAME.fullmatch(spec.name) and isinstance(column, TruthColumn) and len(np.unique(column.values)) > 1:
             return spec
     return None
 
 
 def _crowded(dataset: Dataset, creator: ColumnSpec, k: int) -> bool:
-    """Whether at most 2 for each creator says something, and can be met in K places."""
+    """Whether some creator has more than 2 items, and `at most 2 per creator` can be met in K places."""
     column = dataset.items.columns[creator.name]
     assert isinstance(column, WordColumn)
-    each: Ints = np.bincount(column.values[column.values >= 0], minlength=1)
-    return k > 2 and int(each.max()) > 2 and int(np.minimum(each, 2).sum()) >= k
+    items: Ints = np.bincount(column.values[column.values >= 0], minlength=1)  # [creators]
+    return k > 2 and int(items.max()) > 2 and int(np.minimum(items, 2).sum()) >= k
 
 
 def _window(dataset: Dataset, published: ColumnSpec) -> str | None:
-    """How old a new item may be, so that some items of the catalog are new and not all of them; None where none fits.
+    """How old a new item may be, so that some items of the catalog are new but not all of them; None where none fits.
 
-    Judged in the middle and at the end of the interactions.
+    The share of new items must fit both in the middle of the interactions and at their end.
     """
     column = dataset.items.columns[published.name]
     assert isinstance(column, NumberColumn)
-    known = dataset.time[~np.isnan(dataset.time)]
+    known = _known(dataset.time)
     moments = (float(np.median(known)), float(known.max())) if len(known) else (dataset.schema.now or 0.0,)
-    for text, seconds in _WINDOWS.items():
-        shares = [_share_new(column.values, now, seconds) for now in moments]
-        if all(_FRESH[0] <= share <= _FRESH[1] for share in shares):
+    ages = [now - column.values for now in moments]
+    for text, days in _WINDOWS.items():
+        if all(_FRESH[0] <= ((age >= 0) & (age <= days * DAY)).mean() <= _FRESH[1] for age in ages):
             return text
     return None
-
-
-def _share_new(published: Floats, now: float, seconds: float) -> float:
-    age = now - published
-    return float(((age >= 0) & (age <= seconds)).mean())
 
 
 # ---- spelling -------------------------------------------------------------------------------------------------------
 
 
-def _writable(specs: Mapping[str, ColumnSpec]) -> list[ColumnSpec]:
-    """The columns that a policy can spell."""
-    return [spec for spec in specs.values() if spec.name and not set(spec.name) & set("`\n\r")]
+def _writable(dataset: Dataset, of: str = "item") -> Iterator[tuple[ColumnSpec, ColumnData | None]]:
+    """The columns of the items or the users that a policy can spell, with their data."""
+    specs = dataset.schema.item if of == "item" else dataset.schema.user
+    columns = (dataset.items if of == "item" else dataset.users).columns
+    for name, spec in specs.items():
+        if name and not set(name) & set("`\n\r"):
+            yield spec, columns.get(name)
 
 
 def _role(dataset: Dataset, role: Role) -> ColumnSpec | None:
     """The item column that holds `role`, where a policy can spell it."""
-    return next((spec for spec in _writable(dataset.schema.item) if spec.role is role), None)
+    return next((spec for spec, _ in _writable(dataset) if spec.role is role), None)
 
 
 def _column(spec: ColumnSpec, table: str = "item") -> str:

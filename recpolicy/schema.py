@@ -1,4 +1,4 @@
-"""`schema.toml` in, the columns a policy may name out. Needs neither NumPy nor the data."""
+"""Reads `schema.toml`: the columns that a policy may name. It needs neither NumPy nor the data."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from recpolicy.types import UNITS, Type
 
 
 class Role(Enum):
-    """What a column is for; each role is held by at most one column of its table."""
+    """The purpose of a column; at most one column of a table has each role."""
 
     ID = "id"
     TITLE = "title"
     CREATOR = "creator"
     PUBLISHED = "published"
     POPULARITY = "popularity"
-    """Distinct users who took the item; always recounted on the training part."""
+    """Number of different users who took the item; always counted again on the training part."""
 
 
 class Derived(Enum):
-    """How a column that no file holds is computed."""
+    """The way to compute a column that is in no file."""
 
     CREATOR_SINCE = "first published of creator"
     AGE = "time since published"
@@ -40,8 +40,8 @@ class ColumnSpec:
     """One column as the language sees it.
 
     `source` is the column's name in the data file (None for a derived column and for popularity, which is counted).
-    `unit` is what 1 in the file is worth as stored (a duration in days: 86400; a ratio in percent: 0.01).
-    `missing` lists the words that stand for "unknown" in the file; `separator` parts a list that is written as text.
+    `unit` is the stored value of 1 in the file (a duration in days: 86400; a ratio in percent: 0.01).
+    `missing` lists the words that mean "unknown" in the file; `separator` splits a list that is written as text.
     """
 
     name: str
@@ -57,7 +57,7 @@ class ColumnSpec:
 
 @dataclass(frozen=True)
 class InteractionColumns:
-    """Where the interactions file holds user, item, time and order; None is found by the usual names."""
+    """The columns of user, item, time and order in the interactions file; None means one of the usual names."""
 
     user: str = "user_id"
     item: str = "item_id"
@@ -67,26 +67,26 @@ class InteractionColumns:
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of a data set, by the name a policy uses, and the time to use where data has no time stamps."""
+    """The columns of a data set by their names in policies, and the time to use for data without time stamps."""
 
     name: str
     item: Mapping[str, ColumnSpec] = field(default_factory=dict)
     user: Mapping[str, ColumnSpec] = field(default_factory=dict)
     now: float | None = None
-    """Seconds since 1970-01-01 UTC, or None where the interactions carry time stamps."""
+    """Seconds since 1970-01-01 UTC, or None where the interactions have time stamps."""
     interactions: InteractionColumns = field(default_factory=InteractionColumns)
 
     def with_role(self, role: Role) -> ColumnSpec | None:
-        """The item column that holds `role`, or None."""
-        return next((c for c in self.item.values() if c.role is role), None)
+        """Returns the item column with the role, or None."""
+        return _holder(self.item, role)
 
 
 BUILTIN = ("ml-100k", "simulator")
-"""The data sets that have a name, which wins over a folder of that name; their schemas are shipped."""
+"""The data sets with a name and a shipped schema. Their names come before folders of the same name."""
 
 
 def builtin(name: str) -> Schema | None:
-    """The schema of a shipped data set, or None for any other name."""
+    """Returns the schema of a shipped data set, or None for any other name."""
     if name not in BUILTIN:
         return None
     text = (resources.files("recpolicy") / "data" / f"{name}.toml").read_text(encoding="utf-8")
@@ -94,9 +94,9 @@ def builtin(name: str) -> Schema | None:
 
 
 def load(path: Path) -> Schema:
-    """Read a `schema.toml` (docs/schema.md); the data set is named after its folder unless the file names it.
+    """Reads a `schema.toml` (docs/schema.md). The data set has the name of its folder unless the file names it.
 
-    Raises UsageError naming file and key for a file that cannot be read or says something impossible.
+    Raises UsageError with the file and the key for a file that cannot be read or has an impossible value.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -108,7 +108,7 @@ def load(path: Path) -> Schema:
 
 
 def parse(text: str, *, where: str, name: str) -> Schema:
-    """The schema in `text`; `where` names it in messages and `name` is the data set's unless the text says so."""
+    """Parses a schema. `where` is its place for messages; `name` is the data set's name unless the text has one."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
@@ -130,21 +130,24 @@ def parse(text: str, *, where: str, name: str) -> Schema:
 
 
 def with_computed(item: Mapping[str, ColumnSpec]) -> dict[str, ColumnSpec]:
-    """Add what can be computed and is not declared: `popularity`, `creator_since` and `age`.
+    """Adds the columns that can be computed and are not declared: `popularity`, `creator_since` and `age`.
 
     A column of the file that already has the name keeps it.
     """
     columns = dict(item)
-    published = next((c for c in item.values() if c.role is Role.PUBLISHED), None)
-    creator = next((c for c in item.values() if c.role is Role.CREATOR), None)
+    published, creator = _holder(item, Role.PUBLISHED), _holder(item, Role.CREATOR)
     declared = {c.derived for c in item.values()}
-    if not any(c.role is Role.POPULARITY for c in item.values()):
+    if not _holder(item, Role.POPULARITY):
         columns.setdefault("popularity", ColumnSpec("popularity", Type.INT, role=Role.POPULARITY))
     if published and creator and Derived.CREATOR_SINCE not in declared:
         columns.setdefault("creator_since", _derived("creator_since", Derived.CREATOR_SINCE, published, creator))
     if published and Derived.AGE not in declared:
         columns.setdefault("age", _derived("age", Derived.AGE, published))
     return columns
+
+
+def _holder(columns: Mapping[str, ColumnSpec], role: Role) -> ColumnSpec | None:
+    return next((c for c in columns.values() if c.role is role), None)
 
 
 def _derived(name: str, derived: Derived, *parents: ColumnSpec) -> ColumnSpec:
@@ -154,62 +157,76 @@ def _derived(name: str, derived: Derived, *parents: ColumnSpec) -> ColumnSpec:
 
 # ---- reading the file -----------------------------------------------------------------------------------------------
 
-_KEYS = ("column", "type", "role", "optional", "unit", "missing", "separator", "derived")
-_ROLE_TYPES = {
+ROLE_TYPES = {
     Role.ID: (Type.TEXT, Type.CATEGORY),
     Role.TITLE: (Type.TEXT,),
     Role.CREATOR: (Type.CATEGORY,),
     Role.PUBLISHED: (Type.DATE,),
     Role.POPULARITY: (Type.INT,),
 }
-E = TypeVar("E", bound=Enum)
+"""The types that a column with each role may have, the usual one first."""
+_KEYS = ("column", "type", "role", "optional", "unit", "missing", "separator", "derived")
+_UNITS: Mapping[Type, Mapping[str, float]] = {
+    Type.DURATION: {"millisecond": 0.001, **UNITS},
+    Type.DATE: {"second": 1.0, "millisecond": 0.001},
+    Type.RATIO: {"percent": 0.01},
+}
 _NEEDS = {Derived.CREATOR_SINCE: (Role.PUBLISHED, Role.CREATOR), Derived.AGE: (Role.PUBLISHED,)}
+E = TypeVar("E", bound=Enum)
 
 
 @dataclass(frozen=True)
 class _Section:
-    """One TOML table with the dotted key it stands at, so that every message can say where."""
+    """One TOML table and its dotted key, so that every message can name the place."""
 
     values: Mapping[str, object]
     file: str
     path: str
 
     def at(self, key: str) -> str:
+        """Returns the dotted key of a value in this table."""
         return f"{self.path}.{key}" if self.path else key
 
     def fail(self, key: str, message: str, help: str = "") -> NoReturn:
+        """Raises UsageError with the file and the dotted key."""
         raise UsageError(message, where=f"{self.file}, key {self.at(key)}", help=help)
 
     def only(self, *allowed: str) -> None:
+        """Checks that the table has no other keys."""
         for key in self.values:
             if key not in allowed:
                 self.fail(key, f"unknown key `{key}`", _suggest(key, allowed))
 
     def section(self, key: str) -> _Section:
+        """Returns the table at a key; an empty one where the key is absent."""
         value = self.values.get(key, {})
         if not isinstance(value, dict):
             self.fail(key, f"`{key}` is a table, not {_kind(value)}", f"write [{self.at(key)}] on a line of its own")
         return _Section(value, self.file, self.at(key))
 
     def text(self, key: str) -> str | None:
+        """Returns the text at a key, which is not empty, or None."""
         value = self.values.get(key)
         if value is not None and (not isinstance(value, str) or not value):
             self.fail(key, f"`{key}` is a text in quotes, not {_kind(value)}")
         return value
 
     def flag(self, key: str) -> bool:
+        """Returns the truth value at a key; False where the key is absent."""
         value = self.values.get(key, False)
         if not isinstance(value, bool):
             self.fail(key, f"`{key}` is true or false, not {_kind(value)}")
         return value
 
     def words(self, key: str) -> tuple[str, ...]:
+        """Returns the list of texts at a key; none where the key is absent."""
         value = self.values.get(key, [])
         if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
             self.fail(key, f"`{key}` is a list of texts, not {_kind(value)}", f'write {key} = ["unknown"]')
         return tuple(value)
 
     def moment(self, key: str) -> float | None:
+        """Returns the date at a key as seconds since 1970-01-01 UTC, or None."""
         value = self.values.get(key)
         if value is None:
             return None
@@ -226,19 +243,18 @@ def _columns(table: _Section, of: str) -> dict[str, ColumnSpec]:
         holders = [c.name for c in specs.values() if c.role is role]
         if len(holders) > 1:
             table.fail(holders[1], f"role `{role.value}` is already held by `{holders[0]}`", "leave it to one column")
-    for spec in specs.values():
-        for role in _NEEDS[spec.derived] if spec.derived else ():
-            if not any(c.role is role for c in specs.values()):
-                table.fail(spec.name, f"no column has the role `{role.value}`", f'add role = "{role.value}" to one')
+    for name, spec in specs.items():
+        if spec.derived:
+            parents = [
+                _holder(specs, role)
+                or table.fail(name, f"no column has the role `{role.value}`", f'add role = "{role.value}" to one')
+                for role in _NEEDS[spec.derived]
+            ]
+            specs[name] = _derived(name, spec.derived, *parents)
     if of == "item" and "popularity" in specs and specs["popularity"].role is not Role.POPULARITY:
         help = 'write popularity = { role = "popularity" }, or give the column of the file another name'
         table.fail("popularity", "popularity is counted from the interactions, not read", help)
-    parents = [c for c in specs.values() if c.role in (Role.PUBLISHED, Role.CREATOR)]
-    for name, spec in specs.items():
-        if spec.derived:
-            needed = [p for p in parents if p.role in _NEEDS[spec.derived]]
-            specs[name] = _derived(name, spec.derived, *needed)
-    if not any(c.role is Role.ID for c in specs.values()):
+    if not _holder(specs, Role.ID):
         if "id" in specs:
             table.fail("id", "this column needs its role", 'add role = "id", or give another column that role')
         specs = {"id": ColumnSpec("id", Type.TEXT, role=Role.ID, source=f"{of}_id"), **specs}
@@ -269,8 +285,8 @@ def _column(table: _Section, name: str, of: str) -> ColumnSpec:
     if "type" not in value:
         spec.fail("type", "this column has no type", "one of: " + ", ".join(t.value for t in Type))
     kind = _choice(spec, "type", Type)
-    if role and kind not in _ROLE_TYPES[role]:
-        allowed = " or ".join(t.value for t in _ROLE_TYPES[role])
+    if role and kind not in ROLE_TYPES[role]:
+        allowed = " or ".join(t.value for t in ROLE_TYPES[role])
         spec.fail("type", f"the {role.value} column cannot be {kind.value}", f'write type = "{allowed}"')
     if role is Role.ID and spec.flag("optional"):
         spec.fail("optional", "an id is never missing", "leave `optional` out")
@@ -289,19 +305,10 @@ def _column(table: _Section, name: str, of: str) -> ColumnSpec:
 
 
 def _unit(spec: _Section, kind: Type) -> float:
-    unit = spec.text("unit")
-    match kind:
-        case Type.DURATION:
-            allowed = {"millisecond": 0.001, **UNITS}
-            if unit is None:
-                spec.fail("unit", "a duration needs its unit", 'write unit = "day" (or: ' + ", ".join(allowed) + ")")
-        case Type.DATE:
-            allowed = {"second": 1.0, "millisecond": 0.001}
-        case Type.RATIO:
-            allowed = {"percent": 0.01}
-        case _:
-            allowed = {}
+    unit, allowed = spec.text("unit"), _UNITS.get(kind, {})
     if unit is None:
+        if kind is Type.DURATION:
+            spec.fail("unit", "a duration needs its unit", 'write unit = "day" (or: ' + ", ".join(allowed) + ")")
         return 1.0
     if not allowed:
         spec.fail("unit", f"{kind.value} has no unit", "`unit` is for duration, ratio and date")
@@ -312,10 +319,10 @@ def _unit(spec: _Section, kind: Type) -> float:
 
 def _choice(spec: _Section, key: str, options: type[E]) -> E:
     value = spec.text(key)
-    for option in options:
-        if option.value == value:
-            return option
-    spec.fail(key, f'unknown {key} "{value}"', _suggest(value or "", [str(o.value) for o in options]))
+    try:
+        return options(value)
+    except ValueError:
+        spec.fail(key, f'unknown {key} "{value}"', _suggest(value or "", [str(o.value) for o in options]))
 
 
 def _suggest(word: str, allowed: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Source text in, positions in it out: where a thing stands in a file, for messages."""
+"""Holds the text of policy files and positions in it, for messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A half-open range `[start, end)` of characters; `line` and `column` of its start, both from 1."""
+    """A half-open range `[start, end)` of characters; `line` and `column` are those of its start, both from 1."""
 
     start: int
     end: int

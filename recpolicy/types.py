@@ -1,4 +1,4 @@
-"""The value types of the language: what a column holds and what an expression yields."""
+"""Defines the value types of the language, those of columns and of expressions, and the units of time."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class Type(Enum):
 
     @property
     def is_number(self) -> bool:
-        """True of plain numbers, which mix freely in arithmetic; ratios, dates and durations do not."""
+        """True for plain numbers, which mix freely in arithmetic; ratios, dates and durations do not."""
         return self in (Type.INT, Type.FLOAT)
 
     @property
     def is_measured(self) -> bool:
-        """True of every type that is ordered and stored as float64."""
+        """True for every type that is ordered and stored as float64."""
         return self in (Type.INT, Type.FLOAT, Type.RATIO, Type.DATE, Type.DURATION)
 
     @property
     def is_word(self) -> bool:
-        """True of single strings: `category` and `text`."""
+        """True for single strings: `category` and `text`."""
         return self in (Type.CATEGORY, Type.TEXT)

@@ -1,1 +1,1 @@
-"""Everything that needs torch: prompts, models, SFT, GRPO, evaluation. Imported as `recpolicy.trainer`."""
+"""Trains, evaluates and serves language models: all that needs torch. Imported as `recpolicy.trainer`."""

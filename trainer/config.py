@@ -1,4 +1,4 @@
-"""A TOML file and command line in, the settings of one run out, checked and complete."""
+"""Reads the settings of a run from a TOML file and the command line, and checks them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Prompt(_Settings):
 
     @property
     def longest_reasoning(self) -> int:
-        """`think` as a number, of settings that are complete."""
+        """`think` as a number, for complete settings."""
         return self.think or 0
 
 
@@ -133,20 +133,20 @@ class Config(_Settings):
     grpo: Grpo = Grpo()
 
     def of_model(self, pretrained: bool) -> Config:
-        """The settings with the defaults that depend on the model."""
+        """Returns the settings with the defaults that depend on the model."""
         if self.prompt.think is not None:
             return self
         return self.model_copy(update={"prompt": self.prompt.model_copy(update={"think": THINK if pretrained else 0})})
 
 
 THINK = 12
-"""Longest reasoning in tokens of a pretrained language model, where the settings do not say."""
+"""Default of `prompt.think` for a pretrained language model."""
 
 
 def load(path: Path | None, changes: Mapping[str, object]) -> Config:
-    """The settings in the TOML file, if any, with `changes` on top; their keys are like `seed` and `grpo.credit`.
+    """Reads the settings of a TOML file, if any, and applies `changes`, whose keys are like `seed` and `grpo.credit`.
 
-    Raises UsageError naming file and key for an unreadable file, an unknown key or a value out of range.
+    Raises UsageError with file and key for an unreadable file, an unknown key or a value out of range.
     """
     settings: dict[str, Any] = {}
     if path is not None:
@@ -156,10 +156,8 @@ def load(path: Path | None, changes: Mapping[str, object]) -> Config:
             message = f"the settings file cannot be read: {error.strerror}"
             raise UsageError(message, where=str(path), help="give --config a TOML file") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            message = f"the settings file is not TOML: {error}"
-            raise UsageError(
-                message, where=str(path), help="docs/training.md shows how settings are written"
-            ) from error
+            help = "docs/settings.md shows how settings are written"
+            raise UsageError(f"the settings file is not TOML: {error}", where=str(path), help=help) from error
     _validated(settings, str(path))
     for key, value in changes.items():
         *sections, name = key.split(".")
@@ -174,27 +172,27 @@ def _validated(settings: Mapping[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        found = error.errors()[0]
-        key = ".".join(map(str, found["loc"]))
-        if found["type"] == "extra_forbidden":
-            raise UsageError(f"no setting `{key}`", where=where, help=_meant(key)) from error
-        seen = "" if isinstance(found["input"], dict) else f", it is {found['input']!r}"
-        said = found["msg"].removeprefix("Value error, ")
-        message = f"setting `{key}`: {said[:1].lower()}{said[1:]}{seen}"
-        raise UsageError(message, where=where, help="docs/training.md lists all settings") from error
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise UsageError(f"no setting `{key}`", where=where, help=_suggestion(key)) from error
+        value = "" if isinstance(first["input"], dict) else f", it is {first['input']!r}"
+        text = first["msg"].removeprefix("Value error, ")
+        message = f"setting `{key}`: {text[:1].lower()}{text[1:]}{value}"
+        raise UsageError(message, where=where, help="docs/settings.md lists all settings") from error
 
 
-def _meant(key: str) -> str:
-    """What may have been meant by a setting that is not known: one of this name elsewhere, or one of a like name."""
+def _suggestion(key: str) -> str:
+    """Returns the help for an unknown setting: those of this name in other sections, or one of a similar name."""
     sections = [(name, section) for name, section in Config() if isinstance(section, _Settings)]
     known = [*Config.model_fields, *(f"{name}.{own}" for name, section in sections for own, _ in section)]
     elsewhere = [other for other in known if other.rpartition(".")[2] == key.rpartition(".")[2]]
-    meant = " or ".join(f"`{other}`" for other in elsewhere or nearest(key, known)[:1])
-    return (f"did you mean {meant}? " if meant else "") + "docs/training.md lists all settings"
+    similar = " or ".join(f"`{other}`" for other in elsewhere or nearest(key, known)[:1])
+    return (f"did you mean {similar}? " if similar else "") + "docs/settings.md lists all settings"
 
 
 def recorded(run: Run) -> Config:
-    """The settings that a run was begun with. Raises UsageError where this version does not know them."""
+    """Reads the settings that a run was started with. Raises UsageError if this version does not know them."""
     try:
         return Config.model_validate(run.read()["identity"]["config"])
     except ValidationError as error:

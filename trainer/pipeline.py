@@ -1,4 +1,4 @@
-"""Runs all stages of a training: from a policy, a data set and settings to a run folder with a judged recommender."""
+"""Runs all stages of a training: from a policy, a data set and settings to a run folder with an evaluated model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from recpolicy import __version__, data, explain
 from recpolicy.compiler import compile
-from recpolicy.dataset.columns import Ints, Ragged, none
+from recpolicy.dataset.columns import Ragged, none
 from recpolicy.dataset.rows import Dataset, Rows
 from recpolicy.errors import PolicyError, UsageError
 from recpolicy.evaluation.baselines import top
@@ -30,8 +30,8 @@ from recpolicy.trainer import run_stages
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.distributed import processes, sharding
 from recpolicy.trainer.evaluation import evaluator, reasoning
-from recpolicy.trainer.evaluation.evaluator import Examiner
-from recpolicy.trainer.evaluation.reasoning import Said
+from recpolicy.trainer.evaluation.evaluator import Evaluator
+from recpolicy.trainer.evaluation.reasoning import Answers
 from recpolicy.trainer.evaluation.rerank_control import Control, tune
 from recpolicy.trainer.evaluation.validation import Validation
 from recpolicy.trainer.models import pretrained, recommenders, user_model
@@ -43,17 +43,17 @@ from recpolicy.trainer.run_stages import Progress, RunContext
 from recpolicy.trainer.stages.reporting import refuse_missing
 
 SAMPLES = 5
-"""Users for whom the run keeps what both models say."""
+"""Number of users whose answers by both models the run keeps."""
 
 SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
 """Writes and reads `schema.json`."""
 
 
 def prepare(loaded: Loaded, source: str, model: str, config: Config) -> RunContext:
-    """Read and split the data and compile the policy for it.
+    """Reads and splits the data, and compiles the policy for it.
 
-    Raises UsageError for data, a model or a prompt template of no use, and for pools smaller than a slate or larger
-    than the catalog.
+    Raises UsageError for data, a model or a prompt template that cannot be used, and for pools smaller than a slate or
+    larger than the catalog.
     """
     with processes.main_process_first():  # it may have to be downloaded
         dataset = data.open(source, loaded.schema, seed=config.seed)
@@ -69,29 +69,28 @@ def prepare(loaded: Loaded, source: str, model: str, config: Config) -> RunConte
         message = f"a pool of {settings.pool:,} items is more than the {view.items.rows:,} items of {view.name}"
         raise UsageError(message, help="leave out --pool (`prompt.pool = 0`): then lists are of the whole catalog")
     context = RunContext(loaded, view, split, compiled, prompter(loaded, view, model, config), config, model)
-    context.prompter.prompts(split.validation.take(np.arange(1)))  # a template of no use is refused before training
+    context.prompter.prompts(split.validation.take(np.arange(1)))  # raises for a bad template before training
     return context
 
 
 def prompter(loaded: Loaded, view: Dataset, model: str, config: Config) -> Prompter:
-    """What puts the users of a data set into words as the run's model reads them."""
-    said = explain.instruction(loaded.policy) if config.prompt.policy else ""
-    return Prompter(view, config.prompt, loaded.policy.slate, recommenders.speech(model), said)
+    """Returns what writes the prompts of a data set's users for the run's model."""
+    instruction = explain.instruction(loaded.policy) if config.prompt.policy else ""
+    return Prompter(view, config.prompt, loaded.policy.slate, recommenders.speech(model), instruction)
 
 
 def train(
     loaded: Loaded, source: str, model: str, config: Config, out: Path, progress: Progress, *, resume: bool
 ) -> dict[str, Any]:
-    """Run every stage; returns the evaluation, which is also `eval.json`.
+    """Runs every stage and returns the evaluation, which is also written as `eval.json`.
 
     The folder holds run.json, policy/, schema.json, items.json, metrics.jsonl, sft/, model/, user_model.safetensors,
-    samples.json and eval.json; while the run goes on, checkpoints/. With `resume` a run that was killed goes on from
-    the last of these, and ends as it would have. The SFT model is shared between runs that differ only in their policy.
-    Raises UsageError where `out` holds another run, or one that was begun and is not to be resumed.
+    samples.json and eval.json; during the run also checkpoints/. With `resume`, a run that was killed goes on from the
+    last checkpoint, with the same result. Runs that differ only in their policy share the SFT model.
+    Raises UsageError if `out` holds another run, or an unfinished one without `resume`.
     """
     refuse_missing(config.report_to)
     source, model = located(source, BUILTIN), located(model, recommenders.NAMES)
-    config = config.of_model(model != recommenders.TINY)
     progress.stage("data", source)
     if model != recommenders.TINY:
         progress.stage("model", f"{model}, from {pretrained.origin(model)}")
@@ -105,22 +104,22 @@ def train(
         "schema": fingerprint(repr(loaded.schema)),
         "data": context.view.digest,
         "model": model,
-        "config": config.model_dump(exclude={"report_to"}),
+        "config": context.config.model_dump(exclude={"report_to"}),
     }
     if processes.sharded():
-        identity["sharded"] = processes.count()  # checkpoints hold what each process has
-    run = replace(processes.on_main(lambda: Run.start(out, identity, resume=resume)), writes=processes.first())
+        identity["sharded"] = processes.count()  # checkpoints hold each process's part
+    run = replace(processes.on_main(lambda: Run.start(out, identity, resume=resume)), writes=processes.is_main())
     if processes.broadcast(run.complete):
         processes.on_main(lambda: shutil.rmtree(run.checkpoints, ignore_errors=True))
         progress.stage("eval", f"{out} is complete: nothing to do")
-        found: dict[str, Any] = json.loads(run.evaluation.read_text(encoding="utf-8"))
-        return found
+        complete: dict[str, Any] = json.loads(run.evaluation.read_text(encoding="utf-8"))
+        return complete
     if resume:
         progress.stage("data", _resumption(run))
     if config.prompt.pool:
         progress.stage("pool", f"{config.prompt.pool:,} items to choose from; fitting the retriever")
-        known = candidate_pools.recall(context.held_out())
-        progress.stage("pool", f"they hold {known:.0%} of what validation users took next")
+        recall = candidate_pools.recall(context.held_out())
+        progress.stage("pool", f"they hold {recall:.0%} of what validation users took next")
     run_stages.refuse_out_of_reach(context, progress)
     fresh = not processes.broadcast(run.begun)
     processes.on_main(lambda: _describe(run, identity, source, context))
@@ -129,13 +128,13 @@ def train(
     try:
         fine_tuned = run_stages.run_sft(context, run, progress)
     except UsageError:
-        if fresh and processes.first():  # what was asked will come back changed
+        if fresh and processes.is_main():  # the user will start it again, with other settings
             shutil.rmtree(out)
         raise
     before = context.load(fine_tuned)
     users = run_stages.run_user_model(context, before, run, progress)
-    held_out, test = (_asked(context, before, users, rows) for rows in (context.held_out(), context.tested()))
-    held_out = replace(held_out, rows=_expected(context, users, held_out))
+    held_out, test = (_evaluator(context, before, users, rows) for rows in (context.held_out(), context.tested()))
+    held_out = replace(held_out, rows=_with_chances(context, users, held_out.rows))
     validation = Validation(
         context.compiled,
         held_out,
@@ -148,37 +147,37 @@ def train(
     try:
         run_stages.refuse_out_of_reach(context, progress, validation.baseline)
     except PolicyError:
-        # the fine-tuned model is in the cache, and the policy will come back changed
+        # the fine-tuned model is in the cache, and the user will change the policy
         processes.on_main(lambda: shutil.rmtree(out))
         raise
     after = context.load(fine_tuned)
     stopped = run_stages.run_grpo(context, after, users, validation, run, progress)
     whole = sharding.whole(after.model)
     processes.on_main(lambda: after.save(out / "model", whole))
-    evaluation, then, now = _evaluated(context, before, after, users, validation, test, progress)
+    evaluation, then, now = _evaluate(context, before, after, users, validation, test, progress)
     evaluation["stopped"] = stopped
-    asked = before.tokenizer.batch_decode(test.prompts[:SAMPLES])
-    samples = [{"prompt": p, "sft": a, "grpo": b} for p, a, b in zip(asked, then.texts, now.texts, strict=False)]
+    prompts = before.tokenizer.batch_decode(test.prompts[:SAMPLES])
+    samples = [{"prompt": p, "sft": a, "grpo": b} for p, a, b in zip(prompts, then.texts, now.texts, strict=False)]
     processes.on_main(lambda: _conclude(run, samples, evaluation))
     return evaluation
 
 
-def _asked(context: RunContext, recommender: Recommender, users: UserModel, rows: Rows) -> Examiner:
-    """The rows with the prior of the user model."""
+def _evaluator(context: RunContext, recommender: Recommender, users: UserModel, rows: Rows) -> Evaluator:
+    """Returns the evaluator of the rows, with the prior of the user model."""
     prior = user_model.prior(users.log_shares(rows), context.k)
-    return Examiner.of(recommender, context.prompter, context.compiled, rows, prior)
+    return Evaluator.of(recommender, context.prompter, context.compiled, rows, prior)
 
 
-def _evaluated(
+def _evaluate(
     context: RunContext,
     before: Recommender,
     after: Recommender,
     users: UserModel,
     validation: Validation,
-    test: Examiner,
+    test: Evaluator,
     progress: Progress,
-) -> tuple[dict[str, Any], Said, Said]:
-    """`eval.json`, and what the models before and after GRPO answer to the test users."""
+) -> tuple[dict[str, Any], Answers, Answers]:
+    """Computes `eval.json`, and the answers of the models before and after GRPO to the test users."""
     config, compiled, rows = context.config, context.compiled, test.rows
     progress.stage("eval", f"{len(rows):,} users, {config.holdout} held-out events, greedy slates")
     classics = user_model.fit(None, context.prompter, users.memories, context.held_out_for_sft())
@@ -191,10 +190,11 @@ def _evaluated(
     on_test = {name: {s: control.slates(s) for s in tuned[name][1]} for name, (_, control) in controls.items()}
     strength = {name: best for name, (best, _) in tuned.items()}
     plain = replace(test, prior=None)
-    then, now = (reasoning.said(recommender, test) for recommender in (before, after))
+    then, now = (reasoning.answers(recommender, test) for recommender in (before, after))
     reranked = controls["rerank"][1]
     guided = expected.slates(reranked.rows, test.legal, reranked.objective(strength["rerank"]), start=now.slates)
     slates, settings = evaluator.baseline_slates(context.classics, rows, compiled)
+    strengths = {**strength, "grpo_guided": strength["rerank"]}
     systems = {
         "sft": plain.greedy(before),
         "prior": then.slates,
@@ -210,69 +210,58 @@ def _evaluated(
         context.view,
         rows,
         seed=config.seed,
-        settings={
-            **settings,
-            **{name: {"strength": best} for name, best in strength.items()},
-            "grpo_guided": {"strength": strength["rerank"]},
-        },
+        settings={**settings, **{name: {"strength": best} for name, best in strengths.items()}},
         curves=on_test,
     )
     evaluation["tuning"] = {
         name: [
-            {"strength": s, "reward": standing.reward, "violation": standing.score.violation}
-            for s, standing in tried.items()
+            {"strength": s, "reward": result.reward, "violation": result.score.violation}
+            for s, result in results.items()
         ]
-        for name, (_, tried) in tuned.items()
+        for name, (_, results) in tuned.items()
     }
     evaluation["user_model"] = user_model.assess(users, context.held_out_for_sft(), rows, config.seed)
     evaluation["split"] = {"holdout": context.split.holdout, "notes": list(context.split.notes)}
-    evaluation["thinking"] = reasoning.worth(after, test, now, then, config.seed)
+    evaluation["thinking"] = reasoning.reasoning_value(after, test, now, then, config.seed)
     evaluation["pool"] = config.prompt.pool
     return evaluation, then, now
 
 
-def _control(context: RunContext, users: UserModel, examiner: Examiner) -> Control:
-    """A control for the examiner's users, by what this user model says of them."""
-    return Control(context.compiled, _expected(context, users, examiner), examiner.legal)
+def _control(context: RunContext, users: UserModel, evaluator: Evaluator) -> Control:
+    """Returns a control for the evaluator's users, with the chances of this user model."""
+    return Control(context.compiled, _with_chances(context, users, evaluator.rows), evaluator.legal)
 
 
-def _expected(context: RunContext, users: UserModel, examiner: Examiner) -> Rows:
-    """The examiner's rows with what their users are likely to take."""
-    rows = examiner.rows
+def _with_chances(context: RunContext, users: UserModel, rows: Rows) -> Rows:
+    """Returns the rows with the user model's chances of their next items."""
     return users.with_chances(rows, context.expected_events(rows), order=context.compiled.needs_order)
 
 
 def _describe(run: Run, identity: Mapping[str, Any], source: str, context: RunContext) -> None:
-    """Write down what the run is of."""
-    loaded = context.loaded
+    """Writes what the run consists of: run.json, the policy, the schema and the items."""
+    loaded, view = context.loaded, context.view
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"the run folder cannot be made: {error.strerror}", where=str(run.folder)) from error
     about = {"identity": identity, "source": source, "policy": Path(loaded.source.name).name}
-    write_json(run.about, {**about, "versions": _versions(), "notes": context.view.notes})
+    write_json(run.about, {**about, "versions": _versions(), "notes": view.notes})
     _write_policy(loaded, run.folder / "policy")
     write_json(run.folder / "schema.json", SCHEMA.dump_python(loaded.schema, mode="json"))
-    events = _training_events(context).tolist()
-    write_json(run.folder / "items.json", {"ids": context.view.item_ids, "events": events})
+    training = Ragged.slices(view.item, view.start[:-1], context.split.train_end)
+    events = np.bincount(training.values, minlength=view.items.rows).tolist()
+    write_json(run.folder / "items.json", {"ids": view.item_ids, "events": events})
 
 
 def _conclude(run: Run, samples: list[dict[str, str]], evaluation: Mapping[str, Any]) -> None:
-    """Write down what came of it; the evaluation, last, makes the run complete."""
+    """Writes the results; the evaluation comes last and makes the run complete."""
     write_json(run.folder / "samples.json", samples)
     write_json(run.evaluation, evaluation)
     shutil.rmtree(run.checkpoints)
 
 
-def _training_events(context: RunContext) -> Ints:
-    """How many training events each item has, [items]."""
-    view = context.view
-    events = Ragged.slices(view.item, view.start[:-1], context.split.train_end)
-    return np.bincount(events.values, minlength=view.items.rows)
-
-
 def _resumption(run: Run) -> str:
-    """What going on with a run comes to."""
+    """Returns a note on how the run is resumed."""
     if not run.begun:
         return f"{run.folder} holds no run to go on with: it begins"
     then, now = run.read()["versions"], _versions()
@@ -281,7 +270,7 @@ def _resumption(run: Run) -> str:
 
 
 def _write_policy(loaded: Loaded, folder: Path) -> None:
-    """The policy's file and those it uses, lying to each other as they did."""
+    """Writes the policy's file and those it uses, in the same relative places."""
     for source in loaded.policy.sources:
         own = Path(source.name)
         path = folder / (own.relative_to(loaded.folder) if own.is_relative_to(loaded.folder) else own.name)

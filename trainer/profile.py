@@ -15,20 +15,20 @@ from recpolicy.profile.report import Profile, Rollouts, profile
 from recpolicy.runs import Run
 from recpolicy.trainer import pipeline
 from recpolicy.trainer.config import recorded
-from recpolicy.trainer.evaluation.evaluator import Examiner
+from recpolicy.trainer.evaluation.evaluator import Evaluator
 from recpolicy.trainer.models import user_model
 from recpolicy.trainer.run_stages import RunContext
 
 USERS = 200
-"""At most so many validation users are looked at."""
+"""Number of validation users in a profile, at most."""
 
 
 def of_run(loaded: Loaded, run: Run) -> tuple[Profile, Dataset]:
-    """Sample lists from the SFT model of a finished or begun run, for validation users, and measure them; the data.
+    """Samples slates of validation users from the SFT model of a run, and returns their profile and the data.
 
-    The model has the prior that it is trained with, where the run has come that far.
-    Data, seed and settings are the run's; the policy may be another one with as many places. Raises UsageError for a
-    folder without a run or a fine-tuned model, for other data than the run's, and for a policy its model is not for.
+    The run may be unfinished. If it has come that far, the model has the prior that it is trained with. Data, seed and
+    settings are the run's; the policy may be another one with as many places. Raises UsageError for a folder without a
+    run or a fine-tuned model, for data that are not the run's, and for a policy that the model is not for.
     """
     transformers_logging.disable_progress_bar()
     about = run.read()
@@ -37,24 +37,23 @@ def of_run(loaded: Loaded, run: Run) -> tuple[Profile, Dataset]:
     context = pipeline.prepare(loaded, about["source"], identity["model"], config)
     if context.view.digest != identity["data"]:
         raise UsageError("the data have changed since this run", where=about["source"], help="train on them first")
-    folder = _fine_tuned(run, context)
-    recommender = context.load(folder)
+    recommender = context.load(_fine_tuned(run, context))
     rows = context.pooled(context.split.validation.sample(USERS, config.seed))
     prior = None
     if (run.folder / user_model.FILE).is_file():
         shares = user_model.load(run.folder, recommender, context.prompter).log_shares(rows)
         prior = user_model.prior(shares, context.k)
-    examiner = Examiner.of(recommender, context.prompter, context.compiled, rows, prior)
+    evaluator = Evaluator.of(recommender, context.prompter, context.compiled, rows, prior)
     generations, temperature = config.grpo.generations, config.grpo.temperature
     popularity = baselines.Popularity(baselines.taken(context.view, context.split).sum(0))
-    slates = examiner.sampled(recommender, generations, temperature, config.seed)
-    popular = baselines.top(popularity.scores(rows), rows, context.k, examiner.legal)
-    rollouts = Rollouts(rows, slates, generations, temperature, *examiner.candidates(recommender), popular)
+    slates = evaluator.sampled(recommender, generations, temperature, config.seed)
+    popular = baselines.top(popularity.scores(rows), rows, context.k, evaluator.legal)
+    rollouts = Rollouts(rows, slates, generations, temperature, *evaluator.candidates(recommender), popular)
     return profile(context.compiled, rollouts, seed=config.seed), context.view
 
 
 def _fine_tuned(run: Run, context: RunContext) -> Path:
-    """The folder of the run's SFT model, if it is one for this policy."""
+    """Returns the folder of the run's SFT model. Raises UsageError if there is none, or none for this policy."""
     folder = run.folder / "sft"
     if not (folder / "stage.json").is_file():
         raise UsageError("this run has no fine-tuned model yet", where=str(folder), help="let `recpolicy train` go on")

@@ -1,4 +1,4 @@
-"""Carries out the stages of a run: a fine-tuned model, a user model, and a model moved by the policy."""
+"""Runs the stages of a run: supervised fine-tuning, the user model, and GRPO with the policy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from recpolicy import __version__, data
 from recpolicy.analysis import feasibility
 from recpolicy.compiler import CompiledPolicy
-from recpolicy.dataset.columns import Bools, Ints
+from recpolicy.dataset.columns import Ints
 from recpolicy.dataset.rows import Dataset, Rows, Slates, Split
 from recpolicy.dataset.slates import unseen
 from recpolicy.errors import PolicyError
@@ -30,7 +30,7 @@ from recpolicy.runs import Run, fingerprint, finished, write_json
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.decoding import prefix_sharing
 from recpolicy.trainer.distributed import processes, sharding
-from recpolicy.trainer.evaluation.evaluator import Examiner
+from recpolicy.trainer.evaluation.evaluator import Evaluator
 from recpolicy.trainer.evaluation.validation import Validation, ValidationResult
 from recpolicy.trainer.models import recommenders, user_model
 from recpolicy.trainer.models.user_model import UserModel
@@ -45,36 +45,31 @@ from recpolicy.trainer.stages.training import Training
 from recpolicy.user_model import sources
 
 CONTEXTS = 100_000_000
-"""Most (user, item) pairs that GRPO holds chances of."""
+"""Largest number of (user, item) pairs whose chances GRPO holds."""
 
-PARTS = {
-    "time/sampling": "sampling",
-    "time/rewards": "rewards",
-    "time/advantages": "advantages",
-    "time/loss": "loss",
-}
-"""Parts of a GRPO step whose seconds are logged, and what they are."""
+PARTS = ("sampling", "rewards", "advantages", "loss")
+"""Parts of a GRPO step whose seconds are logged, as `time/PART`."""
 
 
 class Progress(Protocol):
-    """Who is told how a run goes on."""
+    """Receives the progress of a run."""
 
     def stage(self, name: str, note: str) -> None:
-        """A stage begins, was found done, or has something to say."""
+        """Receives a note of a stage: that it begins, that it was done before, or another message."""
 
     def validated(self, stage: str, step: int, steps: int, score: Score) -> None:
-        """The model was measured on validation users."""
+        """Receives the model's score on validation users."""
 
     def stepped(self, step: int, steps: int, values: Mapping[str, float]) -> None:
-        """One GRPO step was taken; what TRL logged."""
+        """Receives what TRL logged of one GRPO step."""
 
     def targets_measured(self, step: int, targets: Sequence[TargetProgress]) -> None:
-        """The policy's targets were measured and their multipliers moved."""
+        """Receives the policy's targets, with the multipliers that follow from them."""
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What every stage reads: the policy, the data and the settings of one run."""
+    """The policy, the data and the settings of one run, which all stages read."""
 
     loaded: Loaded
     view: Dataset
@@ -90,90 +85,92 @@ class RunContext:
         return self.loaded.policy.slate
 
     def sft_key(self) -> str:
-        """What the SFT model depends on; of the policy that is its number of places, and its words in the prompts."""
+        """Computes the fingerprint of what the SFT model depends on.
+
+        Of the policy, that is the number of places, and its words where prompts contain them.
+        """
         settings = self.config.model_dump(include={"seed", "holdout", "prompt", "tiny", "llm", "sft"})
-        said = (self.prompter.template, self.prompter.policy)
+        prompt = (self.prompter.template, self.prompter.policy)
         model = recommenders.version(self.model)
-        return fingerprint(__version__, version("trl"), model, self.view.digest, self.k, settings, *said)
+        return fingerprint(__version__, version("trl"), model, self.view.digest, self.k, settings, *prompt)
 
     @cached_property
     def classics(self) -> dict[str, Baseline]:
-        """The classic recommenders, fitted when they are first asked for."""
+        """The classic recommenders, fitted on first use."""
         return baselines.fit(self.view, self.split, self.k)
 
     def load(self, folder: Path) -> recommenders.Recommender:
-        """The recommender that a stage of this run saved."""
+        """Loads a recommender that a stage of this run saved."""
         think, settings = self.config.prompt.longest_reasoning, self.config.llm
         return recommenders.load(folder, self.model, self.view.items.rows, self.k, think, settings)
 
     def held_out(self) -> Rows:
-        """At most `validation_users` of the validation rows, drawn with the run's seed, with their pools."""
+        """Samples at most `validation_users` of the validation rows with the run's seed, and draws their pools."""
         return self.pooled(self._validation)
 
     def held_out_for_sft(self) -> Rows:
-        """The same rows; their pools are the same whatever the policy blocks, as the SFT model is."""
-        return self._drawn(self._validation, self._unseen)
+        """Returns the rows of `held_out` with pools that do not depend on the policy, as the SFT model does not."""
+        return self.pooled(self._validation, for_sft=True)
 
-    def pooled(self, rows: Rows) -> Rows:
-        """The rows with the pools that their slates are chosen from, where the settings ask for pools."""
-        return self._drawn(rows, self.compiled.servable)
+    def pooled(self, rows: Rows, *, for_sft: bool = False, answered: bool = False) -> Rows:
+        """Returns the rows with the pools that their slates are chosen from, if the settings ask for pools.
+
+        Pools `for_sft` do not depend on the policy; `answered` ones hold what the user took next.
+        """
+        settings, servable = self.config.prompt, self.compiled.servable
+        if not settings.pool:
+            return rows
+        if for_sft:
+            servable = partial(unseen, items=self.view.items.rows)
+        retriever = self.classics["ease_recency"]
+        return candidate_pools.draw(rows, retriever, servable, settings, self.config.seed, answered=answered)
 
     def expected_events(self, rows: Rows) -> Ints:
-        """How many further items each row's user is taken to choose: as many as a split holds out of their events."""
+        """Returns how many more items each row's user is assumed to take: as many as a split holds out of theirs."""
         events = np.diff(self.view.start)[rows.user]
         return np.where(events >= 3 * self.split.holdout, self.split.holdout, 1)
 
     def answered(self, rows: Rows) -> Rows:
-        """Rows of SFT with their pools, which hold what the user took next."""
-        return self._drawn(rows, self._unseen, answered=True)
+        """Returns rows of SFT with their pools, which hold what the user took next."""
+        return self.pooled(rows, for_sft=True, answered=True)
 
     def tested(self) -> Rows:
-        """At most `test_users` of the test rows, drawn with the run's seed, with their pools."""
+        """Samples at most `test_users` of the test rows with the run's seed, and draws their pools."""
         return self.pooled(self.split.test.sample(self.config.test_users, self.config.seed))
 
     @property
     def _validation(self) -> Rows:
         return self.split.validation.sample(self.config.validation_users, self.config.seed)
 
-    def _unseen(self, rows: Rows) -> Bools:
-        return unseen(rows, self.view.items.rows)
-
-    def _drawn(self, rows: Rows, servable: Callable[[Rows], Bools], *, answered: bool = False) -> Rows:
-        settings = self.config.prompt
-        if not settings.pool:
-            return rows
-        return candidate_pools.drawn(
-            rows, self.classics["ease_recency"], servable, settings, self.config.seed, answered=answered
-        )
-
 
 def refuse_out_of_reach(context: RunContext, progress: Progress, baseline: Slates | None = None) -> None:
-    """Try the targets on validation users before anything is trained for them; two that conflict are named.
+    """Checks on validation users whether the targets can be reached, and warns of pairs that conflict.
 
-    Without `baseline`, the slates of the validation rows that `of baseline` refers to, those whose bound does not
-    depend on it; with it the others. Raises PolicyError for a target that the best lists found do not reach.
+    Without `baseline`, it checks the targets whose bound does not depend on a baseline; with it, the others. `baseline`
+    holds the slates of the validation rows that `of baseline` refers to. Raises PolicyError for a target that the best
+    lists found do not reach.
     """
     compiled, loaded, rows = context.compiled, context.loaded, context.held_out()
     means: dict[str, float] = {}
     if baseline is not None:
         values = compiled.target_values(rows, baseline)
         means = {name: metrics.mean(value) for name, value in values.items()} | compiled.population(rows, baseline)
-    found = [
+    results = [
         feasibility.of_target(compiled, target, rows, means, seed=context.config.seed)
         for target in compiled.targets
         if target.target.of_baseline == (baseline is not None) and not is_guardrail(target.target.name)
     ]
-    if refused := [r for r in found if r.within is False]:
+    if refused := [r for r in results if r.within is False]:
         findings = (feasibility.finding(r, compiled, source=loaded.sources.get(r.target.name)) for r in refused)
         raise PolicyError(tuple(findings), loaded.source)
-    for pair in feasibility.pairs(compiled, rows, found, seed=context.config.seed):
+    for pair in feasibility.pairs(compiled, rows, results, seed=context.config.seed):
         if not pair.together:
             progress.stage("targets", pair.warning)
 
 
 def run_sft(context: RunContext, run: Run, progress: Progress) -> Path:
-    """The folder of the SFT model in the run, a copy of that in the cache, which is trained now if it is not there."""
-    config, k, view, own = context.config, context.k, context.view, run.folder / "sft"
+    """Returns the folder of the SFT model in the run: a copy from the cache, for which it is trained if missing."""
+    own = run.folder / "sft"
     if processes.broadcast(own.is_dir()):
         progress.stage("sft", "done before")
         return own
@@ -184,74 +181,77 @@ def run_sft(context: RunContext, run: Run, progress: Progress) -> Path:
         for step, value in json.loads((cached / "stage.json").read_text(encoding="utf-8")).get("validation", []):
             run.log("sft", step, {"validation_log_likelihood": value})
     else:
-        training, tell = _begun(context, run, "sft", progress)
-        progress.stage("sft", f"{config.sft.steps:,} steps at most{_from(training)}")
-        rows = sft.training_rows(view, context.split, k, config.sft.steps * config.sft.batch, config.seed)
-        rows = sft.shuffled(
-            sft.thinned(context.answered(rows), config.prompt.min_history_fraction, config.seed), config.seed
+        _train_sft(context, run, progress, cached)
+
+    def copy() -> Path:
+        part = run.checkpoints / "sft-copy"
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(cached, part)
+        return part.rename(own)
+
+    return processes.on_main(copy)
+
+
+def _train_sft(context: RunContext, run: Run, progress: Progress, cached: Path) -> None:
+    """Trains the SFT model and saves it in the cache."""
+    config, k, view = context.config, context.k, context.view
+    training, log = _start(context, run, "sft", progress)
+    progress.stage("sft", f"{config.sft.steps:,} steps at most{_from(training)}")
+    rows = sft.training_rows(view, context.split, k, config.sft.steps * config.sft.batch, config.seed)
+    rows = sft.subsampled_history(context.answered(rows), config.prompt.min_history_fraction, config.seed)
+    rows = sft.shuffled_labels(rows, config.seed)
+    prompts, completions = context.prompter.prompts(rows), context.prompter.completions(rows)
+    held_out = context.held_out_for_sft()
+    with processes.main_process_first():  # it may have to be downloaded
+        recommender = recommenders.init_recommender(
+            context.model,
+            config,
+            view,
+            context.split,
+            k,
+            texts=prompts + completions,
+            shown=context.prompter.prompts(held_out),
+            about=context.prompter.about(),
         )
-        prompts, completions = context.prompter.prompts(rows), context.prompter.completions(rows)
-        held_out = context.held_out_for_sft()
-        with processes.main_process_first():  # it may have to be downloaded
-            recommender = recommenders.begun(
-                context.model,
-                config,
-                view,
-                context.split,
-                k,
-                texts=prompts + completions,
-                shown=context.prompter.prompts(held_out),
-                about=context.prompter.about(),
-            )
-        progress.stage("sft", recommender.size())
-        examiner = Examiner.of(recommender, context.prompter, None, held_out)
+    progress.stage("sft", recommender.size())
+    evaluator = Evaluator.of(recommender, context.prompter, None, held_out)
 
-        def score() -> Score:
-            return Score(0.0, examiner.likelihood(recommender))
+    def report(step: int, score: Score) -> None:
+        log(step, {"validation_log_likelihood": score.value})
+        progress.validated("sft", step, config.sft.steps, score)
 
-        def report(step: int, score: Score) -> None:
-            tell(step, {"validation_log_likelihood": score.value})
-            progress.validated("sft", step, config.sft.steps, score)
+    examples = sft.token_rows(recommender, prompts, completions, rows.history)
+    best = sft.train(
+        recommender, examples, config.sft, training, lambda: Score(0.0, evaluator.likelihood(recommender)), report
+    )
+    whole = sharding.whole(recommender.model)
 
-        examples = sft.token_rows(recommender, prompts, completions, rows.history)
-        best = sft.train(recommender, examples, config.sft, training, score, report)
-        whole = sharding.whole(recommender.model)
+    def save() -> None:
+        values = [(x["step"], x["validation_log_likelihood"]) for x in run.logged() if x["stage"] == "sft"]
+        with finished(cached) as folder:
+            recommender.save(folder, whole)
+            about = {"validation_log_likelihood": best.value, "validation": values, "of": context.sft_key()}
+            write_json(folder / "stage.json", about)
 
-        def keep() -> None:
-            lines = [line for line in run.logged() if line["stage"] == "sft"]
-            measured = [(line["step"], line["validation_log_likelihood"]) for line in lines]
-            with finished(cached) as folder:
-                recommender.save(folder, whole)
-                about = {"validation_log_likelihood": best.value, "validation": measured, "of": context.sft_key()}
-                write_json(folder / "stage.json", about)
-
-        processes.on_main(keep)
-
-    def copied() -> Path:
-        copy = run.checkpoints / "sft-copy"
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(cached, copy)
-        return copy.rename(own)
-
-    return processes.on_main(copied)
+    processes.on_main(save)
 
 
-def _begun(
+def _start(
     context: RunContext, run: Run, stage: str, progress: Progress
 ) -> tuple[Training, Callable[[int, Mapping[str, float]], None]]:
-    """How a stage is trained, and how to put what was measured at a step into its reports and the run's log.
+    """Returns the training of a stage, and a function that logs the values of a step in the run and its reports.
 
-    Of its lines in the log those stay that lead to the checkpoint it goes on from.
+    Of the stage's lines in the log, only those up to the last checkpoint stay.
     """
     checkpoints = processes.on_main(lambda: Checkpoints.found(run.checkpoints / stage))
     run.unlog(stage, checkpoints.step)
     reporting = Reporting(context.config.report_to, run.folder, stage)
 
-    def tell(step: int, values: Mapping[str, float]) -> None:
+    def log(step: int, values: Mapping[str, float]) -> None:
         run.log(stage, step, values)
-        reporting.tell(values)
+        reporting.report(values)
 
-    return Training(checkpoints, reporting, context.config.seed, partial(progress.stage, stage)), tell
+    return Training(checkpoints, reporting, context.config.seed, partial(progress.stage, stage)), log
 
 
 def _from(training: Training) -> str:
@@ -259,7 +259,7 @@ def _from(training: Training) -> str:
 
 
 def run_user_model(context: RunContext, before: recommenders.Recommender, run: Run, progress: Progress) -> UserModel:
-    """The user model of the run, fitted now if it is not in the run folder: the fine-tuned model and the classics."""
+    """Loads the user model of the run: the fine-tuned model and the classics, fitted now if the run has none yet."""
     if processes.broadcast((run.folder / user_model.FILE).is_file()):
         progress.stage("users", "user model fitted before")
     else:
@@ -273,11 +273,11 @@ def run_user_model(context: RunContext, before: recommenders.Recommender, run: R
 
 
 def contexts(context: RunContext, fitted: UserModel) -> tuple[Rows, Contexts]:
-    """Users as GRPO meets them, and its prompts.
+    """Builds the rows and prompts of GRPO.
 
-    With expected labels every user stands at the end of their training part, and a prompt shows a random part of their
-    history; what is likely next, what may be shown and the prior follow from the whole of it. With real labels the rows
-    are those of SFT.
+    With expected labels, a row is a user at the end of their training part, and a prompt shows a random part of their
+    history. The chances of next items, the allowed items and the prior are those of the whole history. With real
+    labels, the rows are sampled as for SFT.
     """
     config, view, split = context.config, context.view, context.split
     settings = config.grpo
@@ -290,7 +290,8 @@ def contexts(context: RunContext, fitted: UserModel) -> tuple[Rows, Contexts]:
         rng = np.random.default_rng(config.seed + 1)
         numbers = np.concatenate([rng.permutation(len(rows)) for _ in range(-(-count // len(rows)))])[:count]
     shares = fitted.log_shares(rows)
-    prompts = context.prompter.prompts(sft.thinned(rows.take(numbers), config.prompt.min_history_fraction, config.seed))
+    shown = sft.subsampled_history(rows.take(numbers), config.prompt.min_history_fraction, config.seed)
+    prompts = context.prompter.prompts(shown)
     if settings.labels == "expected":
         following = context.expected_events(rows)
         rows = user_model.with_chances(rows, shares, following, order=context.compiled.needs_order)
@@ -298,41 +299,44 @@ def contexts(context: RunContext, fitted: UserModel) -> tuple[Rows, Contexts]:
 
 
 @dataclass
-class _Watcher:
-    """Writes what GRPO tells into the run, and tells it on."""
+class _RunListener:
+    """Logs the progress of GRPO in the run, and passes it on."""
 
     run: Run
-    tell: Callable[[int, Mapping[str, float]], None]
+    log: Callable[[int, Mapping[str, float]], None]
     progress: Progress
     steps: int
-    seconds: dict[str, list[float]] = field(default_factory=lambda: {part: [] for part in ("step_time", *PARTS)})
+    seconds: list[list[float]] = field(default_factory=list)
+    """Of each step: the whole, then PARTS."""
 
     def validated(self, step: int, score: Score) -> None:
-        self.tell(step, {"validation_reward": score.value, "validation_violation": score.violation})
+        """Logs the score."""
+        self.log(step, {"validation_reward": score.value, "validation_violation": score.violation})
         self.progress.validated("grpo", step, self.steps, score)
 
     def stepped(self, step: int, values: Mapping[str, float]) -> None:
+        """Logs what TRL logged, and collects the times."""
         self.run.log("grpo", step, values)
         self.progress.stepped(step, self.steps, values)
-        for part, spent in self.seconds.items():
-            spent.append(values.get(part, 0.0))
+        self.seconds.append([values.get(key, 0.0) for key in ("step_time", *(f"time/{part}" for part in PARTS))])
 
-    def targets_measured(self, step: int, standing: ValidationResult, objectives: Objectives) -> None:
+    def targets_measured(self, step: int, result: ValidationResult, objectives: Objectives) -> None:
+        """Logs the values, aims, multipliers and shadow prices of the targets."""
         targets = [
             TargetProgress(
                 a.name, a.value, a.op, a.bound, a.aim, objectives.multipliers[a.name], objectives.shadow_price(a.name)
             )
-            for a in standing.aims
+            for a in result.aims
         ]
         for target in targets:
-            told = {f"targets/{target.name}/{key}": v for key, v in asdict(target).items() if isinstance(v, float)}
-            self.tell(step, told)
+            values = {f"targets/{target.name}/{key}": v for key, v in asdict(target).items() if isinstance(v, float)}
+            self.log(step, values)
         self.progress.targets_measured(step, targets)
 
     def times(self) -> str:
-        """Where a step's seconds went."""
-        whole = float(np.median(self.seconds["step_time"]))
-        shares = (f"{name} {np.median(self.seconds[part]) / whole:.1%}" for part, name in PARTS.items())
+        """Returns the median seconds of a step and of its parts, in words."""
+        whole, *parts = np.median(self.seconds, 0)
+        shares = (f"{name} {part / whole:.1%}" for name, part in zip(PARTS, parts, strict=True))
         return f"a step took {whole:.2f} s: {', '.join(shares)}, the rest gradients"
 
 
@@ -344,26 +348,19 @@ def run_grpo(
     run: Run,
     progress: Progress,
 ) -> str | None:
-    """Move the model by the policy's rewards and targets, in place; why it was stopped early, if it was."""
-    view, compiled, settings = context.view, context.compiled, context.config.grpo
-    training, tell = _begun(context, run, "grpo", progress)
-    told = f"{settings.steps:,} steps of {settings.prompts_per_step} prompts x {settings.generations} slates"
-    progress.stage("grpo", told + _from(training))
+    """Trains the model in place by the policy's rewards and targets; returns why it was stopped early, if it was."""
+    settings = context.config.grpo
+    training, log = _start(context, run, "grpo", progress)
+    plan = f"{settings.steps:,} steps of {settings.prompts_per_step} prompts x {settings.generations} slates"
+    progress.stage("grpo", plan + _from(training))
     if reason := prefix_sharing.why_not(recommender.model):
         progress.stage("grpo", f"every completion runs its prompt anew, which takes several times longer: {reason}")
-    rows, asked = contexts(context, fitted)
-    watcher = _Watcher(run, tell, progress, settings.steps)
-    trained = grpo.train(
-        recommender,
-        asked,
-        RewardComputer(compiled, rows, view.items.rows),
-        validation,
-        context.config,
-        training,
-        watcher,
-    )
-    if watcher.seconds["step_time"]:
-        progress.stage("grpo", watcher.times())
+    rows, prompts = contexts(context, fitted)
+    rewards = RewardComputer(context.compiled, rows, context.view.items.rows)
+    listener = _RunListener(run, log, progress, settings.steps)
+    trained = grpo.train(recommender, prompts, rewards, validation, context.config, training, listener)
+    if listener.seconds:
+        progress.stage("grpo", listener.times())
     if trained.stopped:
         progress.stage("grpo", f"stopped: {trained.stopped}; the best model so far is kept")
     return trained.stopped

@@ -1,10 +1,11 @@
-"""A policy and a data set in, what the policy asks and the catalog and its users do not have out.
+"""Finds demands of a policy that its catalog and users cannot meet.
 
-scene.py      what every finding is made from: the compiled policy, the data, the users looked at
-words.py      words that do not occur, columns that are mostly missing
-conditions.py conditions that never or always hold
-supply.py     quotas that cannot be met, blocks that leave too few items
-targets.py    targets out of reach
+scene.py       the material of every finding: the compiled policy, the data, the users looked at
+messages.py    words that do not occur, columns that are mostly missing
+conditions.py  conditions that never or always hold
+supply.py      quotas that cannot be met, blocks that leave too few items
+targets.py     targets out of reach
+feasibility.py the best value of a target's metric that any lists reach
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from recpolicy import data
 from recpolicy.analysis.conditions import conditions
 from recpolicy.analysis.messages import gaps, words
-from recpolicy.analysis.scene import Scene
+from recpolicy.analysis.scene import USERS, Scene
 from recpolicy.analysis.supply import supply
 from recpolicy.analysis.targets import targets
 from recpolicy.compiler import CompiledPolicy, compile
@@ -29,10 +30,10 @@ __all__ = ["analyse", "of_policy"]
 
 
 def of_policy(policy: Policy, dataset: Dataset, sources: Mapping[str, Source] | None = None) -> list[Diagnostic]:
-    """What `analyse` finds for all users with a history, as they stand at its end.
+    """Analyses a policy for all users with a history, at its end.
 
     Statistics such as popularity are those that training would use. `policy` was checked against the data's schema.
-    Raises UsageError for data that no user could be tested on.
+    Raises UsageError for data in which no user could be tested.
     """
     view = data.training_view(dataset, data.split(dataset))
     users = np.flatnonzero(np.diff(view.start))
@@ -42,11 +43,11 @@ def of_policy(policy: Policy, dataset: Dataset, sources: Mapping[str, Source] | 
 def analyse(
     compiled: CompiledPolicy, dataset: Dataset, rows: Rows, sources: Mapping[str, Source] | None = None
 ) -> list[Diagnostic]:
-    """Findings about a policy compiled against `dataset`, in the order of the text; `rows` has each user once.
+    """Analyses a policy compiled against `dataset`; findings are in the order of the text. `rows` has each user once.
 
-    At most 2,000 users are looked at, a few at a time. `sources` are the files of rules that do not stand in the main
-    one, by name.
+    At most 2,000 users are looked at, a few at a time. `sources` are the files, by rule name, of the rules that are
+    not in the main file.
     """
-    scene = Scene.of(compiled, dataset, rows, sources or {})
-    found = [*words(scene), *gaps(scene), *conditions(scene), *supply(scene), *targets(scene)]
-    return sorted(found, key=lambda finding: (finding.source is not None, finding.span.start, finding.code))
+    scene = Scene(compiled, dataset, rows.sample(USERS, seed=0), len(rows), sources or {})
+    findings = [*words(scene), *gaps(scene), *conditions(scene), *supply(scene), *targets(scene)]
+    return sorted(findings, key=lambda finding: (finding.source is not None, finding.span.start, finding.code))

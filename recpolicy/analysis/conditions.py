@@ -1,4 +1,4 @@
-"""Conditions of a policy and its data in, those that never or always hold out."""
+"""Finds conditions of a policy that never or always hold in its data."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from recpolicy.errors import catalog as errors
 from recpolicy.language.policy import Expr, OfHistory, Quota, walk
 
 FEW_USERS = 200
-"""Users for whom a condition on users and items is tried."""
+"""Most users for whom a condition on users and items is evaluated."""
 
 
 def conditions(scene: Scene) -> Iterator[Diagnostic]:
-    """Conditions of rules that tell no items apart, and of `when` that tell no users apart, each at its first use.
+    """Finds conditions with one value for all items, or in a `when` for all users; each is reported at its first use.
 
-    A condition with a word that does not occur is left to `words`, and that of an at-least which nothing matches to
-    `supply`.
+    `words` reports the conditions with a word that does not occur, and `supply` those of an at-least that no item
+    matches.
     """
     seen: set[Expr] = set()
     for use in uses(scene.policy):
@@ -31,29 +31,25 @@ def conditions(scene: Scene) -> Iterator[Diagnostic]:
         span, source, _ = scene.place(use.name, use.expr, bool)
         if use.kind == "when":
             if any(isinstance(node, OfHistory) for node in walk(use.expr)):
-                continue  # histories grow: the rows are those of today
-            users, matching = len(scene.rows), _users(scene, use.expr)
+                continue  # histories grow, and the rows are those of today
+            users = len(scene.rows)
+            matching = sum(int(true_for(pool, use.expr).sum()) for _, pool in scene.parts())
             if users and matching in (0, users):
-                make = errors.everybody if matching else errors.nobody
-                yield make(span, users, hint(scene, use.expr), source)
+                error = errors.everybody if matching else errors.nobody
+                yield error(span, users, hint(scene, use.expr), source)
             continue
         rule = scene.rule(use.name)
-        asks = isinstance(rule, Quota) and rule.at_least is not None
-        pairs, matching, unknown = _items(scene, use.expr)
+        at_least = isinstance(rule, Quota) and rule.at_least is not None
+        pairs, matching, unknown = _pairs(scene, use.expr)
         of = f"{scene.items:,} items" if by_item_only(use.expr) else f"{pairs:,} pairs of users and items"
-        if pairs and matching == 0 and not asks:
+        if pairs and matching == 0 and not at_least:
             yield errors.never(span, use.name, of, unknown, hint(scene, use.expr), source)
         elif pairs and matching + unknown == pairs and matching:
             yield errors.always(span, use.name, of, unknown, hint(scene, use.expr), source)
 
 
-def _users(scene: Scene, predicate: Expr) -> int:
-    """Users for whom a condition is true."""
-    return sum(int(true_for(pool, predicate).sum()) for _, pool in scene.parts())
-
-
-def _items(scene: Scene, predicate: Expr) -> tuple[int, int, int]:
-    """How many (user, item) pairs there are, for how many a condition is true, and for how many unknown."""
+def _pairs(scene: Scene, predicate: Expr) -> tuple[int, int, int]:
+    """The number of (user, item) pairs, and of those for which a condition is true and unknown."""
     few = scene.some(1 if by_item_only(predicate) else FEW_USERS)
     pairs = matching = unknown = 0
     for _, pool in few.parts():

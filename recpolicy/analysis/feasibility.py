@@ -1,7 +1,7 @@
-"""A compiled policy and rows of users in, the best value that lists made for nothing else find for each target out.
+"""Finds the best value of each target's metric, with lists that are built for this target alone.
 
-Of a metric in which each place counts by itself no lists are better than these greedy ones, where no hard quota holds.
-Of others better ones may exist: where they fall short they are improved, and a margin is left.
+The lists are greedy. Where each place counts by itself in a metric and there is no hard quota, no lists are better. For
+other metrics better lists may exist: lists below the bound are improved, and the result has a margin.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from recpolicy.compiler import CompiledPolicy, CompiledRule, CompiledTarget
 from recpolicy.compiler.places import Averaged, Matching, Surprising
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.population import PopulationMetric
-from recpolicy.compiler.quotas import Demand
 from recpolicy.compiler.relevance import Labelled
 from recpolicy.dataset.rows import Rows, Slates
 from recpolicy.errors import Diagnostic
@@ -28,63 +27,63 @@ from recpolicy.search import greedy
 from recpolicy.span import Source, Span
 
 USERS = 200
-"""Users for whom lists are made."""
+"""Most users for whom lists are built."""
 EVERYBODY = 4_000_000
-"""Most (user, item) pairs for which a target on all users together is given lists of more than USERS users."""
+"""Most (user, item) pairs for which a target on all users together has lists for more than USERS users."""
 ROUNDS = 8
-"""Mixtures of two targets that are tried."""
+"""Number of mixtures of two targets."""
 SLACK = 1e-6
 MARGIN = 0.05
-"""How much better lists may be that were not looked at, where greedy ones need not be the best.
+"""How much better other lists may be, where greedy ones are not always the best.
 
-A share of the best found; for an at-most on a mean, where the best found may be near 0, of the whole scale; on all
-users together, one list's share of everything shown is added.
+It is a share of the best value; for an at-most on a mean, where the best value may be near 0, a share of the whole
+scale; for all users together, the share of one list in all lists is added.
 """
 
 
 @dataclass(frozen=True)
 class Feasibility:
-    """How near lists made for a target alone come to its bound."""
+    """The best value for a target alone, compared with its bound."""
 
     target: Target
     bound: float
-    """As the metric counts; NaN where it is a share of a baseline that is not known."""
+    """In units of the metric; NaN where it is a share of an unknown baseline."""
     best: float
-    """Mean over users, or of all users together; NaN where it is not known."""
+    """Mean over users, or the value of all users together; NaN where it is not known."""
     users: int
-    """How many users lists were made for."""
+    """Number of users with lists."""
     error: float
-    """How much better the mean over all users may be than that over those who were drawn: three standard errors."""
+    """How much better the mean over all users may be than that over the drawn users: three standard errors."""
     certain: bool
-    """No list is better than the best found."""
+    """Whether no other lists are better."""
     margin: float = 0.0
-    """How much better lists may be that were not looked at."""
+    """How much better other lists may be."""
     how: str = ""
-    """How `best` came about."""
+    """The origin of `best`, in words."""
 
     @property
     def met(self) -> bool | None:
-        """Whether the best found meets the bound; None where either is not known."""
+        """Whether the best value meets the bound; None where either is not known."""
         return None if np.isnan(self.short) else bool(self.short <= self.error + SLACK)
 
     @property
     def within(self) -> bool | None:
-        """Whether the bound may be within reach, by other lists too; None where it or the best is not known."""
+        """Whether other lists may reach the bound; None where it or the best value is not known."""
         return None if np.isnan(self.short) else bool(self.short <= self.error + self.margin + SLACK)
 
     @property
     def short(self) -> float:
-        """How much the best found falls short of the bound; negative where it goes beyond."""
+        """Distance of the best value to the bound; negative where it is better than the bound."""
         return (self.bound - self.best) * (1.0 if self.target.op == ">=" else -1.0)
 
 
 def of_targets(
     compiled: CompiledPolicy, rows: Rows, baseline: Mapping[str, float] | None = None, *, seed: int = 0
 ) -> tuple[Feasibility, ...]:
-    """Every target of the policy, in its order. `rows` are everybody who will be judged, with what they took next.
+    """Computes the feasibility of every target, in the policy's order. `rows` are all users, with their next items.
 
-    `baseline`: what the baseline has of each target's metric, by the target's name; without it a bound that is a share
-    of the baseline is not judged, nor is a target that is about none of the rows.
+    `baseline`: the baseline's value of each target's metric, by the target's name. Without it a bound that is a share
+    of the baseline is not judged; neither is a target that is about none of the rows.
     """
     return tuple(of_target(compiled, target, rows, baseline, seed=seed) for target in compiled.targets)
 
@@ -98,7 +97,7 @@ def of_target(
     drawn: bool = False,
     seed: int = 0,
 ) -> Feasibility:
-    """One target; at most USERS of the users it is about are looked at. `drawn`: `rows` are some of more users."""
+    """Computes the feasibility of one target for at most USERS of its users. `drawn`: `rows` are some of all users."""
     bound, name = target.target.bound, target.target.name
     if target.target.of_baseline:
         bound *= (baseline or {}).get(name, np.nan)
@@ -109,25 +108,25 @@ def of_target(
     if not len(about) or np.isnan(bound):
         return Feasibility(target.target, bound, np.nan, 0, 0.0, False)
     some = rows.take(about).sample(USERS, seed)
-    certain = _each_place_by_itself(metric) and not _hard(compiled)
+    certain = _each_place_by_itself(metric) and not compiled.hard_quotas
     lists = greedy.lists(compiled, some, [(target, 1.0)])
 
-    def found(lists: Slates) -> Feasibility:
-        each = compiled.target_values(some, lists)[name]
-        error = 3 * float(each.std() / np.sqrt(len(some))) if drawn or len(some) < len(about) else 0.0
-        best = float(each.mean())
+    def result(lists: Slates) -> Feasibility:
+        values = compiled.target_values(some, lists)[name]
+        error = 3 * float(values.std() / np.sqrt(len(some))) if drawn or len(some) < len(about) else 0.0
+        best = float(values.mean())
         how = f"the mean of the best lists found for {_users(len(some))}"
         margin = 0.0 if certain else MARGIN * best if target.sign > 0 else MARGIN
         return Feasibility(target.target, bound, best, len(some), error, certain, margin, how)
 
-    out = found(lists)
-    return out if out.met or certain else found(greedy.improved(compiled, some, target, lists, seed))
+    out = result(lists)
+    return out if out.met or certain else result(greedy.improved(compiled, some, target, lists, seed))
 
 
 def by_counting(target: Target, metric: PopulationMetric, users: int, k: int) -> Feasibility:
-    """The best that lists of `k` places for so many users can come to, whatever they hold.
+    """Computes the best value that any lists of `k` places for so many users can have, by counting.
 
-    Not known where the target asks for what comes by itself: little coverage, much concentration.
+    It is not known where the target asks for little coverage or much concentration, which any lists can have.
     """
     size = metric.column.size
     shown = min(size, users * k * metric.column.longest)
@@ -143,16 +142,16 @@ def by_counting(target: Target, metric: PopulationMetric, users: int, k: int) ->
 
 
 def finding(
-    found: Feasibility, compiled: CompiledPolicy, span: Span | None = None, source: Source | None = None
+    reach: Feasibility, compiled: CompiledPolicy, span: Span | None = None, source: Source | None = None
 ) -> Diagnostic:
-    """What is said of a target out of reach, where it stands or at `span`."""
-    target, place = found.target, found.target.span if span is None else span
-    best = found.best * target.bound / found.bound if target.of_baseline and found.bound else found.best
+    """Builds the finding about a target out of reach, at its own place or at `span`."""
+    target, place = reach.target, reach.target.span if span is None else span
+    best = reach.best * target.bound / reach.bound if target.of_baseline and reach.bound else reach.best
     of = " of baseline" if target.of_baseline else ""
-    counted = isinstance(target.metric, Population) and found.certain
-    barred = not counted and (bool(compiled.blocks) or _hard(compiled))
+    counted = isinstance(target.metric, Population) and reach.certain
+    barred = not counted and bool(compiled.blocks or compiled.hard_quotas)
     return errors.out_of_reach(
-        place, target.name, target.op, target.bound, best, of, found.how, found.certain, barred, source
+        place, target.name, target.op, target.bound, best, of, reach.how, reach.certain, barred, source
     )
 
 
@@ -161,7 +160,7 @@ def finding(
 
 @dataclass(frozen=True)
 class Pair:
-    """Two targets, each within reach alone, and the lists that come nearest to both."""
+    """Two targets, each within reach alone, and their values for the lists that are nearest to both."""
 
     names: tuple[str, str]
     found: tuple[float, float]
@@ -169,7 +168,7 @@ class Pair:
 
     @property
     def warning(self) -> str:
-        """What to say of two targets that are not met together."""
+        """The warning about two targets that are not met together."""
         first, second = (values.share(value) for value in self.found)
         return (
             f"`{self.names[0]}` and `{self.names[1]}` are each within reach, but no lists were found that reach both: "
@@ -178,20 +177,20 @@ class Pair:
 
 
 def pairs(compiled: CompiledPolicy, rows: Rows, reached: Sequence[Feasibility], *, seed: int = 0) -> tuple[Pair, ...]:
-    """Every two targets that need no label and are met, as `reach` of the same policy found, made lists for.
+    """Builds lists for every two targets that need no labels and are met in `reached`, the result of `of_targets`.
 
-    A list takes the items that add most to a mixture of both metrics; the mixture shifts to the one that lags behind
+    A list takes the items that add most to a mixture of both metrics. The mixture shifts to the metric that is below
     its bound (bisection: the multipliers of two constraints, on a line) until both are met or none is. Then some users
-    get the lists of one side and the others those of the other. On at most USERS of the rows; two targets of which one
-    is not met on these by its own lists are left out. Better lists may exist: a reason to warn, not to refuse.
+    have the lists of one side and the others those of the other side. The lists are for at most USERS of the rows; a
+    target that its own lists do not meet for these is left out. Better lists may exist, so this is only a warning.
     """
     some = rows.sample(USERS, seed)
     bounds = {r.target.name: r.bound for r in reached if r.met}
     free = [t for t in compiled.targets if not t.needs_labels and t.target.name in bounds]
-    alone = {t.target.name: greedy.lists(compiled, some, [(t, 1.0)]) for t in free} if len(free) > 1 else {}
-    met = [
-        t for t in free if t.target.name in alone and _short(compiled, some, alone[t.target.name], t, bounds) <= SLACK
-    ]
+    if len(free) < 2:
+        return ()
+    alone = {t.target.name: greedy.lists(compiled, some, [(t, 1.0)]) for t in free}
+    met = [t for t in free if _short(compiled, some, alone[t.target.name], t, bounds) <= SLACK]
     return tuple(_pair(compiled, some, (a, b), alone, bounds) for a, b in combinations(met, 2))
 
 
@@ -204,9 +203,9 @@ def _pair(
 ) -> Pair:
     names = both[0].target.name, both[1].target.name
     sides = [alone[name] for name in names]
-    tried: list[tuple[float, tuple[float, float]]] = []
+    tried: list[tuple[float, tuple[float, float]]] = []  # the larger distance to a bound, and both values
 
-    def lacks(lists: Slates) -> tuple[float, float]:
+    def distances(lists: Slates) -> tuple[float, float]:
         first, second = (_short(compiled, rows, lists, target, bounds) for target in both)
         value = bounds[names[0]] - both[0].sign * first, bounds[names[1]] - both[1].sign * second
         tried.append((max(first, second), value))
@@ -216,7 +215,7 @@ def _pair(
     for _ in range(ROUNDS):
         mix = (low + high) / 2
         lists = greedy.lists(compiled, rows, [(both[0], 1.0 - mix), (both[1], mix)])
-        first, second = lacks(lists)
+        first, second = distances(lists)
         if (first <= SLACK) == (second <= SLACK):
             break
         if first <= SLACK:
@@ -225,15 +224,15 @@ def _pair(
             high, sides[1] = mix, lists
     turn = np.random.default_rng(0).permutation(len(rows))[:, None] / len(rows)
     for part in range(1, ROUNDS) if min(tried)[0] > SLACK else ():
-        lacks(Slates(np.where(turn < part / ROUNDS, sides[0].items, sides[1].items)))
-    lack, nearest = min(tried)
-    return Pair(names, nearest, lack <= SLACK)
+        distances(Slates(np.where(turn < part / ROUNDS, sides[0].items, sides[1].items)))
+    distance, nearest = min(tried)
+    return Pair(names, nearest, distance <= SLACK)
 
 
 def _short(
     compiled: CompiledPolicy, rows: Rows, lists: Slates, target: CompiledTarget, bounds: Mapping[str, float]
 ) -> float:
-    """How much lists lack of a target's bound; infinitely much where it is about none of the rows."""
+    """The distance of lists to a target's bound, 0 or negative where it is met; infinite where it is about no row."""
     name = target.target.name
     if isinstance(target.metric, PopulationMetric):
         return target.sign * (bounds[name] - target.metric.value(lists))
@@ -247,11 +246,11 @@ def _short(
 def _of_population(
     compiled: CompiledPolicy, target: CompiledTarget, metric: PopulationMetric, bound: float, rows: Rows
 ) -> Feasibility:
-    """By counting; by lists too where they are made for all users, as fewer users can be shown less."""
-    found = replace(by_counting(target.target, metric, len(rows), compiled.policy.slate), bound=bound)
+    """By counting, and by lists where all users can have lists, since fewer users can be shown less."""
+    counted = replace(by_counting(target.target, metric, len(rows), compiled.policy.slate), bound=bound)
     most = max(USERS, EVERYBODY // max(1, compiled.catalog.items))
-    if found.within is False or len(rows) > most or not metric.column.size or not len(rows):
-        return found
+    if counted.within is False or len(rows) > most or not metric.column.size or not len(rows):
+        return counted
     best = metric.value(greedy.lists(compiled, rows, [(target, 1.0)]))
     how = f"the best lists found for {_users(len(rows))}, all together"
     return Feasibility(target.target, bound, best, len(rows), 0.0, False, MARGIN * best + 1.0 / len(rows), how)
@@ -266,7 +265,3 @@ def _each_place_by_itself(metric: CompiledRule) -> bool:
     return isinstance(plan, Matching | Surprising | Labelled) or (
         isinstance(plan, Averaged) and plan.missing_as is not Missing.FAIL
     )
-
-
-def _hard(compiled: CompiledPolicy) -> bool:
-    return any(isinstance(rule.plan, Demand) and rule.plan.hard for rule in compiled.rules)

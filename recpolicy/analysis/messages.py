@@ -1,4 +1,4 @@
-"""A policy and its data in, words that occur nowhere in the data and columns that are mostly missing out."""
+"""Finds words of a policy that do not occur in its data, and columns that are mostly missing."""
 
 from __future__ import annotations
 
@@ -29,14 +29,12 @@ from recpolicy.language.policy import (
     walk,
 )
 
-ITEM, USER = re.compile(r"item\.").match, re.compile(r"user\.").match
-
 MOST_MISSING = 0.5
-"""A column that is missing for a larger share is reported."""
+"""A column that is missing for a larger share of items or users is reported."""
 
 
 def unknown_words(scene: Scene, expr: Expr) -> Iterator[tuple[Word, Column]]:
-    """Words of an expression that no row of the column they are compared with has."""
+    """Yields the words of an expression that do not occur in the column they are compared with."""
     for node in walk(expr):
         column, words = _compared(node)
         if column is not None:
@@ -45,7 +43,7 @@ def unknown_words(scene: Scene, expr: Expr) -> Iterator[tuple[Word, Column]]:
 
 
 def words(scene: Scene) -> Iterator[Diagnostic]:
-    """Comparisons with words that do not occur: most often a slip of the pen."""
+    """Finds comparisons with words that do not occur: most are spelling errors."""
     seen: set[tuple[object, ...]] = set()
     for use in uses(scene.policy):
         for word, column in unknown_words(scene, use.expr):
@@ -60,7 +58,7 @@ def words(scene: Scene) -> Iterator[Diagnostic]:
 
 
 def _quoted(word: str) -> str:
-    """A word as it is written in a policy."""
+    """The word as a policy writes it."""
     return '"' + word.replace('"', '\\"') + '"'
 
 
@@ -79,7 +77,7 @@ def _compared(node: Expr) -> tuple[Column | None, tuple[Word, ...]]:
 
 
 def _values(scene: Scene, column: Column) -> dict[str, int]:
-    """The words that occur, the most frequent first, with how often."""
+    """The words that occur in a column with their counts, the most frequent first."""
     data = scene.column(column)
     match data:
         case WordColumn():
@@ -94,26 +92,26 @@ def _values(scene: Scene, column: Column) -> dict[str, int]:
 
 
 def gaps(scene: Scene) -> Iterator[Diagnostic]:
-    """Columns that are missing for most items or users, each at its first use."""
+    """Finds columns that are missing for most items or users; each is reported at its first use."""
     seen: set[Column] = set()
     for name, column in _columns(scene):
         if column not in seen:
             seen.add(column)
             without = missing(scene.column(column))
             if len(without) and without.mean() > MOST_MISSING:
-                span, source, _ = scene.place(name, column, ITEM if column.table == "item" else USER)
+                written = re.compile(rf"{column.table}\.").match
+                span, source, _ = scene.place(name, column, written)
                 things: Literal["items", "users"] = "items" if column.table == "item" else "users"
-                count = int(without.sum())
                 label = f"{column.table}.{column.name}"
-                yield errors.mostly_missing(span, label, count, len(without), things, source)
+                yield errors.mostly_missing(span, label, int(without.sum()), len(without), things, source)
 
 
 def _columns(scene: Scene) -> Iterator[tuple[str, Column]]:
-    """Columns with the rule that uses them, but for conditions that ask whether they are missing."""
+    """Columns and the names of the rules that use them, except where a condition tests that they are missing."""
     for use in uses(scene.policy):
         nodes = list(walk(use.expr))
-        asked = {node.operand for node in nodes if isinstance(node, IsMissing)}
-        yield from ((use.name, node) for node in nodes if isinstance(node, Column) and node not in asked)
+        tested = {node.operand for node in nodes if isinstance(node, IsMissing)}
+        yield from ((use.name, node) for node in nodes if isinstance(node, Column) and node not in tested)
     for rule in scene.policy.rules:
         match rule:
             case Reward(measure=Spread(column=column)) | Quota(counted=Per(column=column) | Different(column=column)):

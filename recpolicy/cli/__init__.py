@@ -1,4 +1,4 @@
-"""Command-line arguments in, an exit code out: 0 clean, 1 findings in a policy, 2 wrong use."""
+"""Runs the commands of the program. Exit codes: 0 clean, 1 findings in a policy, 2 wrong use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMMANDS = ("init", "check", "fmt", "test", "explain", "diff", "score", "data", 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the others are loaded only where they are listed."""
+    """Runs one command and returns its exit code. Loads the other commands only to list them."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
         prog="recpolicy", description="Policies for recommenders: written as text, checked, and trained for."

@@ -1,4 +1,4 @@
-"""`recpolicy check`: policies in, their findings or one line each out."""
+"""Checks policies (`recpolicy check`) and shows their findings, or one line for each policy without any."""
 
 from __future__ import annotations
 
@@ -9,27 +9,25 @@ from typing import TYPE_CHECKING
 
 from recpolicy import render
 from recpolicy.cli import reading
-from recpolicy.errors import PolicyError
+from recpolicy.errors import Diagnostic, PolicyError
+from recpolicy.errors.words import counted
 from recpolicy.language.checker import Loaded
 from recpolicy.language.policy import Policy, Quota
 from recpolicy.render import Checked
-from recpolicy.render.text import counted
 from recpolicy.schema import Schema
 
 if TYPE_CHECKING:
     from recpolicy.dataset.rows import Dataset
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-
-def add(subparsers: Subparsers) -> None:
-    """Add the command to the argument parser."""
+def add(subparsers: reading.Subparsers) -> None:
+    """Adds the command; it sets `run`, a function of the arguments that returns the exit code."""
     parser = subparsers.add_parser(
         "check",
         help="find mistakes in policies",
         description="Finds every mistake in the policies. Exit code 0: none; 1: findings; 2: wrong use.",
     )
-    parser.add_argument("policies", nargs="+", metavar="POLICY", help="a .policy file, or the name of a sample")
+    parser.add_argument("policies", nargs="+", metavar="POLICY", help=reading.POLICY)
     parser.add_argument(
         "--format",
         choices=("human", "plain", "json", "sarif"),
@@ -43,8 +41,12 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check each policy; 1 where any has findings."""
-    dataset = None if arguments.data is None else _dataset(arguments.data)
+    """Checks each policy. Returns 1 where any has findings."""
+    dataset = None
+    if arguments.data is not None:
+        from recpolicy import data
+
+        dataset = data.open(arguments.data)
     schema = reading.columns(arguments) if dataset is None else dataset.schema
     checked: list[Checked] = []
     hints: dict[str, None] = {}
@@ -65,67 +67,61 @@ def run(arguments: argparse.Namespace) -> int:
 
             sys.stdout.write(log(checked))
         case _:
-            sys.stdout.writelines(f"{hint}\n" for hint in hints)
+            for hint in hints:
+                print(hint)
     return 1 if any(one.findings for one in checked) else 0
 
 
 def _check(
     name: str, arguments: argparse.Namespace, schema: Schema | None, dataset: Dataset | None
 ) -> tuple[Loaded | None, Checked]:
-    """The policy, where it can be used, and what was found in it."""
+    """The policy, where it can be used, and its findings."""
     try:
         loaded = reading.policy(name, arguments, schema)
     except PolicyError as error:
         assert error.source is not None, "the checker names the source"
         return None, Checked(error.source, None, error.findings)
-    if dataset is None:
-        return loaded, Checked(loaded.source, loaded.policy, ())
-    from recpolicy import analysis
+    findings: list[Diagnostic] = []
+    if dataset is not None:
+        from recpolicy import analysis
 
-    return loaded, Checked(
-        loaded.source, loaded.policy, tuple(analysis.of_policy(loaded.policy, dataset, loaded.sources))
-    )
-
-
-def _dataset(name: str) -> Dataset:
-    from recpolicy import data
-
-    return data.open(name)
+        findings = analysis.of_policy(loaded.policy, dataset, loaded.sources)
+    return loaded, Checked(loaded.source, loaded.policy, tuple(findings))
 
 
 def _print(one: Checked, format: str, after_findings: bool) -> None:
     """The findings of a policy and their number, or its summary."""
     if not one.findings:
         assert one.policy is not None, "a policy that cannot be used has findings"
-        sys.stdout.writelines(f"{line}\n" for line in _summary(one.policy))
+        print(*_summary(one.policy), sep="\n")
         return
     if format == "plain":
         sys.stdout.write(render.sentences(one.findings, one.source))
     else:
-        sys.stdout.write("\n" if after_findings else "")
+        print(end="\n" if after_findings else "")
         render.show(one.findings, one.source)
-        sys.stdout.write("\n")
-    sys.stdout.write(f"{one.source.name}: {counted(len(one.findings), 'finding')}\n")
+        print()
+    print(f"{one.source.name}: {counted(len(one.findings), 'finding')}")
 
 
 def _summary(policy: Policy) -> Iterator[str]:
-    """One line, and where the day or values given with `--set` matter one more."""
+    """One line, and one more where the day or values of `--set` matter."""
     hard = sum(isinstance(rule, Quota) and rule.hard for rule in policy.rules)
     counts = [counted(len(policy.rules), "rule") + (f" ({hard} hard)" if hard else "")]
     parts = (("block", policy.blocks), ("target", policy.targets), ("test", policy.tests))
-    counts += [counted(len(held), noun) for noun, held in parts if held]
-    stated = ", ".join([*counts, counted(policy.slate, "place")])
-    yield f'"{policy.name}" version {policy.version}: {stated}. No findings.'
+    counts += [counted(len(statements), noun) for noun, statements in parts if statements]
+    content = ", ".join([*counts, counted(policy.slate, "place")])
+    yield f'"{policy.name}" version {policy.version}: {content}. No findings.'
     given = [f"{param.name} = {param.written}" for param in policy.params if param.given]
-    said = [f"With {', '.join(given)}."] if given else []
+    sentences = [f"With {', '.join(given)}."] if given else []
     if policy.as_of is not None:
         waiting = [f"`{rule.name}` holds from {rule.since}" for rule in policy.dormant]
-        said.append(f"As of {policy.as_of}{': ' if waiting else ''}{', '.join(waiting)}.")
-    if said:
-        yield f"  {' '.join(said)}"
+        sentences.append(f"As of {policy.as_of}{': ' if waiting else ''}{', '.join(waiting)}.")
+    if sentences:
+        yield f"  {' '.join(sentences)}"
 
 
 def _hint(loaded: Loaded, own: bool) -> str:
-    """What the policy was not checked against, and how it would be; `own`: the columns are those of its header."""
+    """How to check the policy against data, too; `own`: its columns are those of its header."""
     data = reading.data_of(loaded, None) if own and loaded.policy.data is not None else "NAME_OR_FOLDER"
     return f"Checked against the columns of {loaded.schema.name}; with --data {data} also against its items and users."

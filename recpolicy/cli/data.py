@@ -1,4 +1,4 @@
-"""`recpolicy data get | check | describe`: a data set's name or folder in, what it holds or what is wrong out."""
+"""Gets, checks and describes data sets (`recpolicy data get | check | describe`)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recpolicy import schema as schemas
+from recpolicy.cli.reading import Subparsers
+from recpolicy.render.terminal import columns
 
 if TYPE_CHECKING:
     from recpolicy.dataset.columns import ColumnData
     from recpolicy.dataset.rows import Dataset
-    from recpolicy.schema import Schema
 
 
-def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `data` and its three commands; each sets `run`, a function of the arguments that gives the exit code."""
+def add(subparsers: Subparsers) -> None:
+    """Adds `data` and its three commands; each sets `run`, a function of the arguments that returns the exit code."""
     data = subparsers.add_parser("data", help="get, check and describe a data set")
     commands = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
     get = commands.add_parser("get", help="download a public data set into the cache")
@@ -56,11 +57,10 @@ def _describe(args: argparse.Namespace) -> int:
         ("user", dataset.schema.user, dataset.users),
     ):
         print()
-        names = [f"{of}.{name}" for name in specs]
-        width = max(map(len, names))
-        for label, (name, spec) in zip(names, specs.items(), strict=True):
-            held = _held(table.columns[name]) if name in table.columns else spec.derived.value if spec.derived else ""
-            print(f"  {label:<{width}}  {spec.type.value:<16}  {held}")
+        labels = columns([(f"{of}.{name}", f"{spec.type.value:<16}") for name, spec in specs.items()])
+        for label, (name, spec) in zip(labels, specs.items(), strict=True):
+            derived = spec.derived.value if spec.derived else ""
+            print(f"  {label}{_content(table.columns[name]) if name in table.columns else derived}")
     _notes(dataset.notes)
     return 0
 
@@ -68,8 +68,7 @@ def _describe(args: argparse.Namespace) -> int:
 def _open(args: argparse.Namespace) -> Dataset:
     from recpolicy.data import open
 
-    schema: Schema | None = schemas.load(args.schema) if args.schema else None
-    return open(args.source, schema)
+    return open(args.source, schemas.load(args.schema) if args.schema else None)
 
 
 def _counts(dataset: Dataset) -> str:
@@ -88,8 +87,8 @@ def _period(dataset: Dataset) -> str:
     return f"from {_day(known.min())} to {_day(known.max())}"
 
 
-def _held(column: ColumnData) -> str:
-    """Share missing, then the range of numbers or the number of different words."""
+def _content(column: ColumnData) -> str:
+    """The range of numbers or the number of different words, then the share that is missing."""
     import numpy as np
 
     from recpolicy.dataset.columns import ListColumn, NumberColumn, TruthColumn, WordColumn
@@ -105,11 +104,8 @@ def _held(column: ColumnData) -> str:
                 case Type.DATE:
                     detail = f"{_day(low)} to {_day(high)}"
                 case Type.DURATION:
-                    detail = (
-                        f"{low:,.0f} to {high:,.0f} seconds"
-                        if high < DAY
-                        else f"{low / DAY:.1f} to {high / DAY:.1f} days"
-                    )
+                    days = f"{low / DAY:.1f} to {high / DAY:.1f} days"
+                    detail = days if high >= DAY else f"{low:,.0f} to {high:,.0f} seconds"
                 case Type.RATIO:
                     detail = f"{low:.2%} to {high:.2%}"
                 case _:
@@ -126,8 +122,8 @@ def _held(column: ColumnData) -> str:
 
 
 def _words(words: tuple[str, ...]) -> str:
-    shown = ", ".join(words[:4]) if len(words) <= 50 else ""
-    return f"{len(words):,} different" + (f" ({shown}{', ...' if len(words) > 4 else ''})" if shown else "")
+    shown = ", ".join([*words[:4], *(["..."] if len(words) > 4 else [])]) if len(words) <= 50 else ""
+    return f"{len(words):,} different" + (f" ({shown})" if shown else "")
 
 
 def _day(seconds: float) -> str:

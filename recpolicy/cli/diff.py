@@ -1,4 +1,4 @@
-"""`recpolicy diff`: two policies in, what changed in them and in the lists they make out."""
+"""Shows what changes from one policy to another, in their text and in their lists (`recpolicy diff`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 from recpolicy import explain
@@ -16,28 +15,28 @@ from recpolicy.errors import UsageError
 from recpolicy.explain import values
 from recpolicy.language.checker import Loaded
 from recpolicy.language.policy import Policy
+from recpolicy.render.terminal import columns, paragraph
+from recpolicy.render.text import width
 
 if TYPE_CHECKING:
     from recpolicy.dataset.rows import Dataset
     from recpolicy.diff.lists import Comparison, Example, Mean
+    from recpolicy.evaluation.metrics import Interval
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
-WIDTH = 100
 TITLE = 42
 """Characters of a title that are shown."""
 
 
-def add(subparsers: Subparsers) -> None:
-    """Add the command to the argument parser."""
+def add(subparsers: reading.Subparsers) -> None:
+    """Adds the command; it sets `run`, a function of the arguments that returns the exit code."""
     parser = subparsers.add_parser(
         "diff",
         help="say what changes from one policy to another, before any training",
         description="What changed in the text, in words; then both policies make lists for the same users out of the "
         "same candidates: how many lists change, and what moves by how much.",
     )
-    parser.add_argument("old", metavar="OLD", help="a .policy file, or the name of a sample")
-    parser.add_argument("new", metavar="NEW", help="a .policy file, or the name of a sample")
+    parser.add_argument("old", metavar="OLD", help=reading.POLICY)
+    parser.add_argument("new", metavar="NEW", help=reading.POLICY)
     parser.add_argument("--data", metavar="NAME_OR_FOLDER", help="whose users and items; default: the policies' own")
     parser.add_argument("--users", type=int, default=200, metavar="N", help="users to make lists for (200)")
     reading.add(parser)
@@ -45,7 +44,7 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare the texts, then the lists where there is data."""
+    """Compares the texts, then the lists where there is data. Raises UsageError for policies of different data."""
     if arguments.users < 1:
         raise UsageError(
             f"--users is {arguments.users}", help="it is the number of users to make lists for, at least 1"
@@ -56,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     sys.stdout.write(_text(old.policy, new.policy))
     source = _source(old, new, arguments.data)
     if source is None:
-        sys.stdout.write("\nThe policies name no data: give --data SOURCE to see which lists change.\n")
+        print("\nThe policies name no data: give --data SOURCE to see which lists change.")
         return 0
     from recpolicy import data  # loads NumPy
     from recpolicy.cli.titles import titles
@@ -64,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     dataset = data.open(source, new.schema)
     sys.stdout.flush()
-    found = compare(old.policy, new.policy, dataset, users=arguments.users)
-    sys.stdout.write("\n" + _lists(found, dataset, titles(dataset)))
+    comparison = compare(old.policy, new.policy, dataset, users=arguments.users)
+    sys.stdout.write("\n" + _lists(comparison, dataset, titles(dataset)))
     return 0
 
 
@@ -83,31 +82,29 @@ def _source(old: Loaded, new: Loaded, given: str | None) -> str | None:
 
 def _text(old: Policy, new: Policy) -> str:
     lines = [f"From {old.name}, version {old.version}, to {new.name}, version {new.version}", ""]
-    found = changes(old, new)
-    if not found:
+    all_changes = changes(old, new)
+    if not all_changes:
         return "\n".join([*lines, "Both say the same.", ""])
     lines += ["What changed in the text", ""]
-    for change in found:
+    for change in all_changes:
         lines += [*_change(change), ""]
     return "\n".join(lines) + _shares(old, new)
 
 
 def _change(change: Change) -> list[str]:
     head = f"  `{change.name}` {change.what}"
-    told = [(label, text) for label, text in (("before", change.before), ("now", change.now)) if text]
-    indent = " " * 12
-    said = [fill(t, WIDTH, initial_indent=f"    {f'{x}:':<8}", subsequent_indent=indent) for x, t in told]
-    return [head + ("." if not said else ":"), *said]
+    texts = (("before:", change.before), ("now:", change.now))
+    lines = [paragraph(text, f"    {label:<8}", " " * 12) for label, text in texts if text]
+    return [head + (":" if lines else "."), *lines]
 
 
 def _shares(old: Policy, new: Policy) -> str:
     """How much each rule counts where any share changed, else nothing."""
     before, now = explain.shares(old), explain.shares(new)
-    names = list(dict.fromkeys([*now, *before]))
-    shown = [(name, _share(before.get(name)), _share(now.get(name))) for name in names]
-    if all(was == is_ for _, was, is_ in shown):
+    rows = [(name, _share(before.get(name)), _share(now.get(name))) for name in dict.fromkeys([*now, *before])]
+    if all(was == is_ for _, was, is_ in rows):
         return ""
-    return "How much each counts, of the whole\n\n" + _table(["", "before", "now"], shown) + "\n"
+    return "How much each counts, of the whole\n\n" + _table(["", "before", "now"], rows) + "\n"
 
 
 def _share(share: float | None) -> str:
@@ -117,34 +114,35 @@ def _share(share: float | None) -> str:
 # ---- what they make -------------------------------------------------------------------------------------------------
 
 
-def _lists(found: Comparison, dataset: Dataset, names: Sequence[str]) -> str:
-    whom = f"{found.users} of the {found.of} users" if found.users < found.of else f"all {found.users} users"
-    told = f"What changes in the lists of {whom} of {dataset.name}"
-    if not found.changed:
-        return f"{told}\n\n  No list changes.\n"
-    exchanging = found.changed - found.reordered
-    said = [
-        f"{found.changed} of {values.counted(found.users, 'list')} change: {_same_items(found.reordered)}, "
-        f"{exchanging} {'holds' if exchanging == 1 else 'hold'} other items.",
-        f"A changed list gives {_about(found.exchanged, 'item')} for others"
-        f"; an item that stays moves by {_about(found.moved, 'place')}.",
-        f"Accuracy on what the users took next (NDCG) goes from {found.ndcg.old:.4f} to {found.ndcg.new:.4f}: "
-        f"{_verdict(found)}",
+def _lists(result: Comparison, dataset: Dataset, names: Sequence[str]) -> str:
+    whom = f"{result.users} of the {result.of} users" if result.users < result.of else f"all {result.users} users"
+    head = f"What changes in the lists of {whom} of {dataset.name}"
+    if not result.changed:
+        return f"{head}\n\n  No list changes.\n"
+    exchanging = result.changed - result.reordered
+    sentences = [
+        f"{result.changed} of {values.counted(result.users, 'list')} change: "
+        f"{_hold(result.reordered)} the same items in another order, {_hold(exchanging)} other items.",
+        f"A changed list gives {_about(result.exchanged, 'item')} for others"
+        f"; an item that stays moves by {_about(result.moved, 'place')}.",
+        f"Accuracy on what the users took next (NDCG) goes from {result.ndcg.old:.4f} to {result.ndcg.new:.4f}: "
+        f"{_verdict(result.ndcg_change)}",
     ]
-    rows = [(r.name + _VERSIONS[r.version], *_numbers(r.value), *_percents(r.met)) for r in found.rules]
-    others = [
-        ("accuracy (NDCG)", *_numbers(found.ndcg)),
-        ("novelty", *_numbers(found.novelty)),
-        ("share of the catalog shown", *_numbers(found.coverage)),
+    means = [
+        *((rule.name + _VERSIONS[rule.version], rule.value, rule.met) for rule in result.rules),
+        ("accuracy (NDCG)", result.ndcg, None),
+        ("novelty", result.novelty, None),
+        ("share of the catalog shown", result.coverage, None),
     ]
+    rows = [(name, *_numbers(mean), *_percents(met)) for name, mean, met in means]
     parts = [
-        f"{told}\n",
-        fill(" ".join(said), WIDTH, initial_indent="  ", subsequent_indent="  ") + "\n",
+        f"{head}\n",
+        paragraph(" ".join(sentences), "  ", "  ") + "\n",
         "What moves: means over the users, of quotas also the share of lists that meet them\n",
-        _table(["", "before", "now", "change", "met before", "met now"], [*rows, *others]),
+        _table(["", "before", "now", "change", "met before", "met now"], rows),
         f"{_EXAMPLES}\n",
-        *(_example(names, example) for example in found.examples),
-        fill(_HOW, WIDTH) + "\n",
+        *(_example(names, example) for example in result.examples),
+        paragraph(_HOW) + "\n",
     ]
     return "\n".join(parts)
 
@@ -158,8 +156,8 @@ _HOW = (
 )
 
 
-def _same_items(count: int) -> str:
-    return f"{count} {'holds' if count == 1 else 'hold'} the same items in another order"
+def _hold(count: int) -> str:
+    return f"{count} {'holds' if count == 1 else 'hold'}"
 
 
 def _about(mean: float, noun: str) -> str:
@@ -167,8 +165,7 @@ def _about(mean: float, noun: str) -> str:
     return values.counted(1, noun) if amount == "1" else f"{amount} {values.plural(noun)}"
 
 
-def _verdict(found: Comparison) -> str:
-    change = found.ndcg_change
+def _verdict(change: Interval) -> str:
     interval = f"{change.mean:+.4f}, 95 % interval {change.low:+.4f} to {change.high:+.4f}"
     if math.isnan(change.mean):
         return "no user was tested."
@@ -183,7 +180,7 @@ def _numbers(mean: Mean) -> tuple[str, str, str]:
 
 
 def _percents(mean: Mean | None) -> tuple[str, ...]:
-    return () if mean is None else (f"{mean.old:.0%}", f"{mean.new:.0%}")
+    return ("", "") if mean is None else (f"{mean.old:.0%}", f"{mean.new:.0%}")
 
 
 def _example(names: Sequence[str], example: Example) -> str:
@@ -205,10 +202,5 @@ def _place(names: Sequence[str], items: Sequence[int], r: int, others: Sequence[
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    width = max(len(row[0]) for row in rows)
-    widths = [max(7, len(title)) for title in head[1:]]
-    lines = []
-    for row in (head, *rows):
-        cells = "".join(f"  {cell:>{w}}" for cell, w in zip(row[1:], widths, strict=False))
-        lines.append(f"  {row[0]:<{width}}{cells}".rstrip())
-    return "\n".join(lines) + "\n"
+    widths = [max(width(row[0]) for row in rows), *(max(7, len(title)) for title in head[1:])]
+    return "".join(f"  {line}".rstrip() + "\n" for line in columns([head, *rows], widths, right=True))

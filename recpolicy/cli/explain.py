@@ -1,24 +1,20 @@
-"""`recpolicy explain`: an error code, a policy, one of its rules or one slate in, what it means in words out."""
+"""Explains an error code, a policy, one of its rules or one slate in words (`recpolicy explain`)."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import sys
-from typing import TYPE_CHECKING
 
 from recpolicy import explain, render
 from recpolicy.cli import reading
 from recpolicy.errors import UsageError, pages
 from recpolicy.errors.near import near
-from recpolicy.language.policy import Policy
-
-if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+from recpolicy.language.policy import Block, Policy, Rule, Target
 
 
-def add(subparsers: Subparsers) -> None:
-    """Add the command to the argument parser."""
+def add(subparsers: reading.Subparsers) -> None:
+    """Adds the command; it sets `run`, a function of the arguments that returns the exit code."""
     parser = subparsers.add_parser(
         "explain",
         help="say what a policy, a rule, an error code or one slate means",
@@ -38,7 +34,7 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Explain the code, the slate, the rule or the policy."""
+    """Explains the code, the slate, the rule or the policy. Raises UsageError for options that do not go together."""
     if re.fullmatch(r"[Ee]\d{4}", arguments.what):
         render.page(pages.page(arguments.what))
         return 0
@@ -55,26 +51,23 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.rule is not None:
         sys.stdout.write(_rule(loaded.policy, arguments.rule, arguments.engineer))
     elif arguments.engineer:
-        parts = (*loaded.policy.rules, *loaded.policy.blocks, *loaded.policy.targets)
-        said = [explain.NOTATION, *(explain.engineer(part, loaded.policy) for part in parts)]
-        sys.stdout.write("\n\n".join(said) + "\n")
+        formulas = (explain.engineer(part, loaded.policy) for part in _parts(loaded.policy).values())
+        print(explain.NOTATION, *formulas, sep="\n\n")
     else:
         sys.stdout.write(explain.policy(loaded.policy))
     return 0
 
 
 def _rule(policy: Policy, name: str, engineer: bool) -> str:
-    for part in (*policy.rules, *policy.blocks, *policy.targets):
-        if part.name == name:
-            return (
-                f"{explain.engineer(part, policy)}\n\n{explain.NOTATION}\n" if engineer else explain.entry(part, policy)
-            )
-    raise unknown_rule(policy, name)
+    parts = _parts(policy)
+    if name not in parts:
+        close = near(name, parts)
+        help = f"did you mean `{close}`?" if close else f"it has: {', '.join(parts)}"
+        raise UsageError(f"{policy.name} has no rule `{name}`", help=help)
+    if engineer:
+        return f"{explain.engineer(parts[name], policy)}\n\n{explain.NOTATION}\n"
+    return explain.entry(parts[name], policy)
 
 
-def unknown_rule(policy: Policy, name: str) -> UsageError:
-    """No rule, block or target of that name."""
-    known = [part.name for part in (*policy.rules, *policy.blocks, *policy.targets)]
-    close = near(name, known)
-    help = f"did you mean `{close}`?" if close else f"it has: {', '.join(known)}"
-    return UsageError(f"{policy.name} has no rule `{name}`", help=help)
+def _parts(policy: Policy) -> dict[str, Rule | Block | Target]:
+    return {part.name: part for part in (*policy.rules, *policy.blocks, *policy.targets)}

@@ -1,4 +1,4 @@
-"""`recpolicy fmt`: policies in, the same files in canonical form out."""
+"""Writes policies in canonical form (`recpolicy fmt`)."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import argparse
 import difflib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from recpolicy import render
+from recpolicy.cli.reading import Subparsers
 from recpolicy.errors import PolicyError, UsageError
 from recpolicy.language import formatter
 from recpolicy.language.checker import loading
 from recpolicy.span import Source
 
-if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
 
 def add(subparsers: Subparsers) -> None:
-    """Add the command to the argument parser."""
+    """Adds the command; it sets `run`, a function of the arguments that returns the exit code."""
     parser = subparsers.add_parser(
         "fmt",
         help="bring policies into canonical form",
@@ -33,12 +30,12 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Format each policy; 1 where one has syntax errors or, with `--check`, would change."""
+    """Formats each policy. Returns 1 where one has syntax errors or, with `--check`, would change."""
     return max([_one(name, check=arguments.check) for name in arguments.policies])
 
 
 def _one(name: str, *, check: bool) -> int:
-    """Format one file and say what was done; its exit code."""
+    """Formats one file and returns its exit code."""
     source = _read(name)
     try:
         text = formatter.format(source)
@@ -54,8 +51,11 @@ def _one(name: str, *, check: bool) -> int:
     if name == "-":
         sys.stdout.write(text)
     elif text != source.text:
-        _write(Path(name), text)
-        sys.stdout.write(f"{name}: formatted\n")
+        try:
+            Path(name).write_bytes(text.encode())
+        except OSError as error:
+            raise UsageError(f"cannot write `{Path(name)}`: {(error.strerror or str(error)).lower()}") from None
+        print(f"{name}: formatted")
     return 0
 
 
@@ -67,10 +67,3 @@ def _read(name: str) -> Source:
     if not Path(name).is_file():
         raise UsageError(f"the sample `{name}` is not formatted in its place", help="copy it to a file of yours first")
     return source
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_bytes(text.encode())
-    except OSError as error:
-        raise UsageError(f"cannot write `{path}`: {(error.strerror or str(error)).lower()}") from None

@@ -1,4 +1,4 @@
-"""`recpolicy init`: a data folder in, a first `schema.toml` and a first policy for it as new files out."""
+"""Writes a first `schema.toml` and a first policy for a data folder (`recpolicy init`)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 
 from recpolicy import schema as schemas
+from recpolicy.cli.reading import Subparsers
 from recpolicy.errors import UsageError
 
 
-def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register the command; it sets `run`, a function of the arguments that gives the exit code."""
+def add(subparsers: Subparsers) -> None:
+    """Adds the command; it sets `run`, a function of the arguments that returns the exit code."""
     init = subparsers.add_parser(
         "init",
         help="write a first schema and policy for a data folder",
@@ -24,16 +25,16 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write both files. Raises UsageError for data that cannot be used and for a file that is there already."""
+    """Writes both files. Raises UsageError for data that cannot be used and for a file that exists already."""
     if arguments.folder in schemas.BUILTIN:
-        help = 'write data = "{0}" in a policy, or begin with a sample: recpolicy check balanced'
-        raise UsageError(f"`{arguments.folder}` comes with its schema", help=help.format(arguments.folder))
+        help = f'write data = "{arguments.folder}" in a policy, or begin with a sample: recpolicy check balanced'
+        raise UsageError(f"`{arguments.folder}` comes with its schema", help=help)
     folder = Path(arguments.folder)
     out = folder if arguments.out is None else arguments.out
     name = folder.resolve().name or "first"
     policy = out / f"{name}.policy"
-    kept = folder / "schema.toml"
-    written = None if kept.is_file() else out / "schema.toml"
+    own = folder / "schema.toml"
+    written = None if own.is_file() else out / "schema.toml"
     for path in (written, policy):
         if path is not None and path.exists():
             help = "move it away, or write elsewhere with --out DIR"
@@ -48,10 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
             written.write_text(scaffold.schema_text(dataset), encoding="utf-8")
             print(f"wrote {written}: {len(dataset.schema.item)} item and {len(dataset.schema.user)} user columns")
         else:
-            print(f"kept  {kept}")
-        elsewhere = written is not None and out.resolve() != folder.resolve()
-        setting = ("schema", "schema.toml") if elsewhere else ("data", Path(os.path.relpath(folder, out)).as_posix())
-        policy.write_text(scaffold.policy_text(dataset, setting=setting[0], value=setting[1]), encoding="utf-8")
+            print(f"kept  {own}")
+        setting, value = "data", Path(os.path.relpath(folder, out)).as_posix()
+        if written is not None and out.resolve() != folder.resolve():
+            setting, value = "schema", "schema.toml"
+        policy.write_text(scaffold.policy_text(dataset, setting=setting, value=value), encoding="utf-8")
     except OSError as error:
         help = "write elsewhere with --out DIR"
         raise UsageError(f"cannot write: {error.strerror}", where=str(error.filename or out), help=help) from None

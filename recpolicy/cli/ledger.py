@@ -1,10 +1,8 @@
-"""A policy, a user and the items of a list in, the table rule x place and a line for each rule out."""
+"""Renders what each place of one list adds to each rule: a table of rules and places, and a line for each rule."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from textwrap import fill
 
 import numpy as np
 
@@ -21,18 +19,19 @@ from recpolicy.errors.near import near
 from recpolicy.explain import values
 from recpolicy.language.checker import Loaded
 from recpolicy.language.policy import Per, Quota, Rule
+from recpolicy.render.terminal import columns, paragraph
+from recpolicy.render.text import width
 from recpolicy.types import DAY
 
-WIDTH = 100
 COLUMNS = 10
 """Places beside each other in the table."""
 
 
 def ledger(loaded: Loaded, source: str, user: str, slate: str) -> str:
-    """What every place of the slate adds to every rule, for the user with their whole history.
+    """Renders what every place of the slate adds to every rule, for the user with their whole history.
 
-    `slate`: ids or exact titles from the top, parted by commas; `hole` or nothing is an empty place. The catalog's
-    statistics are those of the training part, as in training. Raises UsageError for an unknown user or item.
+    `slate`: ids or exact titles from the top, separated by commas; `hole` or nothing is an empty place. The statistics
+    of the catalog are those of the training part, as in training. Raises UsageError for an unknown user or item.
     """
     dataset = open_data(source, loaded.schema)
     row = _user(dataset, user)
@@ -63,8 +62,8 @@ def _sheet(compiled: CompiledPolicy, rows: Rows, items: Codes) -> _Sheet:
     k = len(items)
     alone = np.full((k, k), -1, np.int32)  # slate r holds the item of place r and nothing else
     np.fill_diagonal(alone, items)
-    again, each = rows.take(np.zeros(k, np.int64)), Slates(alone)
-    added = {name: found[0] for name, found in compiled.marginals(rows, slates).items()}
+    repeated, single = rows.take(np.zeros(k, np.int64)), Slates(alone)
+    added = {name: marginals[0] for name, marginals in compiled.marginals(rows, slates).items()}
     weights = compiled.weights(rows)[0]
     sign = np.array([rule.sign for rule in compiled.rules])
     value = np.array([np.nan_to_num(added[rule.name]).sum() for rule in compiled.rules])
@@ -76,12 +75,12 @@ def _sheet(compiled: CompiledPolicy, rows: Rows, items: Codes) -> _Sheet:
         weights,
         sign * weights * value / (weights.sum() or 1.0),
         {name: bool(met[0]) for name, met in compiled.satisfied(rows, slates).items()},
-        compiled.blocked(again, each),
-        compiled.abstained(again, each),
+        compiled.blocked(repeated, single),
+        compiled.abstained(repeated, single),
     )
 
 
-# ---- what was asked for ---------------------------------------------------------------------------------------------
+# ---- the user and the items -----------------------------------------------------------------------------------------
 
 
 def _user(dataset: Dataset, user: str) -> int:
@@ -98,21 +97,21 @@ def _items(dataset: Dataset, slate: str, k: int) -> Codes:
     titled: dict[str, list[int]] = {}
     for row, title in enumerate(titles(dataset)):
         titled.setdefault(title, []).append(row)
-    pieces, found, at = slate.split(","), [], 0
+    pieces, items, at = slate.split(","), [], 0
     while at < len(pieces):
         for stop in range(min(len(pieces), at + 8), at, -1):  # the longest run of pieces that names an item
             text = ",".join(pieces[at:stop]).strip()
             if text in ids or text in titled or stop == at + 1:
                 break
-        found.append(_item(dataset, text, ids, titled))
+        items.append(_item(dataset, text, ids, titled))
         at = stop
-    if len(found) > k:
-        raise UsageError(f"{len(found)} items, but a list has {k} places", where="--slate", help=f"give at most {k}")
-    twice = next((i for at, i in enumerate(found) if i >= 0 and i in found[:at]), None)
+    if len(items) > k:
+        raise UsageError(f"{len(items)} items, but a list has {k} places", where="--slate", help=f"give at most {k}")
+    twice = next((i for at, i in enumerate(items) if i >= 0 and i in items[:at]), None)
     if twice is not None:
         help = "give each item once: the second one would be an empty place"
         raise UsageError(f"`{dataset.item_ids[twice]}` stands twice in the list", where="--slate", help=help)
-    return np.array(found + [-1] * (k - len(found)), np.int32)
+    return np.array(items + [-1] * (k - len(items)), np.int32)
 
 
 def _item(dataset: Dataset, text: str, ids: dict[str, int], titled: dict[str, list[int]]) -> int:
@@ -141,12 +140,10 @@ def _text(dataset: Dataset, sheet: _Sheet, rows: Rows) -> str:
     head = f"A list for user {user} on {day}, after {taken}, by {policy.name}, version {policy.version}"
     parts = [f"{head}\n", _places(dataset, sheet, rows)]
     if sheet.blocked.any():
-        named = values.listed([str(r + 1) for r in np.flatnonzero(sheet.blocked)], "and")
-        several = "places" if sheet.blocked.sum() > 1 else "place"
-        lost = (
-            f"What is never shown stands in {several} {named}: the list earns nothing and loses all that can be lost."
-        )
-        parts.append(f"{fill(lost, WIDTH)}\n")
+        where = values.listed([str(r + 1) for r in np.flatnonzero(sheet.blocked)], "and")
+        where = f"{'places' if sheet.blocked.sum() > 1 else 'place'} {where}"
+        loss = f"What is never shown stands in {where}: the list earns nothing and loses all that can be lost."
+        parts.append(f"{paragraph(loss)}\n")
     parts += [_table(sheet, range(first, min(first + COLUMNS, k))) for first in range(0, k, COLUMNS)]
     parts.append(_legend(sheet))
     parts.append("".join(_line(dataset, sheet, rule) for rule in policy.rules))
@@ -169,25 +166,21 @@ def _places(dataset: Dataset, sheet: _Sheet, rows: Rows) -> str:
 def _table(sheet: _Sheet, places: range) -> str:
     """The rows of the table for some places; the sums stand beside the last."""
     last = places.stop == len(sheet.items)
-    width = max(len("place"), len("whole"), *(len(rule.name) for rule in sheet.compiled.rules))
     head = [f"{r + 1}{'x' if sheet.blocked[r] else ''}" for r in places]
-    sums = ["value", "weight", "part", "met"] if last else []
-    lines = [(_cells("place", width, [*head, *sums]))]
+    lines = [["place", *head, *(["value", "weight", "part", "met"] if last else [])]]
     for at, rule in enumerate(sheet.compiled.rules):
         added, unknown = sheet.added[rule.name], sheet.unknown[rule.name]
-        cells = [_number(added[r]) + ("?" if unknown[r] else "") for r in places]
-        met = {True: "yes", False: "no", None: ""}[sheet.satisfied.get(rule.name)]
+        cells = [rule.name, *(_number(added[r]) + ("?" if unknown[r] else "") for r in places)]
         if last:
+            met = {True: "yes", False: "no", None: ""}[sheet.satisfied.get(rule.name)]
             silent = bool(np.isnan(added).any())
             part = "-" if silent else f"{sheet.parts[at]:+.3f}"
             cells += [_number(added.sum()), f"{sheet.weights[at]:g}", part, "-" if silent and met else met]
-        lines.append(_cells(rule.name, width, cells))
-    whole = [_number(sheet.whole[r]) for r in places] + (["", "", f"{sheet.whole.sum():+.3f}", ""] if last else [])
-    return "\n".join([*lines, _cells("whole", width, whole), ""])
-
-
-def _cells(name: str, width: int, cells: Sequence[str]) -> str:
-    return f"  {name:<{width}}{''.join(f'{cell:>7}' for cell in cells)}".rstrip()
+        lines.append(cells)
+    sums = ["", "", f"{sheet.whole.sum():+.3f}", ""] if last else []
+    lines.append(["whole", *(_number(sheet.whole[r]) for r in places), *sums])
+    widths = [max(width(line[0]) for line in lines), *[7] * (len(lines[0]) - 1)]
+    return "".join(f"  {line}".rstrip() + "\n" for line in columns(lines, widths, right=True, gap=""))
 
 
 def _number(value: float) -> str:
@@ -202,20 +195,20 @@ def _legend(sheet: _Sheet) -> str:
         notes.append("x: the item is never to be shown.")
     if any(np.isnan(added).any() for added in sheet.added.values()):
         notes.append("-: the rule says nothing of this user.")
-    return fill(" ".join(notes), WIDTH) + "\n"
+    return paragraph(" ".join(notes)) + "\n"
 
 
 def _line(dataset: Dataset, sheet: _Sheet, rule: Rule) -> str:
     added, held = sheet.added[rule.name], (sheet.items >= 0).tolist()
-    said = explain.places(rule, added.tolist(), held, sheet.satisfied.get(rule.name))
+    text = explain.places(rule, added.tolist(), held, sheet.satisfied.get(rule.name))
     if isinstance(rule, Quota) and isinstance(rule.counted, Per) and not np.isnan(added).any():
-        said = " ".join([said, *_shared(dataset, rule.counted.column.name, sheet.items, added)])
-    return f"{fill(f'`{rule.name}`: {said}', WIDTH, subsequent_indent='  ', break_on_hyphens=False)}\n"
+        text = " ".join([text, *_shared(dataset, rule.counted.column.name, sheet.items, added)])
+    return f"{paragraph(f'`{rule.name}`: {text}', further='  ', hyphens=False)}\n"
 
 
 def _shared(dataset: Dataset, column: str, items: Codes, added: Floats) -> list[str]:
     """A sentence for each place in excess, about what it has in common with those above."""
-    said = []
+    sentences = []
     for r in np.flatnonzero((items >= 0) & (added <= 0)):
         own = _values(dataset, column, int(items[r]))
         above = [_values(dataset, column, int(i)) for i in items[:r] if i >= 0]
@@ -223,8 +216,8 @@ def _shared(dataset: Dataset, column: str, items: Codes, added: Floats) -> list[
         most = max(counts, key=lambda value: counts[value], default=None)
         if most is not None and counts[most] > 1:
             name = f"of unknown {values.name(column)}" if most == "" else f"of {values.quoted(most)}"
-            said.append(f"Place {r + 1} is the {values.ordinal(counts[most])} {name}.")
-    return said
+            sentences.append(f"Place {r + 1} is the {values.ordinal(counts[most])} {name}.")
+    return sentences
 
 
 def _values(dataset: Dataset, column: str, item: int) -> tuple[str, ...]:

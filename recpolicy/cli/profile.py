@@ -1,23 +1,24 @@
-"""`recpolicy profile`: a policy and a run in, what its rules do in training out, before any training.
+"""Shows what the rules of a policy would do in training (`recpolicy profile`).
 
 `--format json` writes one document: `schema_version`, `policy` (`name`, `version`), `run`, `data`, `users`, `copies`
 and `temperature`; `rules` and `fixed` with the fields of `profile.RuleProfile` and `profile.FixedList`, and for the
-latter `titles` and `verdict`; `ok`, false where a rule is dead or a loophole open. What does not apply is null.
+latter `titles` and `verdict`; `ok`, false where a rule has no signal or a loophole is open. What does not apply is
+null.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from recpolicy.cli import reading
 from recpolicy.language.policy import Policy
+from recpolicy.render.document import written
 from recpolicy.render.text import visible
 from recpolicy.runs import Run, plain
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A profile, and what it is one of."""
+class Profiled:
+    """A profile, and the policy, the data and the run that it is about."""
 
     profile: Profile
     policy: Policy
@@ -36,15 +37,15 @@ class Found:
     folder: Path
 
     def titles(self) -> list[str]:
-        """What the items of the fixed list are called."""
+        """Returns the names of the items of the fixed list."""
         from recpolicy.cli.titles import titles  # loads NumPy
 
         names, fixed = titles(self.dataset), self.profile.fixed
         return [visible(names[item]) for item in fixed.items] if fixed else []
 
 
-def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register the command; it sets `run`, a function of the arguments that gives the exit code."""
+def add(subparsers: reading.Subparsers) -> None:
+    """Adds the command; it sets `run`, a function of the arguments that returns the exit code."""
     parser = subparsers.add_parser(
         "profile",
         help="say what a policy would do in training: weights, prices, loopholes",
@@ -52,7 +53,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "it costs in relevance, and what a list that ignores the user can get. Exit code 0: nothing to mend; "
         "1: a rule has no signal, or there is a loophole; 2: wrong use.",
     )
-    parser.add_argument("policy", metavar="POLICY", help="a .policy file, or the name of a sample")
+    parser.add_argument("policy", metavar="POLICY", help=reading.POLICY)
     parser.add_argument(
         "--run",
         dest="folder",
@@ -72,39 +73,41 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def run(args: argparse.Namespace) -> int:
-    """Profile the policy; 1 where something is to be mended."""
-    held = Run(args.folder)
-    loaded = reading.policy(args.policy, args, reading.data_columns(held.read()["source"]))
+    """Profiles the policy. Returns 1 where a rule has no signal or a loophole is open."""
+    trained = Run(args.folder)
+    loaded = reading.policy(args.policy, args, reading.data_columns(trained.read()["source"]))
     with reading.trainer("profiling"):
         from recpolicy.trainer.profile import of_run
     from rich.console import Console
 
     with Console(stderr=True).status("sampling lists, searching for loopholes"):
-        profile, dataset = of_run(loaded, held)
-    found = Found(profile, loaded.policy, dataset, args.folder)
+        profile, dataset = of_run(loaded, trained)
+    result = Profiled(profile, loaded.policy, dataset, args.folder)
     match args.format:
         case "json":
-            sys.stdout.write(_document(found))
+            sys.stdout.write(_document(result))
         case "plain":
-            sys.stdout.writelines(f"{line}\n" for line in _sentences(found))
+            print(*_sentences(result), sep="\n")
         case _:
-            _show(found)
+            _show(result)
     return 0 if profile.clean else 1
 
 
 # ---- in words -------------------------------------------------------------------------------------------------------
 
 
-def _about(found: Found) -> str:
-    profile, policy = found.profile, found.policy
-    told = f'"{policy.name}" version {policy.version}, on {profile.users:,} validation users of {found.dataset.name} '
-    told += f"with {profile.generations} lists each, sampled from the fine-tuned model of {found.folder} "
-    return f"{told}at temperature {profile.temperature:g}."
+def _about(result: Profiled) -> str:
+    profile, policy = result.profile, result.policy
+    return (
+        f'"{policy.name}" version {policy.version}, on {profile.users:,} validation users of {result.dataset.name} '
+        f"with {profile.generations} lists each, sampled from the fine-tuned model of {result.folder} "
+        f"at temperature {profile.temperature:g}."
+    )
 
 
-def _sentences(found: Found) -> Iterator[str]:
-    profile = found.profile
-    yield _about(found)
+def _sentences(result: Profiled) -> Iterator[str]:
+    profile = result.profile
+    yield _about(result)
     for rule in profile.rules:
         cells = zip(HEAD, _cells(rule), strict=True)
         yield f"{rule.name}: {', '.join(f'{title} {cell}' for title, cell in cells)}."
@@ -112,7 +115,7 @@ def _sentences(found: Found) -> Iterator[str]:
     yield from _prices(profile)
     if profile.fixed is not None:
         yield from _fixed(profile.fixed, profile)
-        yield f"The list: {'; '.join(found.titles())}."
+        yield f"The list: {'; '.join(result.titles())}."
     yield from _others(profile)
 
 
@@ -145,16 +148,13 @@ def _why(rule: RuleProfile) -> str:
 def _prices(profile: Profile) -> Iterator[str]:
     for name, price in _priced(profile):
         cost = price.cost
-        said = f"value {_number(price.without)} to {_number(price.value)}, costs {cost.mean:.4f} NDCG"
-        yield f"{name}: {said}, 95 % interval {cost.low:.4f} to {cost.high:.4f}{_sure(price)}."
+        values = f"value {_number(price.without)} to {_number(price.value)}, costs {cost.mean:.4f} NDCG"
+        chance = ", which may be chance" if cost.low <= 0 <= cost.high and cost.mean else ""
+        yield f"{name}: {values}, 95 % interval {cost.low:.4f} to {cost.high:.4f}{chance}."
 
 
 def _priced(profile: Profile) -> list[tuple[str, Price]]:
     return [(rule.name, rule.price) for rule in profile.rules if rule.price is not None]
-
-
-def _sure(price: Price) -> str:
-    return ", which may be chance" if price.cost.low <= 0 <= price.cost.high and price.cost.mean else ""
 
 
 def _others(profile: Profile) -> Iterator[str]:
@@ -211,39 +211,28 @@ def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-def _show(found: Found) -> None:
-    from rich.box import SIMPLE_HEAD
+def _show(result: Profiled) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    profile, console = found.profile, Console(highlight=False, markup=False)
+    from recpolicy.render.tables import table
 
-    def table(head: Sequence[str], rows: Iterable[tuple[Sequence[str], str]]) -> None:
-        shown = Table("", box=SIMPLE_HEAD, pad_edge=False)
-        for title in head:
-            shown.add_column(title, justify="right")
-        for cells, style in rows:
-            shown.add_row(*cells, style=style)
-        console.print(shown)
-
-    console.print(_about(found))
+    profile, console = result.profile, Console(highlight=False, markup=False)
+    console.print(_about(result))
     console.print("\nHow much each rule counts")
-    table(HEAD, (((rule.name, *_cells(rule)), "yellow" if rule.silence else "") for rule in profile.rules))
-    for said in (HOW, *_silent(profile)):
-        console.print(said)
-    console.print()
+    rows = [((rule.name, *_cells(rule)), "yellow" if rule.silence else "") for rule in profile.rules]
+    console.print(table(("", *HEAD), rows), HOW, *_silent(profile), "", sep="\n")
     if priced := _priced(profile):
         console.print("What each rule brings and costs: re-ranked lists with it beside those without it")
-        head = ("value without", "with", f"NDCG@{found.policy.slate} lost", "95 % interval")
-        table(head, (((name, *_price(price)), "") for name, price in priced))
+        head = ("", "value without", "with", f"NDCG@{result.policy.slate} lost", "95 % interval")
+        console.print(table(head, [((name, *_price(price)), "") for name, price in priced]))
     console.print("Lists that ignore the user\n")
     if profile.fixed is not None:
-        for said in _fixed(profile.fixed, profile):
-            console.print(said)
-        for rank, title in enumerate(found.titles(), 1):
+        for sentence in _fixed(profile.fixed, profile):
+            console.print(sentence)
+        for rank, title in enumerate(result.titles(), 1):
             console.print(f"  {rank:>3}  {title}", soft_wrap=True)
-    for said in _others(profile):
-        console.print(said)
+    for sentence in _others(profile):
+        console.print(sentence)
 
 
 def _price(price: Price) -> tuple[str, ...]:
@@ -251,15 +240,15 @@ def _price(price: Price) -> tuple[str, ...]:
     return _number(price.without), _number(price.value), f"{price.cost.mean:+.4f}", interval
 
 
-def _document(found: Found) -> str:
-    profile, fixed = found.profile, found.profile.fixed
+def _document(result: Profiled) -> str:
+    profile, fixed = result.profile, result.profile.fixed
     content = {
         "schema_version": 1,
-        "policy": {"name": found.policy.name, "version": found.policy.version},
-        "run": str(found.folder),
-        "data": found.dataset.name,
+        "policy": {"name": result.policy.name, "version": result.policy.version},
+        "run": str(result.folder),
+        "data": result.dataset.name,
         **asdict(profile),
-        "fixed": fixed and {**asdict(fixed), "titles": found.titles(), "verdict": fixed.verdict},
+        "fixed": fixed and {**asdict(fixed), "titles": result.titles(), "verdict": fixed.verdict},
         "ok": profile.clean,
     }
-    return json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n"
+    return written(plain(content))

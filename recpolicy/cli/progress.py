@@ -1,4 +1,4 @@
-"""What a run reports in, a live table in the terminal (plain lines elsewhere) and the final tables out."""
+"""Shows a training: a live table in the terminal (plain lines elsewhere), and tables of the result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -17,6 +16,7 @@ from rich.text import Text
 
 from recpolicy.evaluation.targets import Score, TargetProgress
 from recpolicy.language.policy import Policy
+from recpolicy.render.tables import line, table
 
 WINDOW = 10
 """Steps over which the live table averages."""
@@ -47,7 +47,15 @@ TITLES = {
 SHORT = {"sft": "SFT", "prior": "with prior", "grpo": "GRPO", "grpo_guided": "guided", "rerank": "control"}
 """Systems whose rules are shown."""
 
-_WORDS = {"SHIP": "bold green", "DO NOT SHIP": "bold red", "UNDECIDED": "bold yellow"}
+_STYLES = {
+    "SHIP": "bold green",
+    "DO NOT SHIP": "bold red",
+    "UNDECIDED": "bold yellow",
+    "met": "bold green",
+    "not met": "bold red",
+    "undecided": "yellow",
+}
+"""Styles of the verdicts on a model and on its targets."""
 
 
 class Screen:
@@ -61,7 +69,7 @@ class Screen:
         self.first: dict[str, float] = {}
         self.scores: list[tuple[int, str]] = []
         self.targets: Sequence[TargetProgress] = ()
-        self.began = time.monotonic()
+        self.start = time.monotonic()
 
     def __enter__(self) -> Screen:
         return self
@@ -70,26 +78,26 @@ class Screen:
         self._stop()
 
     def stage(self, name: str, note: str) -> None:
-        """A stage begins: one line."""
+        """Prints a line at the start of a stage."""
         self._stop()
-        self.console.print(Text.assemble((f"{name:<8}", "bold"), note, (f"  {self._clock()}", "dim")), soft_wrap=True)
+        line(self.console, (f"{name:<8}", "bold"), note, (f"  {self._clock()}", "dim"))
 
     def validated(self, stage: str, step: int, steps: int, score: Score) -> None:
-        """A measurement on validation users: one line, or a line of the live table during GRPO."""
+        """Shows a measurement on validation users: as a line, or in the live table."""
         shown = f"{score.value:.4f}" + (f" (targets missed by {score.violation:.1%})" if score.violation else "")
         if stage == "grpo":
             self.scores.append((step, shown))
         if self.live is None:
             what = "log-likelihood" if stage == "sft" else "reward"
-            line = f"{'':<8}step {step:>4}/{steps}  validation {what} {shown}"
-            self.console.print(Text.assemble(line, (f"  {self._clock()}", "dim")), soft_wrap=True)
+            text = f"{'':<8}step {step:>4}/{steps}  validation {what} {shown}"
+            line(self.console, text, (f"  {self._clock()}", "dim"))
 
     def targets_measured(self, step: int, targets: Sequence[TargetProgress]) -> None:
-        """Targets were measured: the live table shows them, or they are part of the next line."""
+        """Shows measured targets: in the live table, or below the next line."""
         self.targets = targets
 
     def stepped(self, step: int, steps: int, values: Mapping[str, float]) -> None:
-        """One GRPO step: the table is drawn anew, or every tenth step a line is printed."""
+        """Shows a step of GRPO: draws the live table again, or prints a line every `WINDOW` steps."""
         shown = {name: values[f"rules/{name}"] for name in self.rules if f"rules/{name}" in values}
         shown |= {key: values[key] for key in ("reward", "entropy", "frac_groups_zero_std") if key in values}
         for key, value in shown.items():
@@ -102,60 +110,45 @@ class Screen:
             self.live.update(self._table(step, steps))
         elif step % WINDOW == 0:
             means = "  ".join(f"{key} {self._mean(key):.3f}" for key in ("reward", *self.rules) if key in self.recent)
-            self.console.print(f"{'':<8}step {step:>4}/{steps}  {means}", soft_wrap=True, highlight=False)
+            line(self.console, f"{'':<8}step {step:>4}/{steps}  {means}")
             for t in self.targets:
-                line = f"{t.name} {t.value:.3f} for {t.op} {t.bound:.3f}, multiplier {t.multiplier:.2f}"
-                self.console.print(f"{'':<8}{'':>14}target {line}", soft_wrap=True, highlight=False)
+                text = f"{t.name} {t.value:.3f} for {t.op} {t.bound:.3f}, multiplier {t.multiplier:.2f}"
+                line(self.console, f"{'':<8}{'':>14}target {text}")
 
     def _table(self, step: int, steps: int) -> Group:
-        table = Table(box=None, pad_edge=False)
-        table.add_column("sampled slates", width=24)
-        for title in ("first step", f"last {WINDOW}", "change"):
-            table.add_column(title, justify="right")
-        for key in ("reward", *self.rules):
-            if key in self.recent:
-                now, then = self._mean(key), self.first[key]
-                style = "bold" if key == "reward" else ""
-                table.add_row(
-                    Text("whole reward" if key == "reward" else key, style),
-                    f"{then:.3f}",
-                    f"{now:.3f}",
-                    f"{now - then:+.3f}",
-                )
+        rows = []
+        for key in filter(self.recent.__contains__, ("reward", *self.rules)):
+            now, then = self._mean(key), self.first[key]
+            name = Text("whole reward", "bold") if key == "reward" else Text(key)
+            rows.append(((name, f"{then:.3f}", f"{now:.3f}", f"{now - then:+.3f}"), ""))
+        head = ("sampled slates", "first step", f"last {WINDOW}", "change")
         entropy = f"entropy {self._mean('entropy'):.2f}" if "entropy" in self.recent else ""
         dead = f"groups without signal {self._mean('frac_groups_zero_std'):.0%}"
         scores = "  ".join(f"{at}: {score}" for at, score in self.scores[-4:])
         return Group(
             Text(f"{'':<8}step {step}/{steps}  {entropy}  {dead}  {self._clock()}", "dim"),
-            table,
-            *([self._of_targets()] if self.targets else []),
+            table(head, rows, box=None, width=24),
+            *([self._target_table()] if self.targets else []),
             Text(f"validation reward at step  {scores}", "dim"),
         )
 
-    def _of_targets(self) -> Table:
-        table = Table(box=None, pad_edge=False)
-        table.add_column("targets, greedy slates", width=24)
-        for title in ("value", "bound", "aim", "multiplier", "price of .01"):
-            table.add_column(title, justify="right")
+    def _target_table(self) -> Table:
+        rows = []
         for t in self.targets:
             reached = t.value >= t.aim if t.op == ">=" else t.value <= t.aim
+            value = Text(f"{t.value:.3f}", "green" if reached else "yellow")
             shadow_price = "-" if t.shadow_price is None else f"{t.shadow_price / 100:.4f} NDCG"
-            table.add_row(
-                t.name,
-                Text(f"{t.value:.3f}", "green" if reached else "yellow"),
-                f"{t.op} {t.bound:.3f}",
-                f"{t.aim:.3f}",
-                f"{t.multiplier:.2f}",
-                shadow_price,
-            )
-        return table
+            bound = f"{t.op} {t.bound:.3f}"
+            rows.append(((t.name, value, bound, f"{t.aim:.3f}", f"{t.multiplier:.2f}", shadow_price), ""))
+        head = ("targets, greedy slates", "value", "bound", "aim", "multiplier", "price of .01")
+        return table(head, rows, box=None, width=24)
 
     def _mean(self, key: str) -> float:
         values = self.recent.get(key)
         return sum(values) / len(values) if values else float("nan")
 
     def _clock(self) -> str:
-        seconds = int(time.monotonic() - self.began)
+        seconds = int(time.monotonic() - self.start)
         return f"{seconds // 60}:{seconds % 60:02}"
 
     def _stop(self) -> None:
@@ -164,54 +157,29 @@ class Screen:
             self.live = None
 
 
-def show(found: Mapping[str, Any], policy: Policy, out: Path, console: Console | None = None) -> None:
-    """Print `eval.json` as tables: metrics of every system, rules of every system, and GRPO's paired differences."""
+def show(evaluation: Mapping[str, Any], policy: Policy, out: Path, console: Console | None = None) -> None:
+    """Prints `eval.json` as tables: metrics of every system, rules of every system, and GRPO's paired differences."""
     console = console or Console()
-    k, systems = found["k"], found["systems"]
+    verdict, systems = evaluation["verdict"], evaluation["systems"]
     ranked = "the whole catalog ranked"
-    if found["pool"]:
-        ranked = f"pools of {found['pool']:,} items ranked (popularity to EASE: {ranked})"
-    console.print(
-        Text.assemble("\n", (found["verdict"], _WORDS[found["verdict"]]), f": {found['reason']}"), soft_wrap=True
-    )
-    console.print(_in_words(systems), highlight=False, soft_wrap=True)
-    about = f"\n{found['users']:,} users, held-out events, {ranked}, {k} places"
-    console.print(about, highlight=False, soft_wrap=True)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    shown = [(key, title) for key, title in METRICS if key in systems["sft"]["metrics"]]
-    for _, title in (*shown, ("reward", "reward")):
-        table.add_column(title, justify="right")
-    for name, title in ((n, t) for n, t in TITLES.items() if n in systems):
-        cells = [f"{systems[name]['metrics'][key]['mean']:.3f}" for key, _ in (*shown, ("reward", ""))]
-        table.add_row(title, *cells, style="bold" if name == "grpo" else "")
-    console.print(table)
+    if evaluation["pool"]:
+        ranked = f"pools of {evaluation['pool']:,} items ranked (popularity to EASE: {ranked})"
+    line(console, "\n", (verdict, _STYLES[verdict]), f": {evaluation['reason']}")
+    line(console, _in_words(systems))
+    line(console, f"\n{evaluation['users']:,} users, held-out events, {ranked}, {evaluation['k']} places")
+    console.print(_metrics(systems))
     console.print("rules: value, and for quotas the share of slates that satisfy them")
-    rules = Table(box=SIMPLE_HEAD, pad_edge=False)
-    rules.add_column("", no_wrap=True)
-    for title in SHORT.values():
-        rules.add_column(title, justify="right")
-    for rule in policy.rules:
-        cells = []
-        for name in SHORT:
-            value = systems[name]["rules"][rule.name]["mean"]
-            met = systems[name]["satisfied"].get(rule.name)
-            cells.append(("-" if value is None else f"{value:.3f}") + (f" {met['mean']:>4.0%}" if met else ""))
-        rules.add_row(rule.name, *cells)
-    console.print(rules)
-    if found["targets"]:
-        console.print(_targets(found))
-    if found["thinking"]:
-        _show_thinking(found["thinking"], console)
-    if found["stopped"]:
-        console.print(f"GRPO was stopped: {found['stopped']}\n", highlight=False, soft_wrap=True)
+    console.print(_rules(systems, policy))
+    if evaluation["targets"]:
+        console.print(_targets(evaluation))
+    if evaluation["thinking"]:
+        _show_thinking(evaluation["thinking"], console)
+    if evaluation["stopped"]:
+        line(console, f"GRPO was stopped: {evaluation['stopped']}\n")
     console.print("GRPO less the system named, paired over users, with 95 % bootstrap intervals")
-    for other, by_metric in found["grpo_minus"].items():
-        cells = [
-            f"{title} {d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]"
-            for title, d in (("NDCG", by_metric["ndcg"]), ("reward", by_metric["reward"]))
-        ]
-        console.print(f"  {TITLES[other]:<15}  {'   '.join(cells)}", highlight=False, markup=False, soft_wrap=True)
+    for other, metrics in evaluation["grpo_minus"].items():
+        cells = [f"{title} {_difference(metrics[key])}" for key, title in (("ndcg", "NDCG"), ("reward", "reward"))]
+        line(console, f"  {TITLES[other]:<15}  {'   '.join(cells)}")
     console.print(f"\nEverything of this run: {out}/", highlight=False)
 
 
@@ -228,51 +196,64 @@ def _in_words(systems: Mapping[str, Any]) -> str:
     )
 
 
-def _show_thinking(found: Mapping[str, Any], console: Console) -> None:
+def _metrics(systems: Mapping[str, Any]) -> Table:
+    shown = {key: title for key, title in METRICS if key in systems["sft"]["metrics"]} | {"reward": "reward"}
+    rows = []
+    for name in filter(systems.__contains__, TITLES):
+        cells = [f"{systems[name]['metrics'][key]['mean']:.3f}" for key in shown]
+        rows.append(((TITLES[name], *cells), "bold" if name == "grpo" else ""))
+    return table(("", *shown.values()), rows, unbroken=("",))
+
+
+def _rules(systems: Mapping[str, Any], policy: Policy) -> Table:
+    rows = []
+    for rule in policy.rules:
+        cells = [rule.name]
+        for name in SHORT:
+            met = systems[name]["satisfied"].get(rule.name)
+            cells.append(_number(systems[name]["rules"][rule.name]["mean"]) + (f" {met['mean']:>4.0%}" if met else ""))
+        rows.append((cells, ""))
+    return table(("", *SHORT.values()), rows, unbroken=("",))
+
+
+def _show_thinking(thinking: Mapping[str, Any], console: Console) -> None:
     """What the model's reasoning was worth, and how it reasoned before and after GRPO."""
     console.print("what thinking brings: NDCG after the model's own reasoning, less that after another")
     for name, title in (("none", "no reasoning"), ("another_user", "that of another user")):
-        d = found["own_minus"][name]["ndcg"]
-        line = f"  {title:<20}  {d['mean']:+.4f} [{d['low']:+.4f}, {d['high']:+.4f}]"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    changed = f"{found['changed']:.0%} of the users are reasoned about otherwise than before GRPO. The first of all:"
-    console.print(f"  {changed}", highlight=False, soft_wrap=True)
-    for sample in found["samples"]:
+        line(console, f"  {title:<20}  {_difference(thinking['own_minus'][name]['ndcg'])}")
+    changed = f"{thinking['changed']:.0%} of the users are reasoned about otherwise than before GRPO"
+    line(console, f"  {changed}. The first of all:")
+    for sample in thinking["samples"]:
         for title, text in (("before", sample["sft"]), ("after", sample["grpo"])):
-            console.print(f"    {title:<6}  {' '.join(text.split())}", highlight=False, markup=False, soft_wrap=True)
+            line(console, f"    {title:<6}  {' '.join(text.split())}")
     console.print()
 
 
-_VERDICTS = {"met": "bold green", "not met": "bold red", "undecided": "yellow"}
-
-
-def _targets(found: Mapping[str, Any]) -> Table:
-    """Each target: what the systems have, what it asks for, and whether GRPO keeps it."""
-    table = Table(
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-        title="targets on the held-out events (guard: relevance is to stay where it was)",
-        title_justify="left",
-    )
-    for title in ("", "before", "control", "GRPO", "95 % interval", "asked", "verdict"):
-        table.add_column(title, justify="left" if title in ("", "verdict") else "right", no_wrap=True)
-    for target in found["targets"]:
-        others = [found["systems"][name]["targets"][target["name"]]["mean"] for name in ("prior", "rerank")]
-        known = target["value"] is not None
-        table.add_row(
-            target["name"],
-            *("-" if value is None else f"{value:.3f}" for value in others),
-            f"{target['value']:.3f}" if known else "-",
-            f"{target['low']:.3f} to {target['high']:.3f}" if known else "-",
-            f"{target['op']} {target['bound']:.3f}" if target["bound"] is not None else "-",
-            _verdict(target),
-        )
-    return table
+def _targets(evaluation: Mapping[str, Any]) -> Table:
+    """Each target: its value in the systems, its bound, and whether GRPO keeps it."""
+    rows = []
+    for target in evaluation["targets"]:
+        name, value, bound = target["name"], target["value"], target["bound"]
+        others = (_number(evaluation["systems"][system]["targets"][name]["mean"]) for system in ("prior", "rerank"))
+        interval = "-" if value is None else f"{target['low']:.3f} to {target['high']:.3f}"
+        limit = "-" if bound is None else f"{target['op']} {bound:.3f}"
+        rows.append(((name, *others, _number(value), interval, limit, _verdict(target)), ""))
+    head = ("", "before", "control", "GRPO", "95 % interval", "asked", "verdict")
+    title = "targets on the held-out events (guard: relevance is to stay where it was)"
+    return table(head, rows, left=("verdict",), unbroken=head, title=title)
 
 
 def _verdict(target: Mapping[str, Any]) -> Text:
-    """Whether a target is met; a guardrail is kept by what is not significantly worse."""
-    if not target["guardrail"]:
-        return Text(target["verdict"], _VERDICTS[target["verdict"]])
-    return Text("worse", "bold red") if target["verdict"] == "not met" else Text("kept", "bold green")
+    """Whether a target is met; a guardrail is kept where it is not significantly worse."""
+    verdict = target["verdict"]
+    if target["guardrail"]:
+        return Text("worse", "bold red") if verdict == "not met" else Text("kept", "bold green")
+    return Text(verdict, _STYLES[verdict])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _difference(paired: Mapping[str, float]) -> str:
+    return f"{paired['mean']:+.4f} [{paired['low']:+.4f}, {paired['high']:+.4f}]"

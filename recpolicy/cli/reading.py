@@ -1,4 +1,4 @@
-"""Command-line arguments that say how a policy is read in; the policy, or the schema it is checked against, out."""
+"""Reads the policy, the data and the schema that command-line arguments name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from typing import TypeAlias
 
 from recpolicy.errors import UsageError
 from recpolicy.language import checker
@@ -17,9 +18,13 @@ from recpolicy.language.checker import Loaded, loading
 from recpolicy.schema import Schema
 from recpolicy.schema import load as load_schema
 
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+POLICY = "a .policy file, or the name of a sample"
+SOURCE = "ml-100k, simulator or a folder; default: the policy's own"
+
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add `--set` and `--as-of`, which every command has that reads a policy."""
+    """Adds `--set` and `--as-of`, which every command has that reads a policy."""
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="give a `param` of the policy another value"
     )
@@ -28,8 +33,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def trainer(doing: str) -> Iterator[None]:
-    """Within it the trainer is imported. Raises UsageError where a package is missing that `doing` needs."""
-    # threads that wait must not spin: beside any other busy process that makes a step several times slower
+    """Prepares the import of the trainer. Raises UsageError where a package is missing that `doing` needs."""
+    # waiting threads must not spin: beside another busy process, that makes a step several times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         yield
@@ -37,41 +42,41 @@ def trainer(doing: str) -> Iterator[None]:
         raise UsageError(
             f"{doing} needs the package `{error.name}`", help="install it with: pip install 'recpolicy[train]'"
         ) from error
-    # the libraries' own advice is about options this program sets itself; as they are imported, they set levels anew
+    # the libraries warn about options that this program sets itself; their import resets the levels
     warnings.filterwarnings("ignore")
     for library in ("transformers", "trl", "accelerate", "datasets"):
         logging.getLogger(library).setLevel(logging.ERROR)
 
 
 def add_columns(parser: argparse.ArgumentParser, data: str) -> None:
-    """Add `--schema` and `--data`, of which one may be given; `data` says what the command does with the data."""
+    """Adds `--schema` and `--data`, of which only one may be given; `data` is the help of the latter."""
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--schema", metavar="FILE", help="check against this schema.toml instead of the header's")
     instead.add_argument("--data", metavar="NAME_OR_FOLDER", help=data)
 
 
 def policy(name: str, arguments: argparse.Namespace, schema: Schema | None = None) -> Loaded:
-    """The checked policy of a file or a sample. Raises PolicyError and UsageError."""
+    """Reads and checks the policy of a file or a sample. Raises PolicyError and UsageError."""
     return checker.read(name, schema=schema, as_of=_day(arguments.as_of), params=_values(arguments.set))
 
 
 def columns(arguments: argparse.Namespace) -> Schema | None:
-    """The schema given on the command line, or None."""
+    """Reads the schema that the command line names, if any."""
     if arguments.schema is not None:
         return load_schema(Path(arguments.schema))
     return None if arguments.data is None else data_columns(arguments.data)
 
 
 def data_columns(data: str) -> Schema:
-    """The schema of a data set by name, or of a data folder."""
-    found = loading.data_schema(data, Path())
-    if found is None:
+    """Reads the schema of a data set by name, or of a data folder. Raises UsageError where there is none."""
+    schema = loading.data_schema(data, Path())
+    if schema is None:
         raise UsageError(f"no data set `{data}`", help="give a folder, `ml-100k` or `simulator`")
-    return found
+    return schema
 
 
 def data_of(loaded: Loaded, given: str | None) -> str:
-    """The data set to read: the one given, else the policy's own, starting from its folder."""
+    """Returns the data set to read: `given`, else the policy's own, starting from its folder."""
     own = loaded.policy.data
     if given is not None:
         return given

@@ -1,9 +1,9 @@
-"""`recpolicy recommend`: a finished run and maybe later data in, slates for their users out, or how new items stand.
+"""Makes lists by a trained model, or shows how new items stand (`recpolicy recommend`).
 
 Slates are JSON Lines that `recpolicy score` reads: `user_id`, `items` (ids, the best first), `now` (Unix seconds: the
 time of the latest event in the data) and `reasoning`, what the model wrote before its answer.
 
-`--arrivals --format json` writes one document: `schema_version`, `run`, `data`, `users` (how many were looked at) and
+`--arrivals --format json` writes one document: `schema_version`, `run`, `data`, `users` (the number of users) and
 `arrivals`, each with `id`, `title` and the fields of `recommendation.Arrival`, `alike` as ids. What does not apply is
 null.
 """
@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING
 
 from recpolicy.cli import reading
 from recpolicy.errors import UsageError
+from recpolicy.errors.words import counted
 from recpolicy.recommendation import ALIKE, Arrival, Recommendation
-from recpolicy.render.text import counted, visible
+from recpolicy.render.document import written
+from recpolicy.render.text import visible
 from recpolicy.runs import Run, plain
 
 if TYPE_CHECKING:
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
     from recpolicy.dataset.rows import Dataset
 
 FEW = 10
-"""At most so many users' slates are shown as lists of titles on a terminal."""
+"""A terminal shows lists of titles for at most so many users."""
 LOOKED_AT = 1000
-"""Users that new items are ranked for, unless users are named."""
+"""Users for whom new items are ranked, unless users are named."""
 HOW = (
     "users: may be shown the item; lists: show it. Alike are the {most} items most like it, of those with at least "
     "{least} events in training. Likeness is the cosine of all attributes (topics, words of the title, creator, ...), "
@@ -41,8 +43,8 @@ HOW = (
 )
 
 
-def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register the command; it sets `run`, a function of the arguments that gives the exit code."""
+def add(subparsers: reading.Subparsers) -> None:
+    """Adds the command; it sets `run`, a function of the arguments that returns the exit code."""
     parser = subparsers.add_parser(
         "recommend",
         help="lists for users by a trained model, new items among them",
@@ -85,22 +87,22 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def _strength(text: str) -> float:
     """A finite number of at least 0. Raises ArgumentTypeError for anything else."""
     try:
-        found = float(text)
+        strength = float(text)
     except ValueError:
-        found = math.nan
-    if not 0 <= found < math.inf:
+        strength = math.nan
+    if not 0 <= strength < math.inf:
         raise argparse.ArgumentTypeError(f"`{text}` is no strength: give 0 or more, such as 1")
-    return found
+    return strength
 
 
 def run(args: argparse.Namespace) -> int:
-    """Recommend. Raises UsageError for a run, data or users of no use."""
+    """Makes lists or ranks new items. Raises UsageError for a run, data or users that cannot be used."""
     if args.out is not None and args.arrivals:
         raise UsageError("--out is for lists", help="leave out --arrivals, or write `--format json > FILE`")
     if args.out is not None and args.out.suffix != ".jsonl":
         raise UsageError("lists are written as .jsonl", where=str(args.out))
-    held = Run(args.folder)
-    held.read()
+    trained = Run(args.folder)
+    trained.read()
     with reading.trainer("recommending"):
         from recpolicy.trainer.recommend import deploy
     from rich.console import Console
@@ -108,48 +110,48 @@ def run(args: argparse.Namespace) -> int:
     status = Console(stderr=True).status
     with status("reading the run and the data") as shown:
         strength = args.strength if args.strength is not None else 0.0 if args.policy is None else 1.0
-        deployment = deploy(held, args.data, shown.update, policy=args.policy, strength=strength)
+        deployment = deploy(trained, args.data, shown.update, policy=args.policy, strength=strength)
         users = deployment.users(args.user, LOOKED_AT if args.arrivals else None)
     if args.arrivals:
         with status("ranking new items"):
-            found = deployment.arrivals(users)
+            arrivals = deployment.arrivals(users)
         if args.format == "json":
-            sys.stdout.write(_document(found, deployment.dataset, len(users), args.folder))
+            sys.stdout.write(_document(arrivals, deployment.dataset, len(users), args.folder))
         else:
-            _standing(found, deployment.catalog, len(users))
+            _show_arrivals(arrivals, deployment.catalog, len(users))
         return 0
-    said = deployment.recommendations(users)
+    lists = deployment.recommendations(users)
     human = args.format == "human" or (args.format is None and sys.stdout.isatty() and len(users) <= FEW)
     if args.out is not None:
         try:
             with args.out.open("w", encoding="utf-8") as file, status("making lists"):
-                file.writelines(_lines(said, deployment.dataset, deployment.now))
+                file.writelines(_lines(lists, deployment.dataset, deployment.now))
         except OSError as error:
             raise UsageError(f"cannot write: {error.strerror}", where=str(args.out)) from None
         print(f"wrote {args.out}: {counted(len(users), 'list')}")
     elif human:
-        sys.stdout.writelines(_titled(said, deployment.catalog))
+        sys.stdout.writelines(_titled(lists, deployment.catalog))
     else:
-        sys.stdout.writelines(_lines(said, deployment.dataset, deployment.now))
+        sys.stdout.writelines(_lines(lists, deployment.dataset, deployment.now))
     return 0
 
 
 # ---- lists ----------------------------------------------------------------------------------------------------------
 
 
-def _lines(said: Iterable[Recommendation], dataset: Dataset, now: float) -> Iterator[str]:
-    for one in said:
+def _lines(lists: Iterable[Recommendation], dataset: Dataset, now: float) -> Iterator[str]:
+    for one in lists:
         items = [dataset.item_ids[item] for item in one.items]
         line = {"user_id": dataset.user_ids[one.user], "items": items, "now": now}
         yield json.dumps({**line, "reasoning": one.reasoning}, ensure_ascii=False) + "\n"
 
 
-def _titled(said: Iterable[Recommendation], catalog: Aligned) -> Iterator[str]:
+def _titled(lists: Iterable[Recommendation], catalog: Aligned) -> Iterator[str]:
     """Each user's list with titles; `*` marks what came after training."""
     from recpolicy.cli.titles import titles  # loads NumPy
 
     names = titles(catalog.dataset)
-    for one in said:
+    for one in lists:
         yield f"user {visible(catalog.dataset.user_ids[one.user])}\n"
         yield f"  {visible(one.reasoning)}\n" if one.reasoning else ""
         for rank, item in enumerate(one.items, 1):
@@ -160,30 +162,29 @@ def _titled(said: Iterable[Recommendation], catalog: Aligned) -> Iterator[str]:
 # ---- new items ------------------------------------------------------------------------------------------------------
 
 
-def _standing(found: Sequence[Arrival], catalog: Aligned, users: int) -> None:
-    from rich.box import SIMPLE_HEAD
+def _show_arrivals(arrivals: Sequence[Arrival], catalog: Aligned, users: int) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     from recpolicy.cli.titles import titles  # loads NumPy
+    from recpolicy.render.tables import table
     from recpolicy.trainer.coldstart.new_items import LEAST
 
     console, names = Console(highlight=False, markup=False), titles(catalog.dataset)
     gone = int((~catalog.present).sum())
-    came = f"{counted(len(found), 'item')} of {catalog.dataset.name} came after training"
+    came = f"{counted(len(arrivals), 'item')} of {catalog.dataset.name} came after training"
     left = f", {counted(gone, 'item')} left the catalog since" if gone else ""
     console.print(f"{came}{left}. Looked at: {counted(users, 'user')}.")
-    if not found:
+    if not arrivals:
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("item", "users", "lists", "among alike", "in the catalog", "most like it"):
-        number = title not in ("item", "most like it")
-        table.add_column(title, justify="right" if number else "left", no_wrap=number)
-    for one in found:
+    rows = []
+    for one in arrivals:
         ranks = (_rank(one.rank_alike, one.of_alike), _rank(one.rank, one.of))
-        like = visible(names[one.alike[0]]) if one.alike else "-"
-        table.add_row(visible(names[one.item]), f"{one.users:,}", f"{one.slates:,}", *ranks, like)
-    console.print(table)
+        most_similar = visible(names[one.alike[0]]) if one.alike else "-"
+        cells = (visible(names[one.item]), f"{one.users:,}", f"{one.slates:,}", *ranks, most_similar)
+        rows.append((cells, ""))
+    numbers = ("users", "lists", "among alike", "in the catalog")
+    head = ("item", *numbers, "most like it")
+    console.print(table(head, rows, left=("most like it",), unbroken=numbers))
     console.print(HOW.format(most=ALIKE, least=LEAST))
 
 
@@ -191,14 +192,14 @@ def _rank(rank: float, of: float) -> str:
     return "-" if math.isnan(rank) else f"{rank:,.0f} of {of:,.0f}"
 
 
-def _document(found: Sequence[Arrival], dataset: Dataset, users: int, folder: Path) -> str:
+def _document(arrivals: Sequence[Arrival], dataset: Dataset, users: int, folder: Path) -> str:
     from recpolicy.cli.titles import titles  # loads NumPy
 
     names, ids = titles(dataset), dataset.item_ids
-    arrivals = []
-    for one in found:
+    items = []
+    for one in arrivals:
         fields = asdict(one) | {"alike": [ids[item] for item in one.alike]}
         del fields["item"]
-        arrivals.append({"id": ids[one.item], "title": names[one.item], **fields})
+        items.append({"id": ids[one.item], "title": names[one.item], **fields})
     about = {"schema_version": 1, "run": str(folder), "data": dataset.name, "users": users}
-    return json.dumps(plain({**about, "arrivals": arrivals}), indent=2, ensure_ascii=False) + "\n"
+    return written(plain({**about, "arrivals": items}))

@@ -1,8 +1,9 @@
-"""`recpolicy score`: a policy, its data and a file of logged slates in, a summary and maybe a file of scores out."""
+"""Scores logged slates by a policy (`recpolicy score`): shows a summary and may write a file of scores."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING
 from recpolicy.cli import reading
 from recpolicy.errors import UsageError
 from recpolicy.language.policy import Policy, Quota, level
+from recpolicy.render.terminal import columns
 
 if TYPE_CHECKING:
     from recpolicy.scoring import Mean, Tally
 
 
-def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register the command; it sets `run`, a function of the arguments that gives the exit code."""
+def add(subparsers: reading.Subparsers) -> None:
+    """Adds the command; it sets `run`, a function of the arguments that returns the exit code."""
     score = subparsers.add_parser(
         "score",
         help="what a policy says of logged slates",
@@ -26,8 +28,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "user_id, items (a list of item ids, the best first), and maybe next_items (what the user took) and now. "
         "A user's history is all that the data hold of them.",
     )
-    score.add_argument("policy", metavar="POLICY", help="a .policy file, or the name of a sample")
-    score.add_argument("--data", metavar="SOURCE", help="ml-100k, simulator or a folder; default: the policy's own")
+    score.add_argument("policy", metavar="POLICY", help=reading.POLICY)
+    score.add_argument("--data", metavar="SOURCE", help=reading.SOURCE)
     score.add_argument("--slates", type=Path, required=True, metavar="FILE", help="logged slates: .parquet or .jsonl")
     score.add_argument("-o", "--out", type=Path, metavar="FILE", help="scores of each slate: .parquet or .jsonl")
     score.add_argument("--ranks", action="store_true", help="write, too, what each place adds to each rule's value")
@@ -36,7 +38,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score every slate. Raises PolicyError for the policy and UsageError for data and slates of no use."""
+    """Scores every slate. Raises PolicyError for the policy, UsageError for data or slates that cannot be used."""
     if args.ranks and args.out is None:
         raise UsageError("--ranks is for a file of scores", help="say which with --out FILE")
     if args.out is not None and args.out.suffix not in (".parquet", ".jsonl"):
@@ -64,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, float], None] | None]:
-    """What is told how far it is, and shows that on a terminal; None elsewhere."""
+    """Yields a function that shows the progress on a terminal; None elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -72,19 +74,19 @@ def _bar() -> Iterator[Callable[[int, float], None] | None]:
     if not console.is_terminal:
         yield None
         return
-    told = TextColumn("{task.fields[slates]:,} slates  {task.fields[speed]:,.0f} a second")
-    with Progress(BarColumn(), told, TimeRemainingColumn(), console=console, transient=True) as bar:
+    speed = TextColumn("{task.fields[slates]:,} slates  {task.fields[speed]:,.0f} a second")
+    with Progress(BarColumn(), speed, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=1.0, slates=0, speed=0.0)
-        began = time.monotonic()
+        start = time.monotonic()
 
         def show(slates: int, share: float) -> None:
-            bar.update(task, completed=share, slates=slates, speed=slates / max(time.monotonic() - began, 1e-9))
+            bar.update(task, completed=share, slates=slates, speed=slates / max(time.monotonic() - start, 1e-9))
 
         yield show
 
 
 def _summary(tally: Tally, policy: Policy, name: str) -> str:
-    """A table of the rules, and what was odd about the slates, a sentence each."""
+    """A table of the rules, and a sentence for each kind of unusual slates."""
     lines = [f'{name}: {tally.slates:,} slates by "{policy.name}" version {policy.version}, {policy.slate} places']
     if not tally.slates:
         return lines[0]
@@ -104,8 +106,7 @@ def _summary(tally: Tally, policy: Policy, name: str) -> str:
             )
         )
     rows.append(("R, the whole reward", "", *_mean(tally.mean("reward")), "", ""))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines += [""] + ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows] + [""]
+    lines += ["", *(line.rstrip() for line in columns(rows)), ""]
     blocked, seen, holes, unknown, repeated, beyond = (
         int(tally.total(column)) for column in ("blocked", "seen", "holes", "unknown", "repeated", "beyond")
     )
@@ -120,9 +121,9 @@ def _summary(tally: Tally, policy: Policy, name: str) -> str:
     return "\n".join(lines)
 
 
-def _mean(found: Mean) -> tuple[str, str]:
-    if not found.slates:
+def _mean(value: Mean) -> tuple[str, str]:
+    if not value.slates:
         return "-", "applies to no slate"
-    if found.margin != found.margin:
-        return f"{found.mean:.3f}", ""
-    return f"{found.mean:.3f}", f"{found.mean - found.margin:.3f} to {found.mean + found.margin:.3f}"
+    if math.isnan(value.margin):
+        return f"{value.mean:.3f}", ""
+    return f"{value.mean:.3f}", f"{value.mean - value.margin:.3f} to {value.mean + value.margin:.3f}"

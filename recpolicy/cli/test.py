@@ -1,17 +1,18 @@
-"""`recpolicy test`: policies in; which of their tests hold, and what they leave untried, out."""
+"""Runs the tests of policies (`recpolicy test`) and shows which hold and which outcomes they leave out."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from recpolicy import render
 from recpolicy.cli import reading
 from recpolicy.errors import PolicyError
-from recpolicy.render.text import counted, visible, width
+from recpolicy.errors.words import counted
+from recpolicy.render.terminal import Part, columns, write
+from recpolicy.render.text import visible, width
 
 if TYPE_CHECKING:
     from recpolicy.dataset.rows import Dataset
@@ -20,44 +21,37 @@ if TYPE_CHECKING:
     from recpolicy.policy_tests import CaseReport, Coverage, Expectation, Report
     from recpolicy.span import Source
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
-Part = tuple[str, str]
-"""A style (a key of `_STYLES`, or none) and text in it."""
-
-_STYLES = {"pass": "green", "FAIL": "bold red", "bad": "red", "head": "bold", "dim": "dim"}
-
 PLACES_A_LINE = 10
-"""How many places of a slate stand in a line; a longer slate takes several."""
+"""Places of a slate that stand in one line; a longer slate takes several lines."""
 
 
-def add(subparsers: Subparsers) -> None:
-    """Add the command to the argument parser."""
+def add(subparsers: reading.Subparsers) -> None:
+    """Adds the command; it sets `run`, a function of the arguments that returns the exit code."""
     parser = subparsers.add_parser(
         "test",
         help="run the tests that stand in policies",
         description="Runs every `test` block and lists which outcomes of each rule no test has shown. "
         "Exit code 0: all hold; 1: some fail, or the policy has findings; 2: wrong use.",
     )
-    parser.add_argument("policies", nargs="+", metavar="POLICY", help="a .policy file, or the name of a sample")
+    parser.add_argument("policies", nargs="+", metavar="POLICY", help=reading.POLICY)
     reading.add_columns(parser, "add the items of the tests to this data set: its items by id, its statistics")
     reading.add(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the tests of each policy; 1 where any has a failing test or a finding."""
+    """Runs the tests of each policy. Returns 1 where any has a failing test or a finding."""
     dataset = None if arguments.data is None else _training_view(arguments.data)
     schema = reading.columns(arguments) if dataset is None else dataset.schema
     wrong = False
     for number, name in enumerate(arguments.policies):
-        sys.stdout.write("\n" if number else "")
+        print(end="\n" if number else "")
         try:
             loaded = reading.policy(name, arguments, schema)
         except PolicyError as error:
             assert error.source is not None, "the checker names the source"
             render.show(error.findings, error.source)
-            sys.stdout.write(f"\n{error.source.name}: {counted(len(error.findings), 'finding')}, no test is run\n")
+            print(f"\n{error.source.name}: {counted(len(error.findings), 'finding')}, no test is run")
             wrong = True
         else:
             wrong |= not _tested(loaded, dataset)
@@ -65,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _training_view(name: str) -> Dataset:
-    """The data as rules see it in training: popularity is counted on the training part."""
+    """The data as in training: statistics such as popularity are those of the training part."""
     from recpolicy import data
 
     dataset = data.open(name)
@@ -73,16 +67,16 @@ def _training_view(name: str) -> Dataset:
 
 
 def _tested(loaded: Loaded, dataset: Dataset | None) -> bool:
-    """Run and print one policy's tests; True where all hold."""
+    """Runs and prints the tests of one policy. Returns True where all hold."""
     policy, source = loaded.policy, loaded.source
     if not policy.tests:
         example = 'test "..." { slate [ {...}, {...} ]  expect RULE = 1 }'
-        sys.stdout.write(f"{visible(source.name)}: no tests; one is written `{example}`\n")
+        print(f"{visible(source.name)}: no tests; one is written `{example}`")
         return True
     from recpolicy import policy_tests  # loads NumPy
 
     report = policy_tests.run(policy, loaded.schema, dataset)
-    _show(_page(report, policy, source), sys.stdout)
+    write(_page(report, policy, source))
     return report.failed == 0
 
 
@@ -90,48 +84,44 @@ def _tested(loaded: Loaded, dataset: Dataset | None) -> bool:
 
 
 def _page(report: Report, policy: Policy, source: Source) -> Iterator[Part]:
-    yield "head", f"{visible(source.name)}{_as_read(policy)}\n"
+    yield "title", f"{visible(source.name)}{_as_read(policy)}\n"
     for test in report.tests:
-        own = [case for case in test.cases if not case.case.title]
         yield from _line(test.passed, test.test.title, "  ")
-        for case in own:
-            yield from _failures(case, source)
-            yield from _waiting(case)
-        for case in test.cases:
+        for case in sorted(test.cases, key=lambda case: bool(case.case.title)):
             if case.case.title:
                 yield from _line(case.passed, case.case.title, "    ")
-                yield from _failures(case, source)
-                yield from _waiting(case)
+            yield from _failures(case, source)
+            for name in case.case.waiting:
+                yield "dim", f"        not looked at before its first day: {visible(name)}\n"
     yield "", "\n"
     yield from _coverage(report.coverage)
     seen, of = report.covered
     end = f"{report.failed} failed" if report.failed else "all passed"
-    yield "FAIL" if report.failed else "pass", f"{counted(len(report.tests), 'test')}, {end}"
+    yield "error" if report.failed else "good", f"{counted(len(report.tests), 'test')}, {end}"
     yield "", f"; {seen} of {of} outcomes covered\n"
 
 
 def _as_read(policy: Policy) -> str:
     """The day and the values that the policy was read with, where they matter."""
-    said = [f"as of {policy.as_of}"] if policy.as_of is not None else []
-    said += [f"{param.name} = {param.written}" for param in policy.params if param.given]
-    return f" ({visible(', '.join(said))})" if said else ""
+    settings = [f"as of {policy.as_of}"] if policy.as_of is not None else []
+    settings += [f"{param.name} = {param.written}" for param in policy.params if param.given]
+    return f" ({visible(', '.join(settings))})" if settings else ""
 
 
 def _line(passed: bool, title: str, indent: str) -> Iterator[Part]:
-    word = "pass" if passed else "FAIL"
-    yield word, f"  {word}"
+    yield ("good", "  pass") if passed else ("error", "  FAIL")
     yield "", f"{indent}{visible(title)}\n"
 
 
 def _failures(case: CaseReport, source: Source) -> Iterator[Part]:
-    """A table of the expectations that do not hold, with what each place adds to what was found."""
+    """A table of the expectations that do not hold, with what each place adds to the value."""
     failed = [verdict for verdict in case.verdicts if not verdict.passed]
     if not failed:
         return
     rows = [("", "rule", "expected", "found")]
     file = Path(source.name).name
-    rows += [(f"{file}:{v.expect.span.line}", v.subject, v.expected, v.found) for v in failed]
-    cells = _aligned([[visible(cell) for cell in row] for row in rows])
+    rows += [(f"{file}:{v.expect.span.line}", v.subject, v.expected, v.actual) for v in failed]
+    cells = columns([[visible(cell) for cell in row] for row in rows])
     left = " " * 8
     yield "dim", f"{left}{cells[0]}{'place by place' if any(v.places for v in failed) else ''}".rstrip() + "\n"
     for verdict, row in zip(failed, cells[1:], strict=True):
@@ -143,14 +133,8 @@ def _failures(case: CaseReport, source: Source) -> Iterator[Part]:
         yield "", f"{left}{visible(note)}\n"
 
 
-def _waiting(case: CaseReport) -> Iterator[Part]:
-    """The rules of which something is expected on a later day."""
-    for name in case.case.waiting:
-        yield "dim", f"        not looked at before its first day: {visible(name)}\n"
-
-
 def _ledger(verdict: Expectation) -> list[str]:
-    """What the places add, in lines of `PLACES_A_LINE`, the columns one below the other."""
+    """What the places add, in aligned lines of `PLACES_A_LINE` places."""
     from recpolicy.policy_tests import number
 
     cells = [
@@ -167,31 +151,10 @@ def _coverage(covered: Sequence[Coverage]) -> Iterator[Part]:
     rows = [("rule", "seen", "not seen")]
     for rule in covered:
         outcomes = list(zip(rule.outcomes, (rule.yes, rule.no), strict=True))
-        seen, unseen = (", ".join(o for o, was in outcomes if was is wanted) for wanted in (True, False))
+        seen, unseen = (", ".join(name for name, shown in outcomes if shown is state) for state in (True, False))
         rows.append((visible(rule.name), seen, unseen))
-    lines = _aligned(rows)
+    lines = columns(rows)
     yield "dim", f"  {lines[0].rstrip()}\n"
     for line, rule in zip(lines[1:], covered, strict=True):
         yield "" if rule.yes and rule.no else "bad", f"  {line.rstrip()}\n"
     yield "", "\n"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Each row as one line, its cells below those of the other rows."""
-    wide = [max(map(width, column)) for column in zip(*rows, strict=True)]
-    padded = [[cell + " " * (most - width(cell)) for cell, most in zip(row, wide, strict=True)] for row in rows]
-    return ["  ".join([*row, ""]) for row in padded]
-
-
-def _show(parts: Iterable[Part], file: TextIO) -> None:
-    """Write the page, coloured where `file` is a terminal."""
-    if not file.isatty():
-        file.writelines(text for _, text in parts)
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    whole = Text()
-    for style, text in parts:
-        whole.append(text, style=_STYLES.get(style, ""))
-    Console(file=file, soft_wrap=True).print(whole, end="")

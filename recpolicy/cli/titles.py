@@ -1,4 +1,4 @@
-"""A data set in, what to call its items out."""
+"""Finds the names of a data set's items for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from recpolicy.schema import Role
 
 
 def titles(dataset: Dataset) -> tuple[str, ...]:
-    """What to call each item, [items]: its title, else its id."""
+    """Returns the name of each item, [items]: its title, else its id."""
     spec = dataset.schema.with_role(Role.TITLE)
     column = dataset.items.columns.get(spec.name) if spec else None
     if not isinstance(column, WordColumn):

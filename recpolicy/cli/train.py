@@ -1,4 +1,4 @@
-"""`recpolicy train`: a policy and a data set in, a trained run folder and its table out."""
+"""Trains a recommender by a policy (`recpolicy train`): writes a run folder and shows its tables."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from recpolicy.cli import reading
 from recpolicy.schema import load as load_schema
 
 
-def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register the command; it sets `run`, a function of the arguments that gives the exit code."""
+def add(subparsers: reading.Subparsers) -> None:
+    """Adds the command; it sets `run`, a function of the arguments that returns the exit code."""
     train = subparsers.add_parser(
         "train",
         help="train a recommender by a policy",
         description="Fine-tunes a language model on what users took, then moves it towards the policy, and says what "
-        "every rule achieved on held-out events. docs/training.md tells of models, stages and settings; an option "
+        "every rule achieved on held-out events. docs/settings.md tells of models, stages and settings; an option "
         "counts before the same setting in FILE.",
     )
-    train.add_argument("policy", metavar="POLICY", help="a .policy file, or the name of a sample")
-    train.add_argument("--data", metavar="SOURCE", help="ml-100k, simulator or a folder; default: the policy's own")
+    train.add_argument("policy", metavar="POLICY", help=reading.POLICY)
+    train.add_argument("--data", metavar="SOURCE", help=reading.SOURCE)
     train.add_argument(
         "--schema", type=Path, metavar="FILE", help="read the data by this schema.toml, not the data's own"
     )
@@ -34,7 +34,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     train.add_argument(
         "--resume", action="store_true", help="go on with an interrupted run in RUN; begin it where there is none"
     )
-    train.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML); docs/training.md lists them")
+    train.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML); docs/settings.md lists them")
     train.add_argument("--seed", type=int, metavar="N", help="of all random numbers (`seed`); default: 0")
     train.add_argument(
         "--pool",
@@ -69,10 +69,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def _train(args: argparse.Namespace) -> int:
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return _run(args)
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # advice on what the trainers set
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch warns about options that the trainers set
     with reading.trainer("training"):
         from recpolicy.trainer.distributed import processes
-    with processes.together():
+    with processes.process_group():
         return _run(args)
 
 
@@ -87,16 +87,16 @@ def _run(args: argparse.Namespace) -> int:
 
     from recpolicy.cli.progress import Screen, show
 
-    given = {
+    options = {
         "seed": args.seed,
         "grpo.credit": args.credit,
         "prompt.pool": args.pool,
         "prompt.think": 0 if args.no_think else None,
         "report_to": args.report_to,
     }
-    settings = config.load(args.config, {key: value for key, value in given.items() if value is not None})
-    console = Console(quiet=not processes.first())
+    settings = config.load(args.config, {key: value for key, value in options.items() if value is not None})
+    console = Console(quiet=not processes.is_main())
     with Screen(loaded.policy, console) as screen:
-        found = pipeline.train(loaded, source, args.model, settings, args.out, screen, resume=args.resume)
-    show(found, loaded.policy, args.out, console)
-    return 1 if args.fail_unless and found["verdict"] != args.fail_unless.upper() else 0
+        evaluation = pipeline.train(loaded, source, args.model, settings, args.out, screen, resume=args.resume)
+    show(evaluation, loaded.policy, args.out, console)
+    return 1 if args.fail_unless and evaluation["verdict"] != args.fail_unless.upper() else 0

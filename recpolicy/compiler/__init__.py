@@ -1,9 +1,9 @@
-"""A typed policy and the training view of its data in, NumPy rewards per rule and per rank out.
+"""Compiles a typed policy against the training view of its data into NumPy rewards per rule and per rank.
 
 catalog.py      the columns, words and expressions of a policy
 pool.py         expressions, evaluated for rows and their candidate items
 coded.py        an item column's values as codes and bit sets
-distance.py     how far apart two items are
+distance.py     distances between items
 scan.py         what a compiled measure is: marginals of whole slates, gains while slates grow
 places.py       share, exposure, boost, bury, mean, discounted, novelty
 mass.py         how much weight each value has had
@@ -13,7 +13,7 @@ quotas.py       at least, at most, between
 windows.py      the same as slates grow
 guard.py        which candidates hard quotas leave open
 relevance.py    accuracy against the next items
-serendipity.py  hits that are unlike the history
+serendipity.py  hits that differ from the history
 population.py   measures over the slates of all users
 rules.py        a measure with a weight, and for whom
 growth.py       what further candidates are worth as slates grow

@@ -1,4 +1,4 @@
-"""An item column and users' histories in, how alike the mixes of slate and history are out."""
+"""Compares the mix of a column's values in slates with the mix in users' histories: calibration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recpolicy.compiler.coded import Coded
+from recpolicy.compiler.coded import CountingPlan
 from recpolicy.compiler.mass import add, entries, xlogx
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.scan import Scan, growth, ledger, picked, running
@@ -20,10 +20,11 @@ class CalibrationScan:
     need to be looked at, unless an item without a value has brought in the whole catalog's.
     """
 
-    def __init__(self, column: Coded, pool: Pool, k: int, fill: Floats | None) -> None:
+    def __init__(self, plan: Calibration, pool: Pool) -> None:
+        column = plan.column
         self._codes, self._shares = column.codes_at(pool), column.shares_at(pool)
-        self._missing, self._size, self._k = column.missing_at(pool), column.size, k
-        self._fill = None if fill is None else np.append(fill, 0.0)
+        self._missing, self._size, self._k = column.missing_at(pool), column.size, plan.k
+        self._fill = None if plan.fill is None else np.append(plan.fill, 0.0)
         history = pool.once(("history", column.name), lambda: column.mass(pool.rows.history))
         rows = len(history)
         self._history = np.concatenate([history, np.zeros((rows, 1))], 1)  # P: [B, size + 1], the last for no value
@@ -34,9 +35,11 @@ class CalibrationScan:
         self._support = np.full((rows, 0), column.size)  # each of the slate's values once, else `size`
 
     def gains(self, over: slice) -> Floats:
+        """Returns what each of the candidates `over` would add at the next place, [B, C']."""
         return self._grown(self._codes[:, over], self._shares[:, over], self._missing[:, over]) - self._value[:, None]
 
     def take(self, at: Ints) -> None:
+        """Puts candidate `at[b]` at the next place of row b's slate."""
         codes, shares, missing = picked(self._codes, at), picked(self._shares, at), picked(self._missing, at)
         self._value = self._grown(codes[:, None], shares[:, None], missing[:, None])[:, 0]
         new = np.where(entries(self._mass, codes[:, None])[:, 0] > 0, self._size, codes)
@@ -83,19 +86,18 @@ class CalibrationScan:
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class Calibration(CountingPlan):
     """1 - Jensen-Shannon divergence (base 2; Lin 1991) between the user's history and the slate.
 
     Both are distributions over the column's values in which each item weighs the same (Steck, RecSys 2018, without
     smoothing). Scaled by T / K as `Entropy` is; the divergence is convex, so no marginal is negative.
     """
 
-    column: Coded
-    k: int
     fill: Floats | None
     """[size], the catalog's mean distribution; None where a missing item contributes nothing."""
 
     def marginals(self, pool: Pool) -> Floats:
+        """Computes what each place adds, [B, K]."""
         out = growth(self._values(pool))
         if self.fill is not None and self.column.unknown_in(pool):  # they bring in every value of the catalog
             assert pool.items is not None
@@ -133,21 +135,19 @@ class Calibration:
         keys = (np.arange(b) * wide + own)[first]
         order = np.argsort(keys)
         keys, cells = keys[order], np.flatnonzero(first)[order]
-        asked = (row[:, None] * wide + codes).ravel()
-        found = np.minimum(np.searchsorted(keys, asked), max(len(keys) - 1, 0))
+        query = (row[:, None] * wide + codes).ravel()
+        match = np.minimum(np.searchsorted(keys, query), max(len(keys) - 1, 0))
         hit = (codes < column.size).ravel()
-        hit &= keys[found] == asked if len(keys) else False
-        mass = np.bincount(cells[found[hit]], np.repeat(shares, column.longest)[hit], n * b).reshape(n, b)
+        hit &= keys[match] == query if len(keys) else False
+        mass = np.bincount(cells[match[hit]], np.repeat(shares, column.longest)[hit], n * b).reshape(n, b)
         return np.asarray(mass / np.maximum(np.bincount(row, shares > 0, b), 1.0), np.float64)
 
     def scan(self, pool: Pool) -> Scan:
-        return CalibrationScan(self.column, pool, self.k, self.fill)
-
-    def missing(self, pool: Pool) -> Bools:
-        return self.column.missing_at(pool)
+        """Starts with empty slates."""
+        return CalibrationScan(self, pool)
 
     def applicable(self, pool: Pool) -> Bools:
-        """Users whose history has a value, [B]."""
+        """Finds the rows whose history has a value, [B]."""
         history = pool.rows.history
         row = np.repeat(np.arange(len(history)), history.lengths)
         return np.bincount(row, self.column.shares_of(history.values), len(history)) > 0

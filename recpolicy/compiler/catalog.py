@@ -1,4 +1,4 @@
-"""A training view and the expressions of a policy in, the arrays the compiled policy gathers from out."""
+"""Gathers from a training view the arrays that the expressions of a policy need."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ class Catalog:
     """The percentiles of user columns, [users] each."""
     terms: dict[Expr, Term] = field(default_factory=dict)
     records: Records = SEPARATE
-    """What whole slates ask of an item, side by side."""
+    """The values of an item that whole slates read, side by side."""
 
     def term(self, node: Expr) -> Term:
-        """The compiled form of an expression over the columns named here."""
+        """Returns the compiled form of an expression over the columns named here."""
         if node not in self.terms:
             self.terms[node] = Term(node, tuple(self.term(child) for child in children(node)))
         return self.terms[node]
@@ -79,7 +79,7 @@ NOTHING = Catalog(0, 0, {}, {})
 
 
 def gather(dataset: Dataset, expressions: Iterable[Expr]) -> Catalog:
-    """The columns and the vocabulary that `expressions` need; nothing is evaluated yet."""
+    """Gathers the columns and the vocabulary that `expressions` need; nothing is evaluated yet."""
     vocabulary: dict[str, int] = {}
     fields: dict[tuple[Literal["item", "user"], str], Field] = {}
     for node in (n for root in expressions for n in walk(root)):
@@ -87,9 +87,8 @@ def gather(dataset: Dataset, expressions: Iterable[Expr]) -> Catalog:
             case Word():
                 vocabulary.setdefault(node.value, len(vocabulary))
             case Among():
-                for option in node.options:
-                    if isinstance(option, Word):
-                        vocabulary.setdefault(option.value, len(vocabulary))
+                for option in (option for option in node.options if isinstance(option, Word)):
+                    vocabulary.setdefault(option.value, len(vocabulary))
             case Column() if (node.table, node.name) not in fields:
                 table = dataset.items if node.table == "item" else dataset.users
                 fields[node.table, node.name] = _field(table.columns[node.name], vocabulary)
@@ -99,7 +98,7 @@ def gather(dataset: Dataset, expressions: Iterable[Expr]) -> Catalog:
 
 
 def by_item_only(node: Expr) -> bool:
-    """True where the value depends on the item and on nothing else."""
+    """Checks whether the value depends on the item and on nothing else."""
     leaves = [n for n in walk(node) if isinstance(n, Column | Now | OfHistory)]
     return bool(leaves) and all(isinstance(n, Column) and n.table == "item" for n in leaves)
 
@@ -123,7 +122,7 @@ def _interned(words: Sequence[str], vocabulary: dict[str, int], *, missing: int)
 
 
 def padded(column: ListColumn, pad: int) -> Codes:
-    """A list column as a rectangle [rows, longest list], `pad` past each list's end."""
+    """Returns a list column as a rectangle [rows, longest list], `pad` past each list's end."""
     lengths = column.values.lengths
     out = np.full((len(lengths), max(1, int(lengths.max(initial=0)))), pad, np.int32)
     out[np.arange(out.shape[1]) < lengths[:, None]] = column.values.values

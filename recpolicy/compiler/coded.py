@@ -1,4 +1,4 @@
-"""An item column in, its values as small codes and as bit sets out: what spread measures and quotas count."""
+"""Turns an item column into small codes and bit sets: the values that spread measures and quotas count."""
 
 from __future__ import annotations
 
@@ -79,48 +79,48 @@ class Coded:
         return np.flatnonzero(~self.missing[:-1])
 
     def codes_at(self, pool: Pool) -> NDArray[Any]:
-        """Codes of the candidates, [B, C, longest]."""
+        """Returns the codes of the candidates, [B, C, longest]."""
         return pool.once(("codes", self.name), lambda: pool.of_items(self.codes))
 
     def lengths_at(self, pool: Pool) -> NDArray[np.int16]:
-        """How many values each candidate has, [B, C]."""
+        """Returns how many values each candidate has, [B, C]."""
         return pool.once(("lengths", self.name), lambda: self._lengths(pool))
 
     def shares_at(self, pool: Pool) -> Floats:
-        """What each value of a candidate weighs so that the candidate weighs 1, [B, C]."""
+        """Returns what each value of a candidate weighs so that the candidate weighs 1, [B, C]."""
         return pool.once(("shares", self.name), lambda: self.portions[self.lengths_at(pool)])
 
     def shares_of(self, items: NDArray[Any]) -> Floats:
-        """The same of items by number."""
+        """Returns the same for items by number."""
         return np.asarray(self.portions[self.lengths[items]], np.float64)
 
     def missing_at(self, pool: Pool) -> Bools:
-        """Candidates without a value, [B, C]; a hole is not one of them."""
+        """Finds the candidates without a value, [B, C]; a hole is not one of them."""
         return pool.once(("missing", self.name), lambda: pool.of_items(self.missing))
 
     # ---- of whole slates: their pool's items lie place by place
 
     def sets_at(self, pool: Pool) -> Sets:
-        """The values of each place as bit sets, [B, K] each: equal values of one slate have the same bit."""
+        """Returns the values of each place as bit sets, [B, K] each: equal values of one slate have the same bit."""
         return pool.once(("sets", self.name), lambda: self._sets(pool))
 
     def slots_at(self, pool: Pool) -> tuple[Ints, int]:
-        """The values of each place as numbers below n, [K, longest, B], n for none, and n.
+        """Returns the values of each place as numbers below n, [K, longest, B], n for none, and n.
 
         Equal values of one slate have the same number; n is at most K x longest.
         """
         return pool.once(("slots", self.name), lambda: self._slots(pool))
 
     def different_at(self, pool: Pool) -> NDArray[np.int16]:
-        """How many different values the places so far have, [B, K]."""
+        """Counts how many different values the places so far have, [B, K]."""
         return pool.once(("different", self.name), lambda: size(tuple(map(union, self.sets_at(pool)))))
 
     def unknown_in(self, pool: Pool) -> bool:
-        """Whether some place holds an item without a value."""
+        """Checks whether some place holds an item without a value."""
         return not self.complete and pool.once(("unknown", self.name), lambda: bool(self.missing_at(pool).any()))
 
     def words_at(self, pool: Pool) -> Sets:
-        """The values of each candidate as bit sets, [B, C] each; no words where there are too many values."""
+        """Returns the values of each candidate as bit sets, [B, C] each; no words where there are too many values."""
         return pool.once(("words", self.name), lambda: tuple(pool.of_items(word) for word in self.bits))
 
     def _sets(self, pool: Pool) -> Sets:
@@ -150,7 +150,7 @@ class Coded:
         return slots.reshape(codes.shape), n
 
     def mass(self, lists: Ragged) -> Floats:
-        """Each row's items as a distribution over the values, [rows, size]; zero for a row without a value.
+        """Computes the distribution of each row's items over the values, [rows, size]; zero for a row without a value.
 
         Every item with a value weighs the same and shares that weight equally among its values.
         """
@@ -163,8 +163,25 @@ class Coded:
         return np.asarray(mass / np.where(total > 0, total, 1.0), np.float64)
 
 
+@dataclass(frozen=True, eq=False)
+class CountingPlan:
+    """A measure that counts the values of a column in slates of `k` places."""
+
+    column: Coded
+    k: int
+
+    @property
+    def most(self) -> int:
+        """The most different values a slate can have."""
+        return min(self.column.size, self.k * self.column.longest)
+
+    def missing(self, pool: Pool) -> Bools:
+        """Finds the places whose item has no value, [B, C]."""
+        return self.column.missing_at(pool)
+
+
 def size(sets: Sets, kind: DTypeLike = np.int16) -> NDArray[Any]:
-    """How many values bit sets hold, in their shape and as this type."""
+    """Counts the values that bit sets hold, in their shape and as this type."""
     out = np.bitwise_count(sets[0]).astype(kind, copy=False)
     for word in sets[1:]:
         out += np.bitwise_count(word)
@@ -179,18 +196,18 @@ class Columns:
         self._coded: dict[str, Coded] = {}
 
     def data(self, name: str) -> ColumnData:
-        """An item column."""
+        """Returns an item column."""
         return self.dataset.items.columns[name]
 
     def coded(self, name: str) -> Coded:
-        """The same as codes."""
+        """Returns an item column as codes."""
         if name not in self._coded:
             self._coded[name] = coded(name, self.data(name))
         return self._coded[name]
 
 
 def coded(name: str, column: ColumnData) -> Coded:
-    """Code a column's values; only those that occur get a code."""
+    """Codes a column's values; only those that occur get a code."""
     match column:
         case WordColumn():
             codes, different = _dense(column.values, len(column.words))

@@ -1,4 +1,4 @@
-"""A typed policy and a training view in, vectorised rules over rows and slates out."""
+"""Compiles a typed policy against a training view into vectorised rules over rows and slates."""
 
 from __future__ import annotations
 
@@ -75,19 +75,20 @@ class CompiledPolicy:
     catalog: Catalog
 
     def marginals(self, rows: Rows, slates: Slates) -> dict[str, Floats]:
-        """Per rule [B, K]: the value of the prefix up to each rank less that of the prefix before it."""
+        """Computes per rule, [B, K], the value of the prefix up to each rank less that of the prefix before it."""
         return self._marginals({rule.name: rule for rule in self.rules}, rows, slates)
 
     def values(self, rows: Rows, slates: Slates) -> dict[str, Floats]:
-        """Per rule [B]: its value in [0, 1]."""
-        return {name: found.sum(1) for name, found in self.marginals(rows, slates).items()}
+        """Computes per rule, [B], its value in [0, 1]."""
+        return {name: marginals.sum(1) for name, marginals in self.marginals(rows, slates).items()}
 
     def target_marginals(self, rows: Rows, slates: Slates, exposure_slates: Slates | None = None) -> dict[str, Floats]:
-        """Per target on a mean over users, [B, K]: the marginals of its metric; NaN for users it is not about.
+        """Computes per target on a mean over users, [B, K], the marginals of its metric; NaN for users it is not about.
 
-        A metric that is a rule has the rule's; any other those of a reward, in blocked slates too. Where `shown` is
-        given, the slates of everybody, also per target on all users together: what each place adds to its measure to
-        first order (`Crowd.slopes`), whether the slate is blocked or not. All as measured, whatever is asked of it.
+        A metric that is a rule has the rule's marginals. Any other has those of a reward, in blocked slates too. With
+        `exposure_slates`, the slates of all users, the result also has the targets on all users together: what each
+        place adds to the measure to first order (`PopulationMetric.slopes`), whether the slate is blocked or not. All
+        values are as measured, whether the target is an at-least or an at-most.
         """
         metrics = {t.target.name: t.metric for t in self.targets if isinstance(t.metric, CompiledRule)}
         out = self._marginals(metrics, rows, slates)
@@ -97,13 +98,18 @@ class CompiledPolicy:
         return out
 
     def target_values(self, rows: Rows, slates: Slates) -> dict[str, Floats]:
-        """Per target on a mean over users, [B]: each user's value in [0, 1]; NaN for users it is not about."""
-        return {name: found.sum(1) for name, found in self.target_marginals(rows, slates).items()}
+        """Computes per target on a mean over users, [B], its value in [0, 1]; NaN for users it is not about."""
+        return {name: marginals.sum(1) for name, marginals in self.target_marginals(rows, slates).items()}
 
     def population(self, rows: Rows, slates: Slates) -> dict[str, float]:
-        """Per target on all users together: its measure over these slates, in [0, 1]."""
+        """Computes per target on all users together its measure over these slates, in [0, 1]."""
         self._check(rows, slates)
         return {name: metric.value(slates) for name, metric in self.population_metrics.items()}
+
+    @property
+    def hard_quotas(self) -> list[tuple[CompiledRule, Demand]]:
+        """The rules that are hard quotas, with their plans."""
+        return [(rule, rule.plan) for rule in self.rules if isinstance(rule.plan, Demand) and rule.plan.hard]
 
     @property
     def needs_order(self) -> bool:
@@ -117,14 +123,14 @@ class CompiledPolicy:
         return {t.target.name: t.metric for t in self.targets if isinstance(t.metric, PopulationMetric)}
 
     def total_marginals(self, rows: Rows, slates: Slates, progress: float = 1.0) -> Floats:
-        """R per rank, [B, K]: weighted rules, buries subtracted, over the sum of the row's weights; 0 without any.
+        """Computes R per rank, [B, K]: weighted rules, buries subtracted, over the sum of weights; 0 without weights.
 
-        Ramps stand where they are when `progress` (0 to 1) of training is done, here and in the two methods below.
+        Ramps are where they are when a share `progress` (0 to 1) of training is done, here and in the methods below.
         """
         return self.combined(self.marginals(rows, slates), self.weights(rows, progress))
 
     def combined(self, marginals: Mapping[str, Floats], weights: Floats) -> Floats:
-        """R per rank, [B, K], from what `marginals` and `weights` gave."""
+        """Computes R per rank, [B, K], from the results of `marginals` and `weights`."""
         shares = weights * [rule.sign for rule in self.rules] / divisor(weights)[:, None]  # [B, rules]
         out = np.zeros((len(weights), self.policy.slate), np.float64, "F")
         for rule, share in zip(self.rules, shares.T, strict=True):
@@ -134,16 +140,16 @@ class CompiledPolicy:
         return out
 
     def total(self, rows: Rows, slates: Slates, progress: float = 1.0) -> Floats:
-        """The whole reward R, [B], in [-1, 1]."""
+        """Computes the whole reward R, [B], in [-1, 1]."""
         return np.asarray(self.total_marginals(rows, slates, progress).sum(1), np.float64)
 
     def weights(self, rows: Rows, progress: float = 1.0) -> Floats:
-        """Each row's weight of every rule in the order of `rules`, [B, rules]; 0 where not applicable."""
+        """Returns each row's weight of every rule in the order of `rules`, [B, rules]; 0 where not applicable."""
         pool = Pool(self.catalog, rows, np.zeros((len(rows), 0), np.int32))
         return np.array([rule.weights(pool, progress) for rule in self.rules]).reshape(len(self.rules), len(rows)).T
 
     def satisfied(self, rows: Rows, slates: Slates) -> dict[str, Bools]:
-        """Per quota [B]: whether the demand holds; False for a blocked slate and where it is not applicable."""
+        """Checks per quota, [B], whether the demand holds; False for a blocked slate and where it is not applicable."""
         out = {rule.name: np.zeros(len(rows), np.bool_) for rule in self.rules if rule.kind == "quota"}
         for part, pool in self._pools(rows, slates):
             clean = self._first_blocked(pool) == self.policy.slate
@@ -153,32 +159,30 @@ class CompiledPolicy:
         return out
 
     def abstained(self, rows: Rows, slates: Slates) -> dict[str, Ints]:
-        """Per rule [B]: places whose item has no value for the rule; 0 where it is not applicable."""
+        """Counts per rule, [B], the places whose item has no value for it; 0 where it is not applicable."""
         out = {rule.name: np.zeros(len(rows), np.int64) for rule in self.rules}
         for part, pool in self._pools(rows, slates):
             for rule in self.rules:
-                found = np.broadcast_to(rule.plan.missing(pool), pool.shape).sum(1)
-                out[rule.name][part] = np.where(rule.applicable(pool), found, 0)
+                missing = np.broadcast_to(rule.plan.missing(pool), pool.shape).sum(1)
+                out[rule.name][part] = np.where(rule.applicable(pool), missing, 0)
         return out
 
     def blocked(self, rows: Rows, slates: Slates) -> Bools:
-        """Slates that hold an item blocked for their user, [B]."""
+        """Finds the slates that hold an item blocked for their user, [B]."""
         out = np.zeros(len(rows), np.bool_)
         for part, pool in self._pools(rows, slates):
             out[part] = self._first_blocked(pool) < self.policy.slate
         return out
 
     def legal(self, rows: Rows) -> Bools:
-        """[B, items], False for what a block hits for that user, known or not."""
+        """Finds the items that no block hits for a user, [B, items]; an unknown condition of a block counts as true."""
         out = np.ones((len(rows), self.catalog.items), np.bool_)
-        step = max(1, places.CHUNK // max(1, self.catalog.items))
-        for first in range(0, len(rows) if self.blocks else 0, step):
-            part = slice(first, min(first + step, len(rows)))
-            out[part] = self._legal(Pool(self.catalog, rows.take(np.arange(part.start, part.stop)), EVERY_ITEM))
+        for part, some in rows.batches(max(1, places.CHUNK // max(1, self.catalog.items))) if self.blocks else ():
+            out[part] = self._legal(Pool(self.catalog, some, EVERY_ITEM))
         return out
 
     def servable(self, rows: Rows) -> Bools:
-        """[B, items], what each user may be shown: not blocked, not in their history, and of their pool if any."""
+        """Finds what each user may be shown, [B, items]: not blocked, not in the history, and in the pool if any."""
         return self.legal(rows) & offered(rows, self.catalog.items)
 
     def growth(
@@ -188,21 +192,21 @@ class CompiledPolicy:
         multipliers: Mapping[str, float] | None = None,
         exposure_slates: Slates | None = None,
     ) -> Growth:
-        """Slates to be built from candidates [B, C] place by place; what needs labels counts where rows have chances.
+        """Starts slates that are built from candidates [B, C] place by place; labels count where rows have chances.
 
-        `multipliers`: how hard each target pulls, by its name; 0 where it has none. A target on all users together is
-        measured at the slates that everybody is `shown`; raises ValueError where it pulls and they are not given.
+        `multipliers` say how hard each target pulls, by its name; 0 where it has none. A target on all users together
+        is measured at `exposure_slates`, the slates of all users. Raises ValueError where such a target pulls and they
+        are not given.
         """
         pool = Pool(self.catalog, rows, candidates)
         legal = self._legal(pool)
-        return Growth(
-            self.rules, self.targets, multipliers or {}, exposure_slates, pool, self._guard(pool, legal), legal
-        )
+        guard = self._guard(pool, legal)
+        return Growth(self.rules, self.targets, multipliers or {}, exposure_slates, pool, guard, legal)
 
     def guard(self, rows: Rows, candidates: Codes | None, allowed: Bools | None = None) -> Guard:
-        """What keeps the hard quotas while slates are filled from candidates [B, C], or from EVERY_ITEM.
+        """Returns what keeps the hard quotas while slates are filled from candidates [B, C], or from EVERY_ITEM.
 
-        Blocked candidates stay closed, and those that are not `allowed` [B, C], such as items already seen.
+        Blocked candidates are never open, nor those that are not `allowed` [B, C], such as items already seen.
         """
         pool = Pool(self.catalog, rows, candidates)
         legal = self._legal(pool)
@@ -211,8 +215,7 @@ class CompiledPolicy:
     # ---- inside -----------------------------------------------------------------------------------------------------
 
     def _guard(self, pool: Pool, free: Bools) -> Guard:
-        hard = [(r.plan, r.applicable(pool)) for r in self.rules if isinstance(r.plan, Demand) and r.plan.hard]
-        return Guard(pool, hard, free)
+        return Guard(pool, [(demand, rule.applicable(pool)) for rule, demand in self.hard_quotas], free)
 
     def _legal(self, pool: Pool) -> Bools:
         """Candidates that are items and not blocked, [B, C]."""
@@ -230,14 +233,13 @@ class CompiledPolicy:
         hit = np.flatnonzero(first < self.policy.slate)
         out: dict[str, Floats] = {}
         for name, metric in metrics.items():
-            found = metric.marginals(pool)
+            marginals = out[name] = metric.marginals(pool)
             if hit.size:
-                found[hit] = 0.0
+                marginals[hit] = 0.0
                 if metric.kind == "bury":
-                    found[hit, first[hit]] = 1.0
+                    marginals[hit, first[hit]] = 1.0
             if not metric.everywhere:
-                found[~metric.applicable(pool)] = np.nan
-            out[name] = found
+                marginals[~metric.applicable(pool)] = np.nan
         return out
 
     def _check(self, rows: Rows, slates: Slates) -> None:
@@ -249,10 +251,8 @@ class CompiledPolicy:
 
     def _pools(self, rows: Rows, slates: Slates) -> Iterator[tuple[slice, Pool]]:
         self._check(rows, slates)
-        for first in range(0, len(rows), BATCH):
-            part = slice(first, min(first + BATCH, len(rows)))
-            of = rows if len(rows) <= BATCH else rows.take(np.arange(part.start, part.stop))
-            yield part, Pool(self.catalog, of, np.asfortranarray(slates.items[part]))
+        for part, some in rows.batches(BATCH):
+            yield part, Pool(self.catalog, some, np.asfortranarray(slates.items[part]))
 
     def _hit(self, pool: Pool) -> Bools:
         """(row, candidate) pairs that some block hits, [B, C]."""
@@ -272,7 +272,7 @@ class CompiledPolicy:
 
 
 def compile(policy: Policy, dataset: Dataset) -> CompiledPolicy:
-    """Compile a checked policy against the training view of its data.
+    """Compiles a checked policy against the training view of its data.
 
     Every statistic a rule needs (popularity, ranges, values that occur) is counted here, on `dataset` alone.
     """
@@ -283,27 +283,23 @@ def compile(policy: Policy, dataset: Dataset) -> CompiledPolicy:
         CompiledBlock(catalog.term(b.where), None if b.only is None else catalog.term(b.only)) for b in policy.blocks
     )
     targets = tuple(CompiledTarget(t, _metric(t, compiled, columns, catalog, k)) for t in policy.targets)
-    found = CompiledPolicy(policy, compiled, blocks, targets, catalog)
-    return replace(found, catalog=replace(catalog, records=pack(_asked(found), catalog.items)))
+    out = CompiledPolicy(policy, compiled, blocks, targets, catalog)
+    empty = _RecordingPool(catalog, bare(np.zeros(0, np.int64)), np.zeros((0, k), np.int32, "F"))
+    out._part({rule.name: rule for rule in compiled}, empty)
+    return replace(out, catalog=replace(catalog, records=pack(empty.arrays, catalog.items)))
 
 
-class _Asking(Pool):
-    """No rows, and the arrays of values per item that are asked for."""
+class _RecordingPool(Pool):
+    """A pool that records which arrays of values per item are read."""
 
-    def __init__(self, catalog: Catalog, k: int) -> None:
-        super().__init__(catalog, bare(np.zeros(0, np.int64)), np.zeros((0, k), np.int32, "F"))
-        self.asked: list[NDArray[Any]] = []
+    def __init__(self, catalog: Catalog, rows: Rows, items: Codes) -> None:
+        super().__init__(catalog, rows, items)
+        self.arrays: list[NDArray[Any]] = []
 
     def of_items(self, values: A) -> A:
-        self.asked.append(values)
+        """Returns the values at the candidates, and records the array."""
+        self.arrays.append(values)
         return super().of_items(values)
-
-
-def _asked(compiled: CompiledPolicy) -> list[NDArray[Any]]:
-    """The arrays of values per item that a batch of whole slates reads."""
-    pool = _Asking(compiled.catalog, compiled.policy.slate)
-    compiled._part({rule.name: rule for rule in compiled.rules}, pool)
-    return pool.asked
 
 
 def _rule(rule: Rule, columns: Columns, catalog: Catalog, k: int) -> CompiledRule:

@@ -1,4 +1,4 @@
-"""An item column in, distances in [0, 1] between the candidates of a pool out."""
+"""Computes distances in [0, 1] between the candidates of a pool by an item column."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recpolicy.compiler.coded import Coded, Columns, size
-from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.scan import A, picked
+from recpolicy.compiler.pool import A, Pool
+from recpolicy.compiler.scan import picked
 from recpolicy.dataset.columns import Bools, Floats, Ints, NumberColumn
 
 
 class Distances(Protocol):
-    """How far apart two items are; what either side's missing value means is for the reader to decide."""
+    """Distances between two items; the caller decides what a missing value of either means."""
 
     @property
     def known(self) -> Ints:
         """The items that have a value."""
 
     def missing_at(self, pool: Pool) -> Bools:
-        """Candidates without a value, [B, C]."""
+        """Finds the places whose item has no value, [B, C]."""
 
     def unknown_in(self, pool: Pool) -> bool:
-        """Whether some candidate has no value."""
+        """Checks whether some candidate has no value."""
 
     def to(self, pool: Pool, at: Ints) -> Floats:
-        """Distance of every candidate from candidate `at[b]`, [B, C]."""
+        """Computes the distance of every candidate from candidate `at[b]`, [B, C]."""
 
     def pairs(self, pool: Pool) -> Floats:
-        """Distances between the places of whole slates, [pairs, B] in the order of `lagged`; 0 from a hole."""
+        """Computes distances between places of whole slates, [pairs, B] in the order of `lagged`; 0 from a hole."""
 
 
 @cache
@@ -44,17 +44,17 @@ def _pairs(k: int) -> tuple[Ints, Ints]:
 
 
 def lagged(join: np.ufunc, values: A) -> A:
-    """What `join` gives for every pair of places in the order of `_pairs`, [B, K] -> [K (K - 1) / 2, B]."""
+    """Joins the values of every pair of places in the order of `_pairs`, [B, K] -> [K (K - 1) / 2, B]."""
     later, earlier = _pairs(values.shape[1])
     return join(values.T.take(later, 0), values.T.take(earlier, 0))  # type: ignore[no-any-return]
 
 
 def summed(pairs: A, k: int) -> A:
-    """Each place's sum over the pairs with an earlier one, [pairs, B] as `lagged` lays them out -> [B, K]."""
-    out, done = np.zeros((k, pairs.shape[1]), pairs.dtype), 0
+    """Sums for each place the pairs with an earlier one, [pairs, B] as `lagged` lays them out -> [B, K]."""
+    out, first = np.zeros((k, pairs.shape[1]), pairs.dtype), 0
     for lag in range(1, k):
-        out[lag:] += pairs[done : done + k - lag]
-        done += k - lag
+        out[lag:] += pairs[first : first + k - lag]
+        first += k - lag
     return out.T  # type: ignore[return-value]
 
 
@@ -67,19 +67,24 @@ class Scaled:
 
     @property
     def known(self) -> Ints:
+        """The items that have a value."""
         return np.flatnonzero(~np.isnan(self.values[:-1]))
 
     def missing_at(self, pool: Pool) -> Bools:
+        """Finds the candidates without a value, [B, C]."""
         return pool.once(("missing", self.name), lambda: np.isnan(self._at(pool)))
 
     def unknown_in(self, pool: Pool) -> bool:
+        """Checks whether some candidate has no value."""
         return bool(self.missing_at(pool).any())
 
     def to(self, pool: Pool, at: Ints) -> Floats:
+        """Computes the distance of every candidate from candidate `at[b]`, [B, C]."""
         values = self._at(pool)
         return np.abs(values - picked(values, at)[:, None])
 
     def pairs(self, pool: Pool) -> Floats:
+        """Computes the distances between places, [pairs, B] in the order of `lagged`."""
         pairs = np.abs(lagged(np.subtract, self._at(pool)))
         return pairs if pool.full else pairs * lagged(np.logical_and, pool.held)
 
@@ -95,15 +100,19 @@ class Jaccard:
 
     @property
     def known(self) -> Ints:
+        """The items that have a value."""
         return self.column.known
 
     def missing_at(self, pool: Pool) -> Bools:
+        """Finds the candidates without a value, [B, C]."""
         return self.column.missing_at(pool)
 
     def unknown_in(self, pool: Pool) -> bool:
+        """Checks whether some candidate has no value."""
         return self.column.unknown_in(pool)
 
     def to(self, pool: Pool, at: Ints) -> Floats:
+        """Computes the distance of every candidate from candidate `at[b]`, [B, C]."""
         codes = self.column.codes_at(pool)  # [B, C, L]
         lengths = self.column.lengths_at(pool)
         common = np.zeros(codes.shape[:2], np.int64)
@@ -118,6 +127,7 @@ class Jaccard:
         return _jaccard(common, lengths + picked(lengths, at)[:, None])
 
     def pairs(self, pool: Pool) -> Floats:
+        """Computes the distances between places, [pairs, B] in the order of `lagged`."""
         small = np.min_scalar_type(2 * self.column.longest)  # the fewer bytes, the less to wait for
         common = size(tuple(lagged(np.bitwise_and, word) for word in self.column.sets_at(pool)), small)
         together = lagged(np.add, self.column.lengths_at(pool).astype(small))
@@ -131,7 +141,7 @@ def _jaccard(common: NDArray[np.integer[Any]], together: NDArray[np.integer[Any]
 
 
 def distances(name: str, columns: Columns) -> Distances:
-    """Range-scaled for measured columns, Jaccard for all others."""
+    """Builds the distances of a column: range-scaled for measured columns, Jaccard for all others."""
     data = columns.data(name)
     if not isinstance(data, NumberColumn):
         return Jaccard(columns.coded(name))

@@ -1,4 +1,4 @@
-"""A compiled policy and candidates in, what each further candidate is worth to it as slates grow out."""
+"""Computes what each further candidate is worth to a compiled policy as slates grow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Weighed: TypeAlias = list[tuple[Floats, Scan]]
 
 
 class Growth:
-    """Slates that grow from the candidates of a pool, and what each further candidate is worth to the policy."""
+    """Slates that grow from the candidates of a pool, with what each candidate is worth to the policy."""
 
     def __init__(
         self,
@@ -46,30 +46,30 @@ class Growth:
 
     @property
     def open(self) -> Bools:
-        """Those that may stand at the next place, [B, C]: not taken yet, and no hard quota against it."""
+        """Candidates that may stand at the next place, [B, C]: not taken yet, and no hard quota forbids it."""
         return self._guard.open
 
     def gains(self) -> Floats:
-        """What each candidate would add to R at the next place by the rules without labels, [B, C].
+        """Computes what each candidate would add to R at the next place by the rules without labels, [B, C].
 
         Rules with labels count in the sum of weights that R is divided by only where rows have chances.
         """
         return self._sum(self._rules)
 
     def expected(self) -> Floats:
-        """What it would add by the rules with labels, in expectation, [B, C]; 0 for rows without chances."""
+        """Computes what it would add by the rules with labels, in expectation, [B, C]; 0 for rows without chances."""
         return self._sum(self._expected)
 
     def pulls(self) -> Floats:
-        """Sum over the targets of multiplier x what the candidate would add to the metric at the next place, [B, C].
+        """Sums over the targets multiplier x what each candidate would add to the metric at the next place, [B, C].
 
-        Subtracted where the target asks for no more than its bound. A target adds nothing for users it is not about,
-        nor, for rows without chances, where its metric is known only against what the user took next.
+        An at-most target is subtracted. A target adds nothing for users it is not about, nor, for rows without chances,
+        where its metric is known only against what the user took next.
         """
         return self._sum(self._targets)
 
     def take(self, at: Ints) -> None:
-        """Put candidate `at[b]` at the next place of row b's slate."""
+        """Puts candidate `at[b]` at the next place of row b's slate."""
         self._guard.take(at)
         for scan in self._scans:
             scan.take(at)
@@ -93,9 +93,9 @@ class Growth:
             if isinstance(metric, PopulationMetric):
                 if exposure_slates is None:
                     raise ValueError(f"`{target.target.name}` is about all slates together: give the `exposure_slates`")
-                out.append(
-                    (np.full(len(self._pool.rows), factor), self._begun(metric.scan(self._pool, exposure_slates)))
-                )
+                scan = metric.scan(self._pool, exposure_slates)
+                self._scans.append(scan)
+                out.append((np.full(len(self._pool.rows), factor), scan))
             else:
                 out.append((np.where(metric.applicable(self._pool), factor, 0.0), self._scan(metric.plan)))
         return out
@@ -103,12 +103,9 @@ class Growth:
     def _scan(self, plan: Plan | Labelled | Serendipitous) -> Scan:
         """One scan of a plan, also where a target names the rule it belongs to."""
         if plan not in self._of:
-            self._of[plan] = self._begun(plan.scan(self._pool))
+            self._of[plan] = plan.scan(self._pool)
+            self._scans.append(self._of[plan])
         return self._of[plan]
-
-    def _begun(self, scan: Scan) -> Scan:
-        self._scans.append(scan)
-        return scan
 
     def _sum(self, parts: _Weighed) -> Floats:
         out = np.zeros(self._pool.shape)
@@ -118,6 +115,6 @@ class Growth:
 
 
 def divisor(weights: Floats) -> Floats:
-    """Sum of each row's weights, [B]; 1 where they are all 0."""
+    """Sums each row's weights, [B]; 1 where they are all 0."""
     total = weights.sum(1)
     return np.where(total > 0, total, 1.0)

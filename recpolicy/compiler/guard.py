@@ -1,4 +1,4 @@
-"""The hard quotas of a policy and slates as they grow in, which candidates may stand at the next place out."""
+"""Finds which candidates may stand at the next place of a slate under the hard quotas of a policy."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Guard:
     leaves enough places for what the at-leasts still lack. Where no candidate does the last, those that come nearest
     may stand. Where none is left the place is a hole.
 
-    What an at-least lacks counts one place a match or value, and an item is not counted on to serve two at-leasts, so
-    that a place is forced rather early than late. An at-least by itself is met wherever it can be, where it counts
-    items that match, or different single values in one window. Of different values in sliding windows only the windows
-    begun are looked at; of those in lists the items with most new ones are taken once they must be (the best order is
-    NP-hard to find: maximum coverage).
+    Every match or value that an at-least lacks counts as one place, and no item is expected to serve two at-leasts, so
+    that a place is forced early rather than late. An at-least by itself is met wherever it can be, where it counts
+    items that match, or different single values in one window. For different values in sliding windows only the windows
+    that have started are looked at. For values in lists the items with most new ones are taken as soon as they must be
+    (the best order is NP-hard to find: maximum coverage).
     """
 
     def __init__(self, pool: Pool, quotas: Sequence[tuple[Demand, Bools]], free: Bools) -> None:
@@ -47,9 +47,9 @@ class Guard:
         return out
 
     def take(self, at: Ints, rows: Ints | None = None) -> None:
-        """Put candidate `at[i]`, -1 a hole, at the next place of the slate of `rows[i]`; all rows if not given.
+        """Puts candidate `at[i]`, -1 a hole, at the next place of the slate of `rows[i]`; all rows if not given.
 
-        Rows need not go on together; none is named twice.
+        Rows may be at different places; no row is named twice.
         """
         rows = np.arange(len(self._free)) if rows is None else rows
         self._free[rows, at] &= at < 0

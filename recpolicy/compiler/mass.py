@@ -1,10 +1,10 @@
-"""Slates and what each value weighs in, how much weight every value has had so far out."""
+"""Sums the weight that each value has had in a slate so far."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from recpolicy.compiler.scan import A
+from recpolicy.compiler.pool import A
 from recpolicy.dataset.columns import Codes, Floats, Ints
 
 TINY = 1e-300
@@ -12,7 +12,7 @@ TINY = 1e-300
 
 
 def grown(slots: Ints, n: int, shares: Floats) -> Floats:
-    """The weight each value has had before its place and has with it, [2, K, L, B].
+    """Computes the weight each value has had before its place and has with it, [2, K, L, B].
 
     Slots [K, L, B] as of `Coded.slots_at`, shares the same.
     """
@@ -27,18 +27,18 @@ def grown(slots: Ints, n: int, shares: Floats) -> Floats:
 
 
 def entries(table: A, codes: Codes) -> A:
-    """Each row's own entries: table [B, V], codes [B, C, L] -> [B, C, L]."""
+    """Returns each row's own entries: table [B, V], codes [B, C, L] -> [B, C, L]."""
     return table[np.arange(len(codes))[:, None, None], codes]  # type: ignore[return-value]
 
 
 def add(mass: Floats, codes: Codes, shares: Floats) -> None:
-    """Add one item's shares to each row (mass [B, V + 1], codes [B, L], shares [B]), nothing past a list's end."""
+    """Adds one item's shares to each row (mass [B, V + 1], codes [B, L], shares [B]), nothing past a list's end."""
     mass[np.arange(len(codes))[:, None], codes] += shares[:, None]  # an item has no value twice
     mass[:, -1] = 0.0
 
 
 def xlogx(x: Floats) -> Floats:
-    """x log2 x, 0 at 0."""
+    """Computes x log2 x, 0 at 0."""
     out = x + TINY
     np.log2(out, out=out)
     out *= x

@@ -1,4 +1,4 @@
-"""Measures in which every place counts by itself: share, exposure, boost, bury, mean, discounted, novelty."""
+"""Compiles measures in which every place counts by itself: share, exposure, boost, bury, mean, discounted, novelty."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from recpolicy.compiler.catalog import Term, by_item_only
 from recpolicy.compiler.pool import EVERY_ITEM, Pool
-from recpolicy.compiler.scan import FailScan, Scan, discount, failing, picked, running
+from recpolicy.compiler.scan import Failing, Scan, discount, picked, running
 from recpolicy.dataset.columns import Bools, Floats, Ints
 from recpolicy.language.policy import Missing
 
@@ -25,10 +25,12 @@ class PlacesScan:
         self._counted = np.zeros(len(values), np.int64)
 
     def gains(self, over: slice) -> Floats:
+        """Returns what each of the candidates `over` would add at the next place, [B, C']."""
         gains = self._values[:, over] * self._coefficients[self._rank]
         return gains if self._limit is None else np.where(self._counted[:, None] < self._limit, gains, 0.0)
 
     def take(self, at: Ints) -> None:
+        """Puts candidate `at[b]` at the next place of row b's slate."""
         self._counted += picked(self._values, at) > 0
         self._rank += 1
 
@@ -44,26 +46,29 @@ class Matching:
     limit: int | None
 
     def marginals(self, pool: Pool) -> Floats:
+        """Computes what each place adds, [B, K]."""
         matches = pool.matches(self.where, unknown=self.unknown)
         if self.limit is not None:
             matches = matches & (running(matches) <= self.limit)
         return matches * self.coefficients
 
     def scan(self, pool: Pool) -> Scan:
+        """Starts with empty slates."""
         matches = pool.matches(self.where, unknown=self.unknown)
         return PlacesScan(matches.astype(np.float64), self.coefficients, self.limit)
 
     def missing(self, pool: Pool) -> Bools:
+        """Finds the places for whose item the condition is missing, [B, C]."""
         return pool.unknown(self.where)
 
 
 def portion(where: Term, k: int, *, discounted: bool) -> Matching:
-    """`share` or `exposure`: an unknown item is not counted."""
+    """Compiles `share` or `exposure`: an unknown item is not counted."""
     return Matching(where, False, _coefficients(k, discounted), None)
 
 
 def boosted(where: Term, k: int, limit: int | None, *, bury: bool) -> Matching:
-    """`boost` (unknown is not counted) or `bury` (unknown is counted) over the sum of w(1..limit or K)."""
+    """Compiles `boost` (unknown is not counted) or `bury` (it is counted), over the sum of w(1..limit or K)."""
     w = discount(k)
     return Matching(where, bury, w / w[: k if limit is None else min(limit, k)].sum(), limit)
 
@@ -77,14 +82,15 @@ class Averaged:
     missing_as: Missing
 
     def marginals(self, pool: Pool) -> Floats:
-        found = self._values(pool) * self.coefficients
-        return failing(found, self.missing(pool)) if self.missing_as is Missing.FAIL else found
+        """Computes what each place adds, [B, K]."""
+        return self._values(pool) * self.coefficients
 
     def scan(self, pool: Pool) -> Scan:
-        scan = PlacesScan(self._values(pool), self.coefficients, None)
-        return FailScan(scan, self.missing(pool)) if self.missing_as is Missing.FAIL else scan
+        """Starts with empty slates."""
+        return PlacesScan(self._values(pool), self.coefficients, None)
 
     def missing(self, pool: Pool) -> Bools:
+        """Finds the places whose item has no value, [B, C]."""
         return np.isnan(pool.number(self.operand)) & pool.held
 
     def _values(self, pool: Pool) -> Floats:
@@ -95,9 +101,10 @@ class Averaged:
         return np.where(pool.held, np.where(missing, fill, values), 0.0)
 
 
-def averaged(operand: Term, k: int, missing_as: Missing, *, discounted: bool) -> Averaged:
-    """`mean` or `discounted` of `operand`."""
-    return Averaged(operand, _coefficients(k, discounted), missing_as)
+def averaged(operand: Term, k: int, missing_as: Missing, *, discounted: bool) -> Averaged | Failing:
+    """Compiles `mean` or `discounted` of `operand`."""
+    plan = Averaged(operand, _coefficients(k, discounted), missing_as)
+    return Failing(plan) if missing_as is Missing.FAIL else plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,38 +122,38 @@ class Surprising:
     """Places of a slate."""
 
     def marginals(self, pool: Pool) -> Floats:
+        """Computes what each place adds, [B, K]."""
         return pool.of_items(self.worth)
 
     def scan(self, pool: Pool) -> Scan:
+        """Starts with empty slates."""
         return PlacesScan(pool.of_items(self.worth), np.ones(self.k), None)
 
     def missing(self, pool: Pool) -> Bools:
+        """Finds the places whose item has no value, [B, C]."""
         return pool.of_items(self.unknown)
 
 
 def surprising(k: int, users: int, counts: Floats) -> Surprising:
-    """`novelty`; `counts` is the column over the whole catalog."""
-    unknown, found = np.isnan(counts), surprise(counts, users)
-    typical = float(found[~unknown].mean()) if not unknown.all() else 0.0
-    return Surprising(np.append(np.where(unknown, typical, found) / k, 0.0), np.append(unknown, False), k)
+    """Compiles `novelty`; `counts` is the column over the whole catalog."""
+    unknown, worth = np.isnan(counts), surprise(counts, users)
+    typical = float(worth[~unknown].mean()) if not unknown.all() else 0.0
+    return Surprising(np.append(np.where(unknown, typical, worth) / k, 0.0), np.append(unknown, False), k)
 
 
 def surprise(counts: Floats, users: int) -> Floats:
-    """Self-information of items taken by `counts` of `users` users over its maximum, in [0, 1]."""
+    """Computes the self-information of items taken by `counts` of `users` users over its maximum, in [0, 1]."""
     if users <= 1:
         return np.zeros_like(counts)
     return np.asarray(1.0 - np.log2(np.clip(counts, 1.0, users)) / np.log2(users), np.float64)
 
 
 def catalog_mean(operand: Term, pool: Pool) -> Floats:
-    """Mean of `operand` over the items of the catalog for which it is known, [B, 1]; 0 where it is for none."""
+    """Computes the mean of `operand` over the items of the catalog with a known value, [B, 1]; 0 without any."""
     if by_item_only(operand.node):
         return np.full((len(pool.rows), 1), _mean(pool.catalog.known[operand][None].astype(np.float64))[0])
-    step = max(1, CHUNK // pool.catalog.items)
-    parts = []
-    for first in range(0, len(pool.rows), step):
-        rows = pool.rows.take(np.arange(first, min(first + step, len(pool.rows))))
-        parts.append(_mean(Pool(pool.catalog, rows, EVERY_ITEM).number(operand)))
+    batches = pool.rows.batches(max(1, CHUNK // pool.catalog.items))
+    parts = [_mean(Pool(pool.catalog, rows, EVERY_ITEM).number(operand)) for _, rows in batches]
     return np.concatenate(parts)[:, None]
 
 

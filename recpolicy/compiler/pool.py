@@ -1,9 +1,10 @@
-"""Rows and their candidate items in, the value of any expression for every (row, item) out."""
+"""Evaluates expressions for rows and their candidate items."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -37,6 +38,7 @@ A = TypeVar("A", bound=NDArray[Any])
 T = TypeVar("T")
 
 ORDER = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
+ARITHMETIC = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}
 OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 
 EVERY_ITEM = None
@@ -44,7 +46,7 @@ EVERY_ITEM = None
 
 
 def bare(user: Ints) -> Rows:
-    """Rows of these users without a time, a history or next items."""
+    """Returns rows of these users without a time, a history or next items."""
     return Rows(user, np.full(len(user), np.nan), none(len(user)), none(len(user)))
 
 
@@ -76,7 +78,7 @@ class Pool:
         return self.once("full", lambda: bool(self.held.all()))
 
     def of_items(self, values: A) -> A:
-        """Per-item values [items, ...] at the candidates: [B, C, ...], or [1, items, ...] over the catalog.
+        """Gathers per-item values [items, ...] at the candidates: [B, C, ...], or [1, items, ...] over the catalog.
 
         `values` may have one row more, for a hole.
         """
@@ -87,44 +89,43 @@ class Pool:
         by_place, records = self._by_place, self.catalog.records
         if (name := records.find(values)) is None:
             return values.take(by_place, 0, mode="wrap").swapaxes(0, 1)  # type: ignore[return-value]
-        found = self.once("records", lambda: records.rows.take(by_place, 0, mode="wrap"))
-        return np.ascontiguousarray(found[name]).swapaxes(0, 1)  # type: ignore[return-value]
+        gathered = self.once("records", lambda: records.rows.take(by_place, 0, mode="wrap"))
+        return np.ascontiguousarray(gathered[name]).swapaxes(0, 1)  # type: ignore[return-value]
 
     def once(self, key: object, compute: Callable[[], T]) -> T:
-        """What `compute` gives, kept for the life of the pool under `key`; it is not to be written to."""
+        """Returns the result of `compute`, remembered under `key`; nobody may write to it."""
         if key not in self._memo:
             self._memo[key] = compute()
         return self._memo[key]  # type: ignore[no-any-return]
 
     def unknown(self, predicate: Term) -> Bools:
-        """Places that hold an item for which `predicate` is missing, [B, C]."""
+        """Finds the places that hold an item for which `predicate` is missing, [B, C]."""
         return self.holds(predicate, sure=False) & ~self.holds(predicate, sure=True) & self.held
 
     def matches(self, predicate: Term, *, unknown: bool) -> Bools:
-        """Places that hold an item for which `predicate` is true (or, if `unknown`, missing), [B, C]."""
+        """Finds the places that hold an item for which `predicate` is true (or, if `unknown`, missing), [B, C]."""
         return self.holds(predicate, sure=not unknown) & self.held
 
     # ---- the three kinds of operand ---------------------------------------------------------------------------------
 
     def truth(self, term: Term) -> Truths:
-        """A condition in Kleene's order."""
+        """Evaluates a condition in Kleene's order."""
         return np.add(self.holds(term, sure=True), self.holds(term, sure=False), dtype=np.int8)
 
     def holds(self, term: Term, *, sure: bool) -> Bools:
-        """Where a condition is true or, unless `sure`, may be: where it is true or missing."""
+        """Finds where a condition is true or, unless `sure`, true or missing."""
         key = (term, sure)
         if key not in self._memo:
             known = self.catalog.known.get(term)
-            found = self._holds(term, sure) if known is None else self._reaches(self.of_items(known), sure)
-            self._memo[key] = found
+            self._memo[key] = self._holds(term, sure) if known is None else _reaches(self.of_items(known), sure)
         return self._memo[key]  # type: ignore[no-any-return]
 
     def number(self, term: Term) -> Floats:
-        """A measured operand; NaN is missing."""
+        """Evaluates a measured operand; NaN is missing."""
         return self._value(term, self._number)
 
     def word(self, term: Term) -> Codes:
-        """A word as its code in the policy's vocabulary; -1 is missing."""
+        """Evaluates a word as its code in the policy's vocabulary; -1 is missing."""
         return self._value(term, self._word)
 
     def _value(self, term: Term, compute: Callable[[Term], A]) -> A:
@@ -141,15 +142,12 @@ class Pool:
     def _rows_of(self, table: Literal["item", "user"], values: A) -> A:
         return self.of_items(values) if table == "item" else values[self.rows.user][:, None]  # type: ignore[return-value]
 
-    def _reaches(self, truth: Truths, sure: bool) -> Bools:
-        return truth >= (TRUE if sure else UNKNOWN)
-
     def _holds(self, term: Term, sure: bool) -> Bools:
         match term.node:
             case Truth(value=value):
                 return np.array(value)
             case Column() as node:
-                return self._reaches(self._column(node), sure)
+                return _reaches(self._column(node), sure)
             case Logic(op="and"):
                 return self.holds(term.args[0], sure=sure) & self.holds(term.args[1], sure=sure)
             case Logic():
@@ -171,13 +169,13 @@ class Pool:
             case node:
                 raise TypeError(f"{type(node).__name__} is not a condition")
 
-    def _settled(self, found: Bools, sure: bool, *operands: Term) -> Bools:
-        """Where a test of values came out true, corrected for operands that are missing."""
+    def _settled(self, test: Bools, sure: bool, *operands: Term) -> Bools:
+        """Where a test of values is true, corrected for operands that are missing."""
         for operand in operands:
             if not isinstance(operand.node, Number | Word | Truth):
                 missing = self._missing(operand)
-                found = found & ~missing if sure else found | missing
-        return found
+                test = test & ~missing if sure else test | missing
+        return test
 
     def _number(self, term: Term) -> Floats:
         match term.node:
@@ -193,7 +191,7 @@ class Pool:
                 return _call(function, [self.number(a) for a in term.args])
             case Percentile(table="user"):
                 return self._rows_of("user", self.catalog.standings[term])
-            case Percentile():  # asked only over the whole catalog: `known` answers for other candidates
+            case Percentile():  # only over the whole catalog: other candidates have it from `known`
                 return _percentiles(self.number(term.args[0]))
             case OfHistory(function=of):
                 return self._of_history(of, term.args[0])
@@ -266,24 +264,27 @@ class Pool:
         assert isinstance(column.node, Column)
         codes = self._rows_of(column.node.table, self._lists(column.node).codes)  # [B or 1, C or 1, longest]
         own = self.word(word)
-        found = np.zeros(np.broadcast_shapes(codes.shape[:2], own.shape), np.bool_)
+        out = np.zeros(np.broadcast_shapes(codes.shape[:2], own.shape), np.bool_)
         for place in range(codes.shape[2]):  # one comparison a list position keeps the temporaries at [B, C]
-            found |= codes[..., place] == own
-        return found
+            out |= codes[..., place] == own
+        return out
+
+
+def _reaches(truth: Truths, sure: bool) -> Bools:
+    return truth >= (TRUE if sure else UNKNOWN)
 
 
 def with_known(catalog: Catalog, roots: Sequence[Expr]) -> Catalog:
-    """The catalog with the percentiles of users, and with every largest item-only expression of `roots` evaluated once.
+    """Adds to the catalog the percentiles of users, and the value of every largest item-only expression of `roots`.
 
-    Percentiles are those of the whole table, whoever the rows and candidates are.
+    Percentiles are those of the whole table, for any rows and candidates.
     """
     of_users = [n for root in roots for n in walk(root) if isinstance(n, Percentile) and n.table == "user"]
     standings: dict[Term, Floats] = {}
     for node in reversed(of_users):  # inner ones first
         catalog, term = replace(catalog, standings=standings), catalog.term(node)
         everybody = Pool(catalog, bare(np.arange(catalog.users)), np.zeros((catalog.users, 0), np.int32))
-        found = np.broadcast_to(_percentiles(everybody.number(term.args[0])), (catalog.users, 1))[:, 0]
-        standings[term] = found
+        standings[term] = np.broadcast_to(_percentiles(everybody.number(term.args[0])), (catalog.users, 1))[:, 0]
     catalog = replace(catalog, standings=standings)
     pool = Pool(catalog, bare(np.zeros(0, np.int64)), EVERY_ITEM)
     known: dict[Term, NDArray[Any]] = {}
@@ -324,26 +325,14 @@ def _percentiles(values: Floats) -> Floats:
 
 def _arithmetic(op: Literal["+", "-", "*", "/"], a: Floats, b: Floats) -> Floats:
     with np.errstate(all="ignore"):  # what overflows or has no value is missing, never a warning
-        match op:
-            case "+":
-                out = a + b
-            case "-":
-                out = a - b
-            case "*":
-                out = a * b
-            case "/":
-                out = a / b
+        out = ARITHMETIC[op](a, b)
         return out if np.isfinite(out).all() else np.where(np.isfinite(out), out, np.nan)
 
 
 def _call(function: Literal["min", "max", "abs", "log"], args: list[Floats]) -> Floats:
     match function:
         case "min" | "max":
-            join = np.minimum if function == "min" else np.maximum
-            out = args[0]
-            for arg in args[1:]:
-                out = join(out, arg)  # NaN wins
-            return out
+            return reduce(np.minimum if function == "min" else np.maximum, args)  # NaN wins
         case "abs":
             return np.abs(args[0])
         case "log":

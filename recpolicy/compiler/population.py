@@ -1,4 +1,4 @@
-"""The slates of all users together in, how evenly a column's values are shown and what would move that out."""
+"""Measures how evenly a column's values are shown in the slates of all users, and what would change that."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PopulationMetric:
     k: int
 
     def value(self, slates: Slates) -> float:
-        """The measure over slates [B, K], in [0, 1]; 0 where nothing is shown or the catalog has no value.
+        """Computes the measure over slates [B, K], in [0, 1]; 0 where nothing is shown or the catalog has no value.
 
         `coverage` is the share of the catalog's n values shown to anybody. `gini` is
         sum of (2 i - n - 1) x_i / ((n - 1) sum of x), x the exposures in ascending order: the sample Gini coefficient
@@ -35,7 +35,7 @@ class PopulationMetric:
         return self.value_of(self.exposure(slates))
 
     def value_of(self, exposure: Floats) -> float:
-        """The same of the exposures of the values, [values]."""
+        """Computes the measure from the exposures of the values, [values]."""
         exposure, n = np.sort(exposure), self.column.size
         total = exposure.sum()
         if total == 0.0:
@@ -49,15 +49,14 @@ class PopulationMetric:
                 return float(exposure[-1] / total)
 
     def exposure(self, slates: Slates) -> Floats:
-        """Sum of w(r) over the places whose item has a value, shared equally among an item's values, [values]."""
+        """Sums w(r) over the places whose item has a value, shared equally among an item's values, [values]."""
         codes = self.column.codes[slates.items]  # [B, K, longest]
         share = self.column.shares_of(slates.items) * discount(self.k)  # [B, K]
         each = np.broadcast_to(share[..., None], codes.shape)
-        found = np.bincount(codes.ravel(), each.ravel(), self.column.size + 1)[: self.column.size]
-        return found.astype(np.float64)
+        return np.bincount(codes.ravel(), each.ravel(), self.column.size + 1)[: self.column.size].astype(np.float64)
 
-    def slopes(self, slates: Slates) -> Floats:
-        """How the measure grows with the exposure of each value, at the exposures of these slates, [values].
+    def slopes(self, exposure: Floats) -> Floats:
+        """Computes how the measure grows with the exposure of each value, at these exposures, [values].
 
         Scaled so that a slate's marginals lie in [-1, 1]. With X all exposure and f the measure:
 
@@ -71,10 +70,6 @@ class PopulationMetric:
         Of the first two, where every place has a value, the mean over users of the marginals changes as f does (gini:
         over 1 + f), to first order, when slates change a little. Both are 0 where nothing is shown.
         """
-        return self.slopes_of(self.exposure(slates))
-
-    def slopes_of(self, exposure: Floats) -> Floats:
-        """The same at these exposures [values]."""
         if self.measure == "coverage":
             return np.exp(-exposure)
         n, f = self.column.size, self.value_of(exposure)
@@ -89,7 +84,7 @@ class PopulationMetric:
         return np.asarray(((2 * rank - n - 1) / max(n - 1, 1) - f) / (1 + f), np.float64)
 
     def of_items(self, slopes: Floats) -> Floats:
-        """Each item's mean of `slopes` [values] over its values, [items + 1]: the last, a hole, has 0."""
+        """Computes each item's mean of `slopes` [values] over its values, [items + 1]; the last, a hole, has 0."""
         sums = np.append(slopes, 0.0)[self.column.codes].sum(1)
         return np.asarray(sums * self.column.portions[self.column.lengths], np.float64)
 
@@ -100,14 +95,17 @@ class PopulationMetric:
         return np.asarray(w / w.sum(), np.float64)
 
     def marginals(self, pool: Pool, exposure_slates: Slates) -> Floats:
-        """What each place adds, [B, K]: its coefficient times its item's slope while everybody has `shown`."""
-        return pool.of_items(self.of_items(self.slopes(exposure_slates))) * self.coefficients
+        """Computes what each place adds, [B, K]: its coefficient times its item's slope at `exposure_slates`."""
+        return self._slopes_at(pool, exposure_slates) * self.coefficients
 
     def scan(self, pool: Pool, exposure_slates: Slates) -> Scan:
-        """The same as slates grow."""
-        return PlacesScan(pool.of_items(self.of_items(self.slopes(exposure_slates))), self.coefficients, None)
+        """Starts with empty slates; each place adds what it does in `marginals`."""
+        return PlacesScan(self._slopes_at(pool, exposure_slates), self.coefficients, None)
+
+    def _slopes_at(self, pool: Pool, exposure_slates: Slates) -> Floats:
+        return pool.of_items(self.of_items(self.slopes(self.exposure(exposure_slates))))
 
 
 def crowd(node: Population, columns: Columns, k: int) -> PopulationMetric:
-    """Compile a population measure."""
+    """Compiles a population measure."""
     return PopulationMetric(node.measure, columns.coded(node.column.name), k)

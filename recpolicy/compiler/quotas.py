@@ -1,4 +1,4 @@
-"""A quota in, its graded value per rank and whether it is satisfied out.
+"""Compiles a quota: its graded value per rank and whether it is satisfied.
 
 A quota looks at windows: the first N places, or every N neighbours; without a window, at all K places. A place is in
 excess of an at-most when the last N places, itself included, hold more than the bound allows, where of the places
@@ -38,7 +38,7 @@ class Demand:
     hard: bool
 
     def marginals(self, pool: Pool) -> Floats:
-        """What each place adds, [B, K]: to an at-least, to an at-most, or to the mean of the two."""
+        """Computes what each place adds, [B, K]: to an at-least, to an at-most, or to the mean of the two."""
         if self.at_least is None:
             return self._at_most(pool)
         if self.at_most is None:
@@ -46,7 +46,7 @@ class Demand:
         return 0.5 * (self._at_least(pool) + self._at_most(pool))
 
     def met(self, pool: Pool) -> Bools:
-        """Whether whole slates satisfy the quota, [B]."""
+        """Checks which whole slates satisfy the quota, [B]."""
         out = np.ones(len(pool.rows), np.bool_)
         if self.at_least is not None:
             for start in range(self.windows.count):
@@ -54,38 +54,39 @@ class Demand:
         return out if self.at_most is None else out & self._within(pool).all(1)
 
     def scan(self, pool: Pool) -> Bounded:
-        """Start with empty slates."""
+        """Starts with empty slates."""
         low, high = self.low(pool), self.high(pool)
         if low is not None and high is not None:
             return BetweenScan(low, high)
-        found = low or high
-        assert found is not None, "a quota has a bound"
-        return found
+        scan = low or high
+        assert scan is not None, "a quota has a bound"
+        return scan
 
     def low(self, pool: Pool) -> AtLeastScan | None:
-        """The at-least by itself."""
+        """Starts the at-least by itself with empty slates; None without one."""
         if self.at_least is None:
             return None
         if isinstance(self.counted, Coded):
-            codes, size = self.counted.codes_at(pool), self.counted.size
+            codes, size, repeats = self.counted.codes_at(pool), self.counted.size, False
         else:
-            codes, size = _marked(pool.matches(self.counted, unknown=False), 1), 1
-        repeats = not isinstance(self.counted, Coded)
+            codes, size, repeats = _marked(pool.matches(self.counted, unknown=False), 1), 1, True
         return AtLeastScan(codes, size, self.at_least, self.windows, pool, repeats=repeats)
 
     def high(self, pool: Pool) -> AtMostScan | None:
-        """The at-most by itself. That of a condition is one per value, where all that match have the same value."""
+        """Starts the at-most by itself with empty slates; None without one.
+
+        An at-most of a condition is one per value, where all items that match have the same value.
+        """
         if self.at_most is None:
             return None
         if isinstance(self.counted, Coded):
-            codes, size = _with_unknown(self.counted, pool), self.counted.size
+            codes, size, different = _with_unknown(self.counted, pool), self.counted.size, not self.per
         else:
-            codes, size = _marked(pool.matches(self.counted, unknown=True), 2), 1
-        different = isinstance(self.counted, Coded) and not self.per
+            codes, size, different = _marked(pool.matches(self.counted, unknown=True), 2), 1, False
         return AtMostScan(codes, size, self.at_most, self.windows, pool, different=different)
 
     def missing(self, pool: Pool) -> Bools:
-        """Places whose item cannot be told to count or not, [B, C]."""
+        """Finds the places for whose item it is unknown whether it counts, [B, C]."""
         if isinstance(self.counted, Coded):
             return self.counted.missing_at(pool)
         return pool.unknown(self.counted)
@@ -114,11 +115,11 @@ class Demand:
     def _at_most(self, pool: Pool) -> Floats:
         """1 / K (of the first N places 1 / N) for every item that is not in excess."""
         looked_at = self.windows.k if self.windows.sliding else self.windows.length
-        found = np.asarray((self._within(pool) & pool.held[:, :looked_at]) * (1.0 / looked_at), np.float64)
+        values = np.asarray((self._within(pool) & pool.held[:, :looked_at]) * (1.0 / looked_at), np.float64)
         if looked_at == self.windows.k:
-            return found
+            return values
         out = np.zeros(pool.shape, np.float64, "F")
-        out[:, :looked_at] = found
+        out[:, :looked_at] = values
         return out
 
     def _within(self, pool: Pool) -> Bools:
@@ -149,15 +150,15 @@ class Demand:
 
 def _matches_within(matches: Bools, n: int, length: int) -> Bools:
     """Places that do not match or with which at most `n` of the last `length` match, those in excess left out."""
-    kept = matches.astype(np.min_scalar_type(matches.shape[1]))
-    places = list(kept.T)
-    counts = np.zeros(len(kept), kept.dtype)  # of the places before in the window
+    counted = matches.astype(np.min_scalar_type(matches.shape[1]))
+    places = list(counted.T)
+    counts = np.zeros(len(counted), counted.dtype)  # of the places before in the window
     for r, own in enumerate(places):
         own &= counts < n
         counts += own
         if r + 1 >= length:
             counts -= places[r + 1 - length]
-    return np.asarray(kept >= matches, np.bool_)
+    return np.asarray(counted >= matches, np.bool_)
 
 
 def _once_within(codes: Codes, nothing: int, n: int) -> Bools:
@@ -173,11 +174,11 @@ def _each_within(sets: Sets, n: int, length: int) -> Bools:
     Counts are kept as bit sets: the i-th holds the values that i + 1 places have had.
     """
     b, k = sets[0].shape
-    within, kept = np.ones((b, k), np.bool_, "F"), [np.zeros_like(word) for word in sets]
+    within, counted = np.ones((b, k), np.bool_, "F"), [np.zeros_like(word) for word in sets]
     counts = [[np.zeros(b, word.dtype) for word in sets] for _ in range(min(n, length))]
 
     def count(place: int) -> None:
-        for i, word in enumerate(kept):
+        for i, word in enumerate(counted):
             for more, fewer in zip(counts[::-1], counts[-2::-1], strict=False):
                 more[i] |= fewer[i] & word[:, place]
             if counts:
@@ -192,7 +193,7 @@ def _each_within(sets: Sets, n: int, length: int) -> Bools:
             full = word[:, r] & counts[-1][i] if counts else word[:, r]
             within[:, r] &= full == 0
         for i, word in enumerate(sets):
-            np.multiply(word[:, r], within[:, r], out=kept[i][:, r])
+            np.multiply(word[:, r], within[:, r], out=counted[i][:, r])
         count(r)
     return within
 
@@ -200,23 +201,23 @@ def _each_within(sets: Sets, n: int, length: int) -> Bools:
 def _different_within(sets: Sets, unknown: Bools, n: int, length: int) -> Bools:
     """Places with which the last `length` hold at most `n` different values, those in excess left out, [B, K]."""
     b, k = sets[0].shape
-    within, kept = np.ones((b, k), np.bool_, "F"), [np.zeros_like(word) for word in sets]
+    within, counted = np.ones((b, k), np.bool_, "F"), [np.zeros_like(word) for word in sets]
     alone = np.zeros((b, k), np.int16, "F")  # unknown values of places not in excess: each is a value of its own
     for r in range(k):
         before = slice(max(0, r - length + 1), r)
-        held = [np.bitwise_or.reduce(word[:, before], 1) for word in kept]
+        held = [np.bitwise_or.reduce(word[:, before], 1) for word in counted]
         own = [word[:, r] for word in sets]
         grown = size(tuple(a | b for a, b in zip(held, own, strict=True))) + unknown[:, r]
         adds = grown > size(tuple(held))
         within[:, r] = ~adds | (grown + alone[:, before].sum(1) <= n)
-        for word, mine in zip(kept, own, strict=True):
+        for word, mine in zip(counted, own, strict=True):
             np.multiply(mine, within[:, r], out=word[:, r])
         alone[:, r] = unknown[:, r] & within[:, r]
     return within
 
 
 def demand(quota: Quota, catalog: Catalog, columns: Columns, k: int) -> Demand:
-    """Compile a quota; a share p of N places is at least ceil(p N), at most floor(p N).
+    """Compiles a quota; a share p of N places is at least ceil(p N), at most floor(p N).
 
     N is the length of the quota's window, or K. A window longer than the slate is the slate.
     """
@@ -249,7 +250,8 @@ def _with_unknown(column: Coded, pool: Pool) -> Codes:
     """The codes of the candidates with `size` for an unknown value and `size + 1` for none, [B, C, L]."""
 
     def compute() -> Codes:
-        codes = np.where((found := column.codes_at(pool)) == column.size, np.int32(column.size + 1), found)
+        known = column.codes_at(pool)
+        codes = np.where(known == column.size, np.int32(column.size + 1), known)
         codes[..., 0] = np.where(column.missing_at(pool), np.int32(column.size), codes[..., 0])
         return codes
 

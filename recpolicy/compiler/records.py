@@ -1,4 +1,4 @@
-"""Arrays of values per item in, the same values side by side in memory out: one read an item instead of one each."""
+"""Packs arrays of values per item side by side in memory: one read an item instead of one an array."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class Records:
         return Records, (self.arrays,)
 
     def find(self, values: NDArray[Any]) -> str | None:
-        """The field that holds an array's values."""
+        """Returns the name of the field with an array's values, None where there is none."""
         return next((f"f{i}" for i, array in enumerate(self.arrays) if array is values), None)
 
 
-def pack(asked: Sequence[NDArray[Any]], items: int) -> Records:
-    """Those of the arrays a batch asks for that fit into a line, the widest first; none where that gains nothing."""
-    arrays = sorted({id(a): a for a in asked}.values(), key=_width, reverse=True)
-    kept: list[NDArray[Any]] = []
-    for array in arrays:
-        if sum(map(_width, kept)) + _width(array) <= LINE:
-            kept.append(array)
-    return Records(tuple(kept)) if len(kept) > 1 and sum(map(_width, kept)) * items > CACHED else SEPARATE
+def pack(arrays: Sequence[NDArray[Any]], items: int) -> Records:
+    """Packs those of the arrays that fit into a line, the widest first; none where that saves no time."""
+    packed, width = list[NDArray[Any]](), 0
+    for array in sorted({id(a): a for a in arrays}.values(), key=_width, reverse=True):
+        if width + _width(array) <= LINE:
+            packed.append(array)
+            width += _width(array)
+    return Records(tuple(packed)) if len(packed) > 1 and width * items > CACHED else SEPARATE
 
 
 def _width(array: NDArray[Any]) -> int:

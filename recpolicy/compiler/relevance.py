@@ -28,7 +28,7 @@ class Labelled:
     """Places of a slate, for slates that grow."""
 
     def marginals(self, pool: Pool) -> Floats:
-        """[B, K]; every measure by its standard definition at cut-off K.
+        """Computes what each place adds, [B, K], by the standard definition of the measure at cut-off K.
 
         `ndcg` (binary gains): ideal over min(K, n). `recall`: hits / n. `precision`: hits / K. `mrr`: 1 / rank of the
         first hit. `lcs`: longest common subsequence with the next items over min(K, n). In expectation the hits of
@@ -51,7 +51,7 @@ class Labelled:
         return self.metric in ("hit", "mrr")
 
     def weights(self, k: int) -> Floats:
-        """What a hit at each rank is worth, over `ideal`, [k]."""
+        """Returns what a hit at each rank is worth, over `ideal`, [k]."""
         match self.metric:
             case "ndcg":
                 return discount(k)
@@ -61,7 +61,7 @@ class Labelled:
                 return np.ones(k)
 
     def ideal(self, n: Ints, k: int) -> Floats:
-        """What the best k places are worth where n different items are taken next, in the units of `weights`, [B]."""
+        """Returns what the best k places are worth with n different next items, in the units of `weights`, [B]."""
         match self.metric:
             case "ndcg":
                 return np.asarray(discount(k).cumsum().take(n - 1, mode="clip"), np.float64)
@@ -75,16 +75,16 @@ class Labelled:
                 return np.ones(len(n))
 
     def applicable(self, pool: Pool) -> Bools:
-        """Rows with next items, real or expected, [B]."""
+        """Finds the rows with next items, real or expected, [B]."""
         chances = pool.rows.chances
         return np.greater(pool.rows.next_items.lengths if chances is None else chances.count[chances.at], 0)
 
     def missing(self, pool: Pool) -> Bools:
-        """No item is without a value, [B, K]."""
+        """Returns False everywhere, [B, K]: every item has a value."""
         return np.zeros(pool.shape, np.bool_)
 
     def scan(self, pool: Pool) -> Scan:
-        """The expected value as slates grow, of rows with chances; `lcs` as if the order of hits did not matter."""
+        """Starts with empty slates, of rows with chances; `lcs` as if the order of hits did not matter."""
         return ExpectedScan(self, pool)
 
     def _lcs(self, pool: Pool) -> Floats:
@@ -109,25 +109,25 @@ class ExpectedScan:
         self._missed = np.ones(len(self._chance))  # the chance that no place so far is a hit, [B]
 
     def gains(self, over: slice) -> Floats:
-        """What each of the candidates `over` would add at the next place, [B, C']."""
+        """Returns what each of the candidates `over` would add at the next place, [B, C']."""
         worth = self._weights[self._rank] / self._ideal
         if self._plan.first_hit_only:
             worth = worth * self._missed
         return np.asarray(self._chance[:, over] * worth[:, None], np.float64)
 
     def take(self, at: Ints) -> None:
-        """Put candidate `at[b]` at the next place."""
+        """Puts candidate `at[b]` at the next place of row b's slate."""
         self._missed *= 1.0 - picked(self._chance, at)
         self._rank += 1
 
 
 def next_hits(pool: Pool) -> Bools:
-    """Places that hold one of the next items, [B, K]."""
+    """Finds the places that hold one of the next items, [B, K]."""
     return pool.once("hits", lambda: _hits(pool, _padded_next(pool)))
 
 
 def next_different(pool: Pool) -> Ints:
-    """How many different next items there are, or are expected, [B]."""
+    """Counts the different next items, real or expected, [B]."""
     if (chances := pool.rows.chances) is not None:
         return chances.count[chances.at]
     return pool.once("next items, different", lambda: _different(_padded_next(pool)))

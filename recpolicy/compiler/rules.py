@@ -1,4 +1,4 @@
-"""A compiled measure and its weight in, one rule with a value and for whom out."""
+"""Combines a compiled measure and its weight into a rule: its value, and the rows that have one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.population import PopulationMetric
 from recpolicy.compiler.quotas import Demand
 from recpolicy.compiler.relevance import Labelled
-from recpolicy.compiler.scan import Plan
+from recpolicy.compiler.scan import Failing, Plan
 from recpolicy.compiler.serendipity import Serendipitous
-from recpolicy.compiler.spread import Failing
 from recpolicy.dataset.columns import Bools, Floats
 from recpolicy.language.policy import Level, Target, Weight, level
 
@@ -30,7 +29,7 @@ class CompiledWeight:
 
 
 def weight(node: Weight, catalog: Catalog) -> CompiledWeight:
-    """Compile a weight."""
+    """Compiles a weight."""
     only = None if node.only is None else catalog.term(node.only)
     return CompiledWeight(node.base, only, tuple((catalog.term(branch), level) for branch, level in node.changes))
 
@@ -57,31 +56,31 @@ class CompiledRule:
         return -1.0 if self.kind == "bury" else 1.0
 
     def marginals(self, pool: Pool) -> Floats:
-        """What each place adds to the value of its slate, [B, K]; blocks and segments are not looked at."""
+        """Computes what each place adds to its slate's value, [B, K]; blocks and segments are not looked at."""
         return self.plan.marginals(pool)
 
     def __post_init__(self) -> None:
-        limited = isinstance(self._measured, Labelled | Serendipitous | Calibration)
-        object.__setattr__(self, "everywhere", self.weight.only is None and not limited)
+        object.__setattr__(self, "everywhere", self.weight.only is None and self._limited is None)
 
     @property
-    def _measured(self) -> Plan | Demand | Labelled | Serendipitous:
-        return self.plan.plan if isinstance(self.plan, Failing) else self.plan
+    def _limited(self) -> Labelled | Serendipitous | Calibration | None:
+        """The plan where it has no value for some rows."""
+        plan = self.plan.plan if isinstance(self.plan, Failing) else self.plan
+        return plan if isinstance(plan, Labelled | Serendipitous | Calibration) else None
 
     def applicable(self, pool: Pool) -> Bools:
-        """Rows the rule has a value for, [B]: inside its segment, and with the labels or the history it needs."""
+        """Finds the rows the rule has a value for, [B]: in its segment, with the labels or the history it needs."""
         out = np.ones(len(pool.rows), np.bool_)
         if self.weight.only is not None:
             out &= true_for(pool, self.weight.only)
-        plan = self._measured
-        if isinstance(plan, Labelled | Serendipitous | Calibration):
-            out &= plan.applicable(pool)
+        if self._limited is not None:
+            out &= self._limited.applicable(pool)
         return out
 
     def weights(self, pool: Pool, progress: float = 1.0) -> Floats:
-        """The weight for each row, [B]: of the last branch that is true, else the base; 0 where not applicable.
+        """Returns each row's weight, [B]: of the last branch that is true, else the base; 0 where not applicable.
 
-        Ramps stand where they are when `progress` (0 to 1) of training is done.
+        Ramps are where they are when a share `progress` (0 to 1) of training is done.
         """
         out = np.full(len(pool.rows), level(self.weight.base, progress))
         for branch, weight in self.weight.changes:
@@ -91,11 +90,11 @@ class CompiledRule:
 
 @dataclass(frozen=True, eq=False)
 class CompiledTarget:
-    """A demand on a mean over users, or on all their slates together."""
+    """A bound on a mean over users, or on all their slates together."""
 
     target: Target
     metric: CompiledRule | PopulationMetric
-    """What has a value for each user, and for whom; for a population measure, that."""
+    """A rule, which has a value for each user, or a measure of all users together."""
 
     @property
     def needs_labels(self) -> bool:
@@ -109,5 +108,5 @@ class CompiledTarget:
 
 
 def true_for(pool: Pool, predicate: Term) -> Bools:
-    """Rows for which a predicate on user and history is true, [B]."""
+    """Finds the rows for which a predicate on user and history is true, [B]."""
     return np.broadcast_to(pool.holds(predicate, sure=True), (len(pool.rows), 1))[:, 0]

@@ -1,4 +1,4 @@
-"""Slates, histories and the items users really took next in, how unlike the history the hits are per rank out."""
+"""Computes serendipity: how far the hits are from the items of the history, rank by rank."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Serendipitous:
     """Places of a slate, for slates that grow."""
 
     def marginals(self, pool: Pool) -> Floats:
-        """[B, K]; of whole slates, and only where there are next items, real or expected."""
+        """Computes what each place adds, [B, K], only where there are next items, real or expected."""
         out = self._worth(pool, pool.shape[1])
         return failing(out, self.missing(pool)) if self.fail else out
 
     def scan(self, pool: Pool) -> Scan:
-        """The expected value as slates grow, of rows with chances."""
+        """Starts with empty slates, of rows with chances."""
         assert pool.rows.chances is not None, "candidates are weighed by expected labels"
         scan = PlacesScan(self._worth(pool, self.k), np.ones(self.k), None)
         return FailScan(scan, self.missing(pool)) if self.fail else scan
@@ -57,38 +57,38 @@ class Serendipitous:
         # rows that share a line of chances are of one context: in training the same few items come up many times
         key = whose * (int(item.max(initial=0)) + 1) + item
         _, first, again = np.unique(key, return_index=True, return_inverse=True)
-        found = np.zeros(len(first))
+        distance = np.zeros(len(first))
         for at in range(0, len(first), AT_ONCE):
             some = first[at : at + AT_ONCE]
-            found[at : at + AT_ONCE] = self._to_history(item[some], self._known(pool.rows.history.take(row[some])))
-        worth = np.where(missing[row, place], self.typical, found[again])
+            distance[at : at + AT_ONCE] = self._to_history(item[some], self._known(pool.rows.history.take(row[some])))
+        worth = np.where(missing[row, place], self.typical, distance[again])
         out[row, place] = hits[row, place] * worth / ideal[row]
         return out
 
     def applicable(self, pool: Pool) -> Bools:
-        """Rows with next items, real or expected, and with a known value in the history, [B]."""
+        """Finds the rows with next items, real or expected, and with a known value in the history, [B]."""
         return (next_different(pool) > 0) & (self._known(pool.rows.history).lengths > 0)
 
     def missing(self, pool: Pool) -> Bools:
-        """Places whose item has no value, [B, K]."""
+        """Finds the places whose item has no value, [B, K]."""
         return self.distances.missing_at(pool)
 
     def _known(self, history: Ragged) -> Ragged:
         """The items of each history that have a value."""
-        kept = np.isin(history.values, self.distances.known)
-        offsets = np.append(0, kept.cumsum())[history.offsets]
-        return Ragged(offsets.astype(np.int64), history.values[kept])
+        known = np.isin(history.values, self.distances.known)
+        offsets = np.append(0, known.cumsum())[history.offsets]
+        return Ragged(offsets.astype(np.int64), history.values[known])
 
     def _to_history(self, items: Codes, history: Ragged) -> Floats:
         """Mean distance of each item to the items of its history, [hits]; 0 where that is empty."""
         hit = np.repeat(np.arange(len(items)), history.lengths)  # [pairs]
         pairs = Pool(NOTHING, bare(hit), np.stack([items[hit], history.values], 1))  # [pairs, 2]
-        found = self.distances.to(pairs, np.zeros(len(hit), np.int64))[:, 1]
-        return np.bincount(hit, found, len(items)) / np.maximum(history.lengths, 1)
+        distance = self.distances.to(pairs, np.zeros(len(hit), np.int64))[:, 1]
+        return np.bincount(hit, distance, len(items)) / np.maximum(history.lengths, 1)
 
 
 def serendipity(node: Serendipity, columns: Columns, k: int) -> Serendipitous:
-    """Compile `serendipity`."""
-    found = distances(node.column.name, columns)
-    typical = typical_distance(found) if node.missing is Missing.MEAN else 0.0
-    return Serendipitous(found, typical, node.missing is Missing.FAIL, k)
+    """Compiles `serendipity`."""
+    pairs = distances(node.column.name, columns)
+    typical = typical_distance(pairs) if node.missing is Missing.MEAN else 0.0
+    return Serendipitous(pairs, typical, node.missing is Missing.FAIL, k)

@@ -1,4 +1,4 @@
-"""Measures of a slate as a whole: distance, distinct, entropy, calibration.
+"""Compiles measures of a slate as a whole: distance, distinct, entropy, calibration.
 
 An item without a value contributes, by `on missing`: `mean`, what an item of the catalog contributes on average;
 `zero`, nothing; `fail`, the end of the slate's value. "On average" is the mean over 1,024 random slates (for
@@ -15,11 +15,11 @@ import numpy as np
 
 from recpolicy.compiler.calibration import Calibration
 from recpolicy.compiler.catalog import NOTHING
-from recpolicy.compiler.coded import Coded, Columns
+from recpolicy.compiler.coded import Columns, CountingPlan
 from recpolicy.compiler.distance import Distances, distances, lagged, summed
 from recpolicy.compiler.mass import add, entries, grown, xlogx
 from recpolicy.compiler.pool import Pool, bare
-from recpolicy.compiler.scan import FailScan, Plan, Scan, failing, growth, picked, running
+from recpolicy.compiler.scan import Failing, Plan, Scan, growth, picked, running
 from recpolicy.dataset.columns import Bools, Floats, Ints, Ragged
 from recpolicy.language.policy import Missing, Spread
 
@@ -29,17 +29,20 @@ DRAWS = 1024
 class DistanceScan:
     """Sum of distances to the items already chosen, over K (K - 1) / 2 pairs."""
 
-    def __init__(self, distances: Distances, pool: Pool, pairs: float, typical: float) -> None:
-        self._distances, self._pool, self._pairs, self._typical = distances, pool, pairs, typical
-        self._missing, self._held = distances.missing_at(pool), pool.held
+    def __init__(self, plan: Distance, pool: Pool) -> None:
+        self._plan, self._pool = plan, pool
+        self._missing, self._held = plan.missing(pool), pool.held
         self._sums = np.zeros(pool.shape)
 
     def gains(self, over: slice) -> Floats:
-        return self._sums[:, over] / self._pairs if self._pairs else np.zeros_like(self._sums[:, over])
+        """Returns what each of the candidates `over` would add at the next place, [B, C']."""
+        sums = self._sums[:, over]
+        return sums / self._plan.pairs if self._plan.pairs else np.zeros_like(sums)
 
     def take(self, at: Ints) -> None:
+        """Puts candidate `at[b]` at the next place of row b's slate."""
         unknown = self._missing | picked(self._missing, at)[:, None]
-        distance = np.where(unknown, self._typical, self._distances.to(self._pool, at))
+        distance = np.where(unknown, self._plan.typical, self._plan.distances.to(self._pool, at))
         self._sums += distance * (self._held & picked(self._held, at)[:, None])
 
 
@@ -51,7 +54,13 @@ class Distance:
     k: int
     typical: float
 
+    @property
+    def pairs(self) -> float:
+        """Pairs of places of a full slate."""
+        return self.k * (self.k - 1) / 2
+
     def marginals(self, pool: Pool) -> Floats:
+        """Computes what each place adds, [B, K]."""
         if self.k < 2:
             return np.zeros(pool.shape)
         pairs = self.distances.pairs(pool)
@@ -59,30 +68,35 @@ class Distance:
             unknown = lagged(np.logical_or, self.missing(pool)) & lagged(np.logical_and, pool.held)
             pairs = np.where(unknown, self.typical, pairs)
         out = summed(pairs, self.k)
-        out /= self.k * (self.k - 1) / 2
+        out /= self.pairs
         return out
 
     def scan(self, pool: Pool) -> Scan:
-        return DistanceScan(self.distances, pool, self.k * (self.k - 1) / 2, self.typical)
+        """Starts with empty slates."""
+        return DistanceScan(self, pool)
 
     def missing(self, pool: Pool) -> Bools:
+        """Finds the places whose item has no value, [B, C]."""
         return self.distances.missing_at(pool)
 
 
 class DistinctScan:
     """New values over the most there can be; typical items add the same each, and the whole stops at 1."""
 
-    def __init__(self, column: Coded, pool: Pool, most: int, typical: float) -> None:
+    def __init__(self, plan: Distinct, pool: Pool) -> None:
+        column = plan.column
         self._codes, self._missing = column.codes_at(pool), column.missing_at(pool)
         self._seen = np.zeros((len(self._codes), column.size + 1), np.bool_)
         self._seen[:, column.size] = True  # past a list's end stands nothing new
-        self._most, self._typical = most, typical
+        self._most, self._typical = plan.most, plan.typical
         self._value = np.zeros(len(self._codes))
 
     def gains(self, over: slice) -> Floats:
+        """Returns what each of the candidates `over` would add at the next place, [B, C']."""
         return np.minimum(self._value[:, None] + self._added(over), 1.0) - np.minimum(self._value[:, None], 1.0)
 
     def take(self, at: Ints) -> None:
+        """Puts candidate `at[b]` at the next place of row b's slate."""
         self._value += picked(self._added(slice(None)), at)
         self._seen[np.arange(len(at))[:, None], picked(self._codes, at)] = True
 
@@ -92,42 +106,36 @@ class DistinctScan:
 
 
 @dataclass(frozen=True, eq=False)
-class Distinct:
+class Distinct(CountingPlan):
     """Different values over min(values in the catalog, K x longest list)."""
 
-    column: Coded
-    k: int
     typical: float
 
-    @property
-    def most(self) -> int:
-        """The most different values there can be."""
-        return min(self.column.size, self.k * self.column.longest)
-
     def marginals(self, pool: Pool) -> Floats:
+        """Computes what each place adds, [B, K]."""
         value = self.column.different_at(pool) / np.float64(max(self.most, 1))
         if self.column.unknown_in(pool):
             value = np.minimum(value + self.typical * running(self.missing(pool)), 1.0)
         return growth(value)
 
     def scan(self, pool: Pool) -> Scan:
-        return DistinctScan(self.column, pool, self.most, self.typical)
-
-    def missing(self, pool: Pool) -> Bools:
-        return self.column.missing_at(pool)
+        """Starts with empty slates."""
+        return DistinctScan(self, pool)
 
 
 class EntropyScan:
     """(T / K) x the entropy of the T items with a value, that is (T log T - sum of n log n) / K: it only ever grows."""
 
-    def __init__(self, column: Coded, pool: Pool, scale: float, typical: float) -> None:
+    def __init__(self, plan: Entropy, pool: Pool) -> None:
+        column = plan.column
         self._codes, self._shares = column.codes_at(pool), column.shares_at(pool)
         self._missing, self._size = column.missing_at(pool), column.size
         self._mass = np.zeros((len(self._codes), column.size + 1))  # n of every value; the last is past a list's end
         self._total = np.zeros(len(self._codes))  # T
-        self._scale, self._typical = scale, typical
+        self._scale, self._typical = plan.scale, plan.typical
 
     def gains(self, over: slice) -> Floats:
+        """Returns what each of the candidates `over` would add at the next place, [B, C']."""
         codes, shares = self._codes[:, over], self._shares[:, over]
         before = entries(self._mass, codes)
         grown = np.where(codes < self._size, xlogx(before + shares[..., None]) - xlogx(before), 0.0).sum(2)
@@ -136,20 +144,19 @@ class EntropyScan:
         return np.where(self._missing[:, over], self._typical, gains)
 
     def take(self, at: Ints) -> None:
+        """Puts candidate `at[b]` at the next place of row b's slate."""
         add(self._mass, picked(self._codes, at), picked(self._shares, at))
         self._total += picked(self._shares, at) > 0
 
 
 @dataclass(frozen=True, eq=False)
-class Entropy:
+class Entropy(CountingPlan):
     """Shannon entropy of the slate's values over log min(values in the catalog, K x longest list).
 
     Each item weighs 1, shared equally among its values. A slate of T < K items with a value is worth T / K of its
     entropy, which makes the empty slate 0, the full slate the standard definition and no marginal negative.
     """
 
-    column: Coded
-    k: int
     typical: float
     steps: Floats = field(init=False)
     """How much T log T grows to T, [K + 1]."""
@@ -157,14 +164,14 @@ class Entropy:
     @property
     def scale(self) -> float:
         """One over the largest value of the unscaled sum."""
-        most = min(self.column.size, self.k * self.column.longest)
-        return float(1.0 / (self.k * np.log2(most))) if most > 1 else 0.0
+        return float(1.0 / (self.k * np.log2(self.most))) if self.most > 1 else 0.0
 
     def __post_init__(self) -> None:
         total = xlogx(np.arange(self.k + 1.0))
         object.__setattr__(self, "steps", np.append(0.0, total[1:] - total[:-1]))
 
     def marginals(self, pool: Pool) -> Floats:
+        """Computes what each place adds, [B, K]."""
         (slots, n), shares = self.column.slots_at(pool), self.column.shares_at(pool)
         each = shares.T[:, None] * (slots < n)  # [K, L, B]
         before, after = xlogx(grown(slots, n, each))
@@ -176,44 +183,22 @@ class Entropy:
         return np.where(self.missing(pool), self.typical, gains) if self.column.unknown_in(pool) else gains
 
     def scan(self, pool: Pool) -> Scan:
-        return EntropyScan(self.column, pool, self.scale, self.typical)
-
-    def missing(self, pool: Pool) -> Bools:
-        return self.column.missing_at(pool)
-
-
-@dataclass(frozen=True, eq=False)
-class Failing:
-    """A plan under `on missing fail`."""
-
-    plan: Plan
-
-    def marginals(self, pool: Pool) -> Floats:
-        return failing(self.plan.marginals(pool), self.plan.missing(pool))
-
-    def scan(self, pool: Pool) -> Scan:
-        return FailScan(self.plan.scan(pool), self.plan.missing(pool))
-
-    def missing(self, pool: Pool) -> Bools:
-        return self.plan.missing(pool)
+        """Starts with empty slates."""
+        return EntropyScan(self, pool)
 
 
 def spread(node: Spread, columns: Columns, k: int) -> Plan:
-    """Compile a spread measure."""
+    """Compiles a spread measure."""
     name, mean = node.column.name, node.missing is Missing.MEAN
     plan: Plan
     match node.measure:
         case "distance":
             pairs = distances(name, columns)
             plan = Distance(pairs, k, typical_distance(pairs) if mean else 0.0)
-        case "distinct":
-            column = columns.coded(name)
-            typical = _typical(lambda size: Distinct(column, size, 0.0), column.known, k) / k if mean else 0.0
-            plan = Distinct(column, k, typical)
-        case "entropy":
-            column = columns.coded(name)
-            typical = _typical(lambda size: Entropy(column, size, 0.0), column.known, k) / k if mean else 0.0
-            plan = Entropy(column, k, typical)
+        case "distinct" | "entropy" as measure:
+            column, kind = columns.coded(name), Distinct if measure == "distinct" else Entropy
+            typical = _typical(lambda size: kind(column, size, 0.0), column.known, k) / k if mean else 0.0
+            plan = kind(column, k, typical)
         case "calibration":
             column = columns.coded(name)
             known = column.known
@@ -223,7 +208,7 @@ def spread(node: Spread, columns: Columns, k: int) -> Plan:
 
 
 def typical_distance(distances: Distances) -> float:
-    """Mean distance of `DRAWS` random pairs of items that have a value; 0 where there are none."""
+    """Computes the mean distance of `DRAWS` random pairs of items that have a value; 0 where there are none."""
     return _typical(lambda _: Distance(distances, 2, 0.0), distances.known, 2)
 
 
@@ -238,7 +223,7 @@ def _typical(plan: Callable[[int], Plan], known: Ints, k: int) -> float:
 
 
 def random_slates(items: int, size: int) -> Ints:
-    """`DRAWS` uniform samples of `size` of `items` without replacement, [DRAWS, size], the same each time.
+    """Samples `size` of `items` without replacement, uniformly, `DRAWS` times, [DRAWS, size], the same each time.
 
     Floyd's algorithm (Bentley and Floyd, CACM 1987), all samples at once.
     """

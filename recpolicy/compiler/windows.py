@@ -1,4 +1,4 @@
-"""Quotas over slates as they grow: counts by window in, what a candidate would add and whether the bound holds out."""
+"""Follows quotas as slates grow: what each candidate would add, and whether the bound holds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Windows:
         return self.k - self.length + 1 if self.sliding else 1
 
     def over(self, rank: Ints) -> Iterator[tuple[Ints, Bools]]:
-        """The windows that place `rank[b]` lies in, one after another, the last to close first.
+        """Yields the windows that place `rank[b]` lies in, one after another, the last to close first.
 
         Gives each row's window, [B], and whether there is one, [B].
         """
@@ -41,13 +41,13 @@ class Windows:
 
 
 class Bounded(Scan, Protocol):
-    """A scan that also knows whether the demand holds, and whose rows need not go on together."""
+    """A scan that also knows whether the demand holds, and whose rows may be at different places."""
 
     def take(self, at: Ints, rows: Ints | None = None) -> None:
-        """Put candidate `at[i]`, -1 a hole, at the next place of the slate of `rows[i]`; all rows if not given."""
+        """Puts candidate `at[i]`, -1 a hole, at the next place of the slate of `rows[i]`; all rows if not given."""
 
     def met(self) -> Bools:
-        """True where the slate so far satisfies the bound, [B]."""
+        """Checks which slates satisfy the bound so far, [B]."""
 
 
 class AtLeastScan:
@@ -65,6 +65,7 @@ class AtLeastScan:
         self._last[:, size] = windows.k
 
     def gains(self, over: slice) -> Floats:
+        """Returns what each of the candidates `over` would add at the next place, [B, C']."""
         last, held = self._last_of(over), self._held[:, over]
         out = np.zeros(last.shape[:2])
         for start, inside in self._windows.over(self._rank):
@@ -77,6 +78,7 @@ class AtLeastScan:
         return out / self._windows.count
 
     def take(self, at: Ints, rows: Ints | None = None) -> None:
+        """Puts candidate `at[i]`, -1 a hole, at the next place of the slate of `rows[i]`; all rows if not given."""
         rows = np.arange(len(self._rank)) if rows is None else rows
         codes, rank = np.where(at[:, None] < 0, self._size, picked(self._codes, at, rows)), self._rank[rows]
         last = self._last[rows[:, None], codes][:, None]  # [rows, 1, L]
@@ -88,11 +90,11 @@ class AtLeastScan:
         self._rank[rows] += 1
 
     def met(self) -> Bools:
-        """True where every window holds what is asked for, [B]."""
+        """Checks which slates have enough in every window, [B]."""
         return np.asarray((self._counts >= self._n).all(1), np.bool_)
 
     def short(self) -> Iterator[tuple[Ints, Ints]]:
-        """For each window over the next place: what it lacks after each candidate, [B, C], and places left then, [B].
+        """Yields for each window over the next place what it lacks after each candidate, [B, C], and places left, [B].
 
         Where a row has no such window, 0 and K.
         """
@@ -103,10 +105,10 @@ class AtLeastScan:
             yield np.where(inside[:, None], np.maximum(lacking, 0), 0), np.where(inside, left, self._windows.k)
 
     def reserve(self, free: Bools) -> Ints:
-        """How many matches more the rest of the slate needs, after each candidate, than the `free` ones [B, C] have.
+        """Counts how many more matches the places after each candidate need than are `free` [B, C], [B, C].
 
-        [B, C]. The rest needs fewest when every match stands as late as its window allows. It is asked only of matches
-        in sliding windows, where one too early is one lost; elsewhere it is 0.
+        They need fewest when every match stands as late as its window allows. This matters only for matches in sliding
+        windows, where a match that is too early is lost; elsewhere it is 0.
         """
         if not (self._repeats and self._windows.sliding):
             return np.zeros((len(self._rank), 1), np.int64)
@@ -147,14 +149,16 @@ class AtMostScan:
         self._met = np.ones(b, np.bool_)
 
     def gains(self, over: slice) -> Floats:
+        """Returns what each of the candidates `over` would add at the next place, [B, C']."""
         worth = 1.0 / (self._windows.k if self._windows.sliding else self._windows.length)
         return np.where(self.within(over) & self._held[:, over] & self._looked_at()[:, None], worth, 0.0)
 
     def within(self, over: slice) -> Bools:
-        """Candidates that would not be in excess at the next place, [B, C']."""
+        """Finds the candidates that would not be in excess at the next place, [B, C']."""
         return self._fits(self._codes[:, over], np.arange(len(self._rank)))
 
     def take(self, at: Ints, rows: Ints | None = None) -> None:
+        """Puts candidate `at[i]`, -1 a hole, at the next place of the slate of `rows[i]`; all rows if not given."""
         rows = np.arange(len(self._rank)) if rows is None else rows
         nothing, rank = self._nothing, self._rank[rows]
         codes = np.where(at[:, None] < 0, nothing, picked(self._codes, at, rows))
@@ -172,7 +176,7 @@ class AtMostScan:
             self._number[rows] -= self._new(gone[:, None], rows)[:, 0]
 
     def met(self) -> Bools:
-        """True where no place is in excess, [B]."""
+        """Checks which slates have no place in excess, [B]."""
         return self._met
 
     def _fits(self, codes: Codes, rows: Ints) -> Bools:
@@ -200,13 +204,16 @@ class BetweenScan:
         self._low, self._high = low, high
 
     def gains(self, over: slice) -> Floats:
+        """Returns what each of the candidates `over` would add at the next place, [B, C']."""
         return 0.5 * (self._low.gains(over) + self._high.gains(over))
 
     def take(self, at: Ints, rows: Ints | None = None) -> None:
+        """Puts candidate `at[i]`, -1 a hole, at the next place of the slate of `rows[i]`; all rows if not given."""
         self._low.take(at, rows)
         self._high.take(at, rows)
 
     def met(self) -> Bools:
+        """Checks which slates satisfy both bounds so far, [B]."""
         return self._low.met() & self._high.met()
 
 

@@ -1,4 +1,4 @@
-"""Data sets in (by name or folder), typed columns and train, validation and test rows out."""
+"""Loads data sets by name or folder as typed columns, and splits them into train, validation and test rows."""
 
 from recpolicy.data.aligned import Aligned, aligned
 from recpolicy.data.download import cache, get

@@ -1,4 +1,4 @@
-"""A data set and the item ids of an earlier state in, the data set with those items first, in their order, out."""
+"""Renumbers the items of a data set: those of an earlier state first, in their old order, then the new ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import assert_never
 
 import numpy as np
 
-from recpolicy.data.digest import digest
+from recpolicy.data.digest import with_digest
 from recpolicy.dataset.columns import (
     Bools,
     ColumnData,
@@ -25,14 +25,14 @@ from recpolicy.dataset.rows import Dataset
 
 @dataclass(frozen=True)
 class Aligned:
-    """A data set whose first `earlier` items are those of an earlier state of it; what came later follows.
+    """A data set whose first `earlier` items are those of an earlier state of it; later items follow.
 
-    Of an item that is no longer in the catalog nothing but its id is known.
+    An item that is no longer in the catalog has an id but no values.
     """
 
     dataset: Dataset
     earlier: int
-    present: Bools  # [items], False for what is no longer in the catalog
+    present: Bools  # [items], False for items that are no longer in the catalog
 
     @property
     def arrived(self) -> Ints:
@@ -41,21 +41,21 @@ class Aligned:
 
 
 def aligned(dataset: Dataset, earlier: Sequence[str]) -> Aligned:
-    """Number the items as an earlier state of the data set did, whose item ids are `earlier`, in order of rows."""
+    """Renumbers the items as in an earlier state of the data set, whose item ids are `earlier`, in order of rows."""
     row = {id: i for i, id in enumerate(dataset.item_ids)}
     before = np.array([row.get(id, -1) for id in earlier], np.int64)
     later = np.setdiff1d(np.arange(dataset.items.rows), before)
-    order = np.concatenate([before, later])  # the row in `dataset` of every item, -1 for what is gone
+    order = np.concatenate([before, later])  # the row in `dataset` of every item, -1 for an item that is gone
     number = np.zeros(dataset.items.rows, np.int32)
     number[order[order >= 0]] = np.flatnonzero(order >= 0)
     columns = {name: _taken(column, order) for name, column in dataset.items.columns.items()}
     ids = (*earlier, *(dataset.item_ids[i] for i in later))
-    found = replace(dataset, items=Table(len(order), columns), item_ids=ids, item=number[dataset.item])
-    return Aligned(replace(found, digest=digest(found)), len(earlier), order >= 0)
+    renumbered = replace(dataset, items=Table(len(order), columns), item_ids=ids, item=number[dataset.item])
+    return Aligned(with_digest(renumbered), len(earlier), order >= 0)
 
 
 def _taken(column: ColumnData, rows: Ints) -> ColumnData:
-    """The column at these rows, -1 for a row without a value."""
+    """The column at these rows; -1 stands for a row without a value."""
     gone = rows < 0
     match column:
         case NumberColumn():

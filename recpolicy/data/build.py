@@ -1,4 +1,4 @@
-"""Raw tables and a schema in, a `Dataset` out; whatever does not fit is reported by file, row and column."""
+"""Builds a `Dataset` from raw tables and a schema; values that do not fit are reported by file, row and column."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recpolicy.data.columns import Reporter, coded, column, keys
-from recpolicy.data.digest import digest
+from recpolicy.data.digest import with_digest
 from recpolicy.data.files import Array, RawTable
 from recpolicy.data.interactions import Log, read_log
 from recpolicy.data.problems import Problems, shown
@@ -25,9 +25,9 @@ from recpolicy.types import Type
 
 
 def build(raw: RawData, schema: Schema, *, seed: int, notes: tuple[str, ...] = ()) -> Dataset:
-    """Convert every column `schema` names, compute the derived ones and order the interactions.
+    """Builds a data set: converts the columns of the schema, computes the derived ones and orders the interactions.
 
-    `seed` orders interactions of one user at the same time. Raises one UsageError with all that does not fit.
+    `seed` orders interactions of one user at the same time. Raises one UsageError with every value that does not fit.
     """
     problems = Problems()
     items, item_ids = _table(raw.items, schema.item, "item", problems)
@@ -44,26 +44,27 @@ def build(raw: RawData, schema: Schema, *, seed: int, notes: tuple[str, ...] = (
         elif spec.derived is Derived.CREATOR_SINCE:
             items[name] = _creator_since(schema, items)
     notes = (*notes, *_unread(raw.items, schema.item), *_unread(raw.users, schema.user), *log.notes)
-    dataset = Dataset(
-        name=schema.name,
-        schema=schema,
-        items=Table(len(item_ids), items),
-        users=Table(len(user_ids), users),
-        item_ids=tuple(item_ids.to_pylist()),
-        user_ids=tuple(user_ids.to_pylist()),
-        start=log.start,
-        item=log.item,
-        time=log.time,
-        notes=notes,
-        digest="",
+    return with_digest(
+        Dataset(
+            name=schema.name,
+            schema=schema,
+            items=Table(len(item_ids), items),
+            users=Table(len(user_ids), users),
+            item_ids=tuple(item_ids.to_pylist()),
+            user_ids=tuple(user_ids.to_pylist()),
+            start=log.start,
+            item=log.item,
+            time=log.time,
+            notes=notes,
+            digest="",
+        )
     )
-    return replace(dataset, digest=digest(dataset))
 
 
 def _table(
     raw: RawTable, specs: Mapping[str, ColumnSpec], of: str, problems: Problems
 ) -> tuple[dict[str, ColumnData], Array]:
-    """The stored columns of one table and its ids; the ids of a table that has none are a UsageError at once."""
+    """The stored columns of one table and its ids; all ids are null where the table has no id column."""
     columns: dict[str, ColumnData] = {}
     ids = pa.nulls(raw.rows, pa.string())
     for name, spec in specs.items():
@@ -95,24 +96,24 @@ def _unique(raw: RawTable, name: str, ids: Array, problems: Problems) -> None:
 def _unread(raw: RawTable, specs: Mapping[str, ColumnSpec]) -> tuple[str, ...]:
     """A note on the columns of the file that the schema does not name."""
     named = {spec.source for spec in specs.values()}
-    left = [name for name in raw.columns if name not in named and name != "popularity"]
-    return (f"{raw.path.name}: not in the schema, so not read: {', '.join(left)}.",) if left else ()
+    unread = [name for name in raw.columns if name not in named and name != "popularity"]
+    return (f"{raw.path.name}: not in the schema, so not read: {', '.join(unread)}.",) if unread else ()
 
 
 def _creator_since(schema: Schema, items: Mapping[str, ColumnData]) -> NumberColumn:
-    """First known `published` of each item's creator, [items]; missing where the creator or all dates are."""
+    """The first known `published` of each item's creator, [items]; missing where the creator or all dates are."""
     creator, published = (schema.with_role(role) for role in (Role.CREATOR, Role.PUBLISHED))
     assert creator and published
-    who, when = items[creator.name], items[published.name]
-    assert isinstance(who, WordColumn) and isinstance(when, NumberColumn)
-    first = np.full(len(who.words) + 1, np.nan)
-    np.fmin.at(first, who.values, when.values)
-    first[-1] = np.nan  # items without a creator were gathered here
-    return NumberColumn(Type.DATE, first[who.values])
+    creators, dates = items[creator.name], items[published.name]
+    assert isinstance(creators, WordColumn) and isinstance(dates, NumberColumn)
+    first = np.full(len(creators.words) + 1, np.nan)
+    np.fmin.at(first, creators.values, dates.values)
+    first[-1] = np.nan  # the place of items without a creator
+    return NumberColumn(Type.DATE, first[creators.values])
 
 
 def _with_now(schema: Schema, items: Mapping[str, ColumnData], log: Log) -> tuple[Schema, str]:
-    """The schema with a `now` for events without a time stamp, and the note that says how it was found."""
+    """The schema with a `now` for events without a time stamp, and the note on where it comes from."""
     published = schema.with_role(Role.PUBLISHED)
     dates = items[published.name].values if published else None
     if not np.isnan(log.time).all():

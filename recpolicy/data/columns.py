@@ -1,4 +1,4 @@
-"""A raw Arrow column and its schema entry in, the column as the compiler reads it out; misfits are reported."""
+"""Converts raw Arrow columns to columns as the compiler reads them; values that do not fit are reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recpolicy.data.files import Array, RawTable
+from recpolicy.data.files import Array, RawTable, is_list, is_text
 from recpolicy.data.problems import Problems, shown
 from recpolicy.dataset.columns import (
     Bools,
@@ -30,23 +30,19 @@ from recpolicy.schema import ColumnSpec
 from recpolicy.types import Type
 
 _NOT_A_NUMBER = ("nan", "na", "null", "none")
-"""Ways in which text files spell a missing number or key."""
+"""Spellings of a missing number or key in text files."""
 _LATEST = 1e11
 """Seconds: a later time (after the year 5138) was most likely written in milliseconds."""
 
 
 def column(table: RawTable, spec: ColumnSpec, problems: Problems) -> ColumnData:
-    """Column `spec.source` of `table` as `spec.type`; every value that does not fit goes to `problems`."""
+    """Converts column `spec.source` of `table` to `spec.type`; every value that does not fit goes to `problems`."""
     assert spec.source is not None
     raw = table.columns[spec.source]
     report = Reporter(table, spec.source, problems)
     match spec.type:
-        case Type.INT | Type.FLOAT | Type.RATIO | Type.DURATION:
-            values = _numbers(raw, spec, report)
-            report.required(spec, np.isnan(values))
-            return NumberColumn(spec.type, values)
-        case Type.DATE:
-            values = dates(raw, spec, report)
+        case Type.INT | Type.FLOAT | Type.RATIO | Type.DURATION | Type.DATE:
+            values = dates(raw, spec, report) if spec.type is Type.DATE else _numbers(raw, spec, report)
             report.required(spec, np.isnan(values))
             return NumberColumn(spec.type, values)
         case Type.BOOL:
@@ -74,104 +70,102 @@ class Reporter:
         self.reported = np.zeros(table.rows, np.bool_)
 
     def wrong(self, rows: NDArray[np.intp], message: Callable[[int], str], help: str = "") -> None:
-        """Report `rows` (from 0) as one kind of problem; `message` describes one row."""
+        """Reports `rows` (from 0) as one kind of problem; `message` describes one row."""
         if len(rows):
             self.reported[rows] = True
             first = int(rows[0])
             self.problems.add(message(first), self.table.place(first, self.name), help, more=len(rows) - 1)
 
     def misfits(self, rows: NDArray[np.intp], phrase: str, help: str = "") -> None:
-        """Report `rows` by their value and what is the matter with it: `"2O21" is not a date`."""
+        """Reports `rows` with their value and a phrase about it: `"2O21" is not a date`."""
         self.wrong(rows, lambda row: f"{shown(self.raw[row].as_py())} {phrase}", help)
 
     def required(self, spec: ColumnSpec, missing: Bools) -> None:
-        """Report the missing values of a column that is not optional, but for those that were already reported."""
+        """Reports the missing values of a column that is not optional, except rows that are reported already."""
         if not spec.optional:
             help = f"fill it in, or write optional = true for `{spec.name}` in schema.toml"
-            self.wrong(np.flatnonzero(missing & ~self.reported), lambda _: "the value is missing", help)
+            self.absent(missing, "value", help)
+
+    def absent(self, missing: Bools, what: str, help: str) -> None:
+        """Reports the rows where `what` is missing, [rows], except rows that are reported already."""
+        self.wrong(np.flatnonzero(missing & ~self.reported), lambda _: f"the {what} is missing", help)
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------
 
 
 def words(raw: Array, report: Reporter) -> Array:
-    """Any scalar column as strings, null where missing; whole floats are written without their `.0`."""
+    """Converts any scalar column to strings, null where missing; whole floats are written without their `.0`."""
     kind = raw.type
-    if _is_text(kind):
+    if is_text(kind):
         strings = raw.cast(pa.string())
-        return pc.if_else(pc.equal(strings, ""), pa.scalar(None, pa.string()), strings)
+        return _nulled(strings, pc.equal(strings, ""))
     if pa.types.is_floating(kind):
         whole = pc.equal(raw, pc.floor(raw))
         strings = pc.if_else(whole, raw.cast(pa.int64(), safe=False).cast(pa.string()), raw.cast(pa.string()))
-        return pc.if_else(pc.is_nan(raw), pa.scalar(None, pa.string()), strings)
+        return _nulled(strings, pc.is_nan(raw))
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_temporal(kind) or pa.types.is_null(kind):
         return raw.cast(pa.string())
-    rows = np.flatnonzero(np.asarray(raw.is_valid()))
     help = 'type = "list of category" reads lists of words' if pa.types.is_nested(kind) else ""
-    report.misfits(rows, "is not a word", help)
+    report.misfits(_valid(raw), "is not a word", help)
     return pa.nulls(len(raw), pa.string())
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+def _valid(raw: Array) -> NDArray[np.intp]:
+    """The rows that are not null."""
+    return np.flatnonzero(np.asarray(raw.is_valid()))
 
 
-def _is_list_of_words(kind: pa.DataType) -> bool:
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
-        return False
-    held = kind.value_type
-    return _is_text(held) or bool(pa.types.is_integer(held) or pa.types.is_null(held))
+def _nulled(strings: Array, unknown: Array) -> Array:
+    """The strings with null where `unknown`."""
+    return pc.if_else(unknown, pa.scalar(None, pa.string()), strings)
+
+
+def _stated(strings: Array) -> Array:
+    """The strings with null for NaN and the like."""
+    return _nulled(strings, pc.is_in(pc.utf8_lower(strings), value_set=pa.array(_NOT_A_NUMBER)))
+
+
+def _known(strings: Array, spec: ColumnSpec | None) -> Array:
+    """The strings with null for the schema's words for "unknown"."""
+    missing = spec.missing if spec else ()
+    return _nulled(strings, pc.is_in(strings, value_set=pa.array(missing))) if missing else strings
 
 
 def _cells(raw: Array, spec: ColumnSpec | None, report: Reporter) -> Array:
     """A column of anything but words as trimmed text: null for blanks, NaN and the schema's words for missing."""
     strings = pc.utf8_trim_whitespace(words(raw, report))
-    strings = pc.if_else(pc.equal(strings, ""), pa.scalar(None, pa.string()), strings)
-    return _known(_known(strings, None), spec) if spec else _known(strings, None)
+    return _known(_stated(_nulled(strings, pc.equal(strings, ""))), spec)
 
 
 def keys(table: RawTable, name: str, problems: Problems) -> Array:
-    """A column of ids as strings; missing ones (also a written NaN) are reported."""
+    """Converts a column of ids to strings; missing ids (also a written NaN) are reported."""
     report = Reporter(table, name, problems)
     strings = words(table.columns[name], report)
     if table.is_text:
-        strings = _known(strings, None)
-    missing = np.asarray(strings.is_null()) & ~report.reported
-    report.wrong(np.flatnonzero(missing), lambda _: "the id is missing", "every row needs one")
+        strings = _stated(strings)
+    report.absent(np.asarray(strings.is_null()), "id", "every row needs one")
     return strings
 
 
-def _known(strings: Array, spec: ColumnSpec | None) -> Array:
-    """The strings with those that stand for "unknown" made null; without a spec, NaN and the like."""
-    if spec is None:
-        unknown = pc.is_in(pc.utf8_lower(strings), value_set=pa.array(_NOT_A_NUMBER))
-    elif spec.missing:
-        unknown = pc.is_in(strings, value_set=pa.array(spec.missing))
-    else:
-        return strings
-    return pc.if_else(unknown, pa.scalar(None, pa.string()), strings)
-
-
 def coded(kind: Type, strings: Array) -> WordColumn:
-    """Codes into the sorted distinct words."""
-    codes, vocabulary = _codes(strings)
-    return WordColumn(kind, codes, vocabulary)
+    """Encodes strings as codes into the sorted distinct words, -1 for null."""
+    return WordColumn(kind, *_codes(strings))
 
 
 def _codes(strings: Array) -> tuple[Codes, tuple[str, ...]]:
     encoded = pc.dictionary_encode(strings)
-    found = np.asarray(encoded.dictionary.to_pylist(), dtype=object)
-    order = np.argsort(found)
-    rank = np.empty(len(found) + 1, np.int32)
-    rank[order] = np.arange(len(found), dtype=np.int32)
+    distinct = np.asarray(encoded.dictionary.to_pylist(), dtype=object)
+    order = np.argsort(distinct)
+    rank = np.empty(len(distinct) + 1, np.int32)
+    rank[order] = np.arange(len(distinct), dtype=np.int32)
     rank[-1] = -1
-    at = np.asarray(encoded.indices.fill_null(-1))
-    return rank[at], tuple(found[order])
+    return rank[np.asarray(encoded.indices.fill_null(-1))], tuple(distinct[order])
 
 
 def _lists(raw: Array, spec: ColumnSpec, report: Reporter) -> ListColumn:
-    kind = raw.type
-    if _is_list_of_words(kind):
+    held = raw.type.value_type if is_list(raw.type) else None
+    if held is not None and (is_text(held) or pa.types.is_integer(held) or pa.types.is_null(held)):
         missing = np.asarray(raw.is_null())
         lengths = np.asarray(pc.list_value_length(raw).fill_null(0)).astype(np.int64)
         flat = words(raw.flatten(), report)
@@ -181,14 +175,13 @@ def _lists(raw: Array, spec: ColumnSpec, report: Reporter) -> ListColumn:
         parts = pc.split_pattern(strings.fill_null(""), spec.separator)
         lengths = np.asarray(pc.list_value_length(parts)).astype(np.int64)
         flat = pc.utf8_trim_whitespace(parts.flatten())
-    rows = np.repeat(np.arange(len(raw)), lengths)
-    kept = np.asarray(pc.greater(pc.utf8_length(flat), 0).fill_null(False))  # [entries]; empty ones are no category
-    codes, vocabulary = _codes(flat.filter(pa.array(kept)))
+    filled = np.asarray(pc.greater(pc.utf8_length(flat), 0).fill_null(False))  # [entries]; empty ones are no category
+    rows = np.repeat(np.arange(len(raw)), lengths)[filled]
+    codes, vocabulary = _codes(flat.filter(pa.array(filled)))
     # The first of equal codes in a row stays, in the order of the file.
-    pair = rows[kept] * np.int64(max(len(vocabulary), 1)) + codes
+    pair = rows * np.int64(max(len(vocabulary), 1)) + codes
     first = np.sort(np.unique(pair, return_index=True)[1])
-    offsets = np.zeros(len(raw) + 1, np.int64)
-    np.cumsum(np.bincount(rows[kept][first], minlength=len(raw)), out=offsets[1:])
+    offsets = np.append(0, np.cumsum(np.bincount(rows[first], minlength=len(raw))))
     return ListColumn(spec.type, Ragged(offsets, codes[first]), vocabulary, missing)
 
 
@@ -197,9 +190,9 @@ def _lists(raw: Array, spec: ColumnSpec, report: Reporter) -> ListColumn:
 
 def _numbers(raw: Array, spec: ColumnSpec, report: Reporter) -> Floats:
     values = floats(raw, spec, report) * spec.unit
-    whole = spec.type is not Type.INT or values == np.floor(values)
-    rows = np.flatnonzero(~np.isnan(values) & ~whole)
-    report.misfits(rows, "is not a whole number", 'type = "float" reads fractions')
+    if spec.type is Type.INT:
+        rows = np.flatnonzero(~np.isnan(values) & (values != np.floor(values)))
+        report.misfits(rows, "is not a whole number", 'type = "float" reads fractions')
     if spec.type is Type.RATIO:
         rows = np.flatnonzero((values < 0) | (values > 1))
         help = 'a ratio lies in 0..1; write unit = "percent" where 2 means 2%, or type = "float"'
@@ -208,39 +201,33 @@ def _numbers(raw: Array, spec: ColumnSpec, report: Reporter) -> Floats:
 
 
 def floats(raw: Array, spec: ColumnSpec | None, report: Reporter) -> Floats:
-    """Numbers as float64, NaN where missing; what is not a number is reported."""
+    """Converts a column to float64, NaN where missing; what is not a number is reported."""
     kind = raw.type
-    if pa.types.is_null(kind):
-        return np.full(len(raw), np.nan)
+    if is_text(kind):
+        return _parsed(_cells(raw, spec, report), _float, report, "is not a number")
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         values = np.asarray(raw.cast(pa.float64(), safe=False).fill_null(np.nan))
-    elif _is_text(kind):
-        text = _cells(raw, spec, report)
-        values = _parsed(text, _float)
-        failed = np.flatnonzero(np.isnan(values) & np.asarray(text.is_valid()))
-        report.misfits(failed, "is not a number")
+        report.misfits(np.flatnonzero(np.isinf(values)), "is not a number")
         return values
-    else:
-        rows = np.flatnonzero(np.asarray(raw.is_valid()))
-        report.misfits(rows, "is not a number")
-        return np.full(len(raw), np.nan)
-    report.misfits(np.flatnonzero(np.isinf(values)), "is not a number")
-    return values
+    report.misfits(_valid(raw), "is not a number")
+    return np.full(len(raw), np.nan)
 
 
-def _parsed(text: Array, parse: Callable[[str], float]) -> Floats:
-    """`parse` of every string, once per distinct one; NaN for null."""
-    if parse is _float:
+def _parsed(text: Array, parse: Callable[[str], float], report: Reporter, phrase: str, help: str = "") -> Floats:
+    """`parse` of every string, once per distinct one; NaN for null, and for a string that is reported."""
+    valid = np.asarray(text.is_valid())
+    if parse in (_float, _time):
         try:
             values: Floats = np.asarray(text.cast(pa.float64()).fill_null(np.nan))
-            if np.isfinite(values[np.asarray(text.is_valid())]).all():
+            if np.isfinite(values[valid]).all():
                 return values
         except pa.ArrowInvalid:
             pass  # some value is not a number: find out which
     encoded = pc.dictionary_encode(text)
     distinct = np.array([*map(parse, encoded.dictionary.to_pylist()), np.nan], np.float64)
-    result: Floats = distinct[np.asarray(encoded.indices.fill_null(-1))]
-    return result
+    values = distinct[np.asarray(encoded.indices.fill_null(-1))]
+    report.misfits(np.flatnonzero(np.isnan(values) & valid), phrase, help)
+    return values
 
 
 def _float(text: str) -> float:
@@ -258,8 +245,7 @@ def _truth(raw: Array, spec: ColumnSpec, report: Reporter) -> NDArray[np.int8]:
     text = pc.utf8_lower(_cells(raw, spec, report))
     yes = np.asarray(pc.is_in(text, value_set=pa.array(["true", "1", "yes"])))
     no = np.asarray(pc.is_in(text, value_set=pa.array(["false", "0", "no"])))
-    missing = np.asarray(text.is_null())
-    wrong = np.flatnonzero(~(yes | no | missing))
+    wrong = np.flatnonzero(~(yes | no | np.asarray(text.is_null())))
     report.misfits(wrong, "is neither true nor false", "allowed: true, false, yes, no, 1, 0")
     return np.where(yes, 2, np.where(no, 0, 1)).astype(np.int8)
 
@@ -272,34 +258,29 @@ _DATE_HELP = "write 2024-05-01, 2024, 2024-05-01T12:30:00Z or Unix seconds"
 
 
 def dates(raw: Array, spec: ColumnSpec, report: Reporter) -> Floats:
-    """Seconds since 1970 UTC of ISO dates, years (1 January) and Unix seconds; NaN where missing."""
+    """Converts ISO dates, years (1 January) and Unix seconds to seconds since 1970 UTC; NaN where missing."""
     kind = raw.type
-    if pa.types.is_temporal(kind) and not pa.types.is_time(kind):
+    if _is_moment(kind):
         return moments(raw, report)
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
     text = _cells(pc.round(raw.cast(pa.float64(), safe=False)) if numeric else raw, spec, report)
-    values = _parsed(text, lambda t: _date(t, spec.unit))
-    failed = np.flatnonzero(np.isnan(values) & np.asarray(text.is_valid()))
     help = f"{_DATE_HELP}; list words for an unknown date under `missing` in schema.toml"
-    report.misfits(failed, "is not a date", help)
+    values = _parsed(text, lambda t: _date(t, spec.unit), report, "is not a date", help)
     help = 'dates end in the year 5138; for milliseconds write unit = "millisecond" in schema.toml'
     report.misfits(np.flatnonzero(np.abs(values) > _LATEST), "is too late a date", help)
     return values
 
 
 def moments(raw: Array, report: Reporter) -> Floats:
-    """Time stamps as seconds since 1970 UTC: Unix seconds (any size), date types, or ISO text; NaN where missing."""
-    kind = raw.type
-    if pa.types.is_temporal(kind) and not pa.types.is_time(kind):
-        micro = raw.cast(pa.timestamp("us", tz=getattr(kind, "tz", None)), safe=False).cast(pa.int64())
-        return np.asarray(micro.cast(pa.float64(), safe=False).fill_null(np.nan)) / 1e6
-    if _is_text(kind):
-        text = _cells(raw, None, report)
-        values = _parsed(text, _float)
-        if (np.isnan(values) & np.asarray(text.is_valid())).any():
-            values = _parsed(text, lambda t: v if not math.isnan(v := _float(t)) else _iso(t))
-        failed = np.flatnonzero(np.isnan(values) & np.asarray(text.is_valid()))
-        report.misfits(failed, "is not a time", "write Unix seconds or 2024-05-01T12:30:00Z")
+    """Converts times to seconds since 1970 UTC, NaN where missing.
+
+    Times are Unix seconds (of any size), values of date types, or ISO text.
+    """
+    if _is_moment(raw.type):
+        return seconds(raw)
+    if is_text(raw.type):
+        help = "write Unix seconds or 2024-05-01T12:30:00Z"
+        values = _parsed(_cells(raw, None, report), _time, report, "is not a time", help)
     else:
         values = floats(raw, None, report)
     help = "divide it by 1000: time stamps are in seconds"
@@ -307,17 +288,33 @@ def moments(raw: Array, report: Reporter) -> Floats:
     return values
 
 
+def _is_moment(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_temporal(kind) and not pa.types.is_time(kind))
+
+
+def seconds(raw: Array) -> Floats:
+    """Converts a column of time stamps or dates to seconds since 1970 UTC, NaN where missing."""
+    micro = raw.cast(pa.timestamp("us", tz=getattr(raw.type, "tz", None)), safe=False).cast(pa.int64())
+    return np.asarray(micro.cast(pa.float64(), safe=False).fill_null(np.nan)) / 1e6
+
+
 def _date(text: str, unit: float) -> float:
-    """Seconds since 1970 of one date as text; NaN for what is none."""
+    """Seconds since 1970 of a date as text; NaN for a text that is no date."""
     if _YEAR.fullmatch(text):
         return float(np.datetime64(int(text) - 1970, "Y").astype("datetime64[s]").astype(np.int64))
     if _UNIX.fullmatch(text):
-        compact = len(text) == 8 and not math.isnan(_iso(text))  # 20240501 as seconds would be a day in 1970
+        compact = len(text) == 8 and not math.isnan(iso_seconds(text))  # 20240501 as seconds would be a day in 1970
         return math.nan if compact else float(text) * unit
-    return _iso(text)
+    return iso_seconds(text)
 
 
-def _iso(text: str) -> float:
+def _time(text: str) -> float:
+    value = _float(text)
+    return iso_seconds(text) if math.isnan(value) else value
+
+
+def iso_seconds(text: str) -> float:
+    """Converts an ISO 8601 date or time to seconds since 1970 UTC; NaN for any other text. Without a zone it is UTC."""
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:

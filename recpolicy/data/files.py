@@ -1,14 +1,14 @@
-"""A table's file (Parquet, CSV, JSONL or RecBole atomic) in, its columns as Arrow arrays out."""
+"""Reads the file of a table (Parquet, CSV, JSONL or RecBole atomic) as Arrow arrays."""
 
 from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 import pyarrow.csv
@@ -26,10 +26,10 @@ _NAMES: Mapping[Format, str] = {"parquet": "Parquet", "csv": "CSV", "jsonl": "JS
 
 @dataclass(frozen=True)
 class RawTable:
-    """One file as read, nothing converted.
+    """One file as read, without conversion.
 
-    Text formats (CSV, atomic) hold strings only, with null for an empty field; Parquet and JSONL hold their own types.
-    `hints` are the types that a RecBole header states (`token`, `token_seq`, `float`, `float_seq`).
+    Text formats (CSV, atomic) hold strings only, with null for an empty field; Parquet and JSONL have their own types.
+    `hints` are the types in a RecBole header (`token`, `token_seq`, `float`, `float_seq`).
     """
 
     path: Path
@@ -40,20 +40,30 @@ class RawTable:
 
     @property
     def is_text(self) -> bool:
-        """True where every value was written as text, so numbers and dates have to be recognised."""
+        """True where every value is a text, so that numbers and dates have to be recognised."""
         return self.format in ("csv", "atomic")
 
     def row_name(self, row: int) -> str:
-        """Row `row` (from 0) as a person finds it: a line number in text files, a row number from 1 in Parquet."""
+        """Describes a row (from 0) for a message: a line number in text files, a row number from 1 in Parquet."""
         return f"row {row + 1}" if self.format == "parquet" else f"line {_line(self.path, self.format, row)}"
 
     def place(self, row: int, column: str) -> str:
-        """File, row and column for a message."""
+        """Describes file, row (from 0) and column for a message."""
         return f"{self.path}, {self.row_name(row)}, column {column}"
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Checks for a type of strings."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Checks for a type of lists."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
 def read(path: Path) -> RawTable:
-    """Read one table.
+    """Reads one table.
 
     Raises UsageError, with the line where there is one, for a file that is empty, broken or not UTF-8.
     """
@@ -94,9 +104,10 @@ def _read_delimited(path: Path, kind: Format) -> tuple[pa.Table, dict[str, str]]
     header = next(_records(path, kind), None)
     if header is None:
         raise UsageError("the file is empty", where=str(path), help="it needs a line of column names and rows below it")
-    cells = header[1]
-    names = [c.partition(":")[0] for c in cells] if kind == "atomic" else cells
-    hints = dict(zip(names, (c.partition(":")[2] for c in cells), strict=True)) if kind == "atomic" else {}
+    names, hints = header[1], {}
+    if kind == "atomic":
+        hints = {name: hint for name, _, hint in (cell.partition(":") for cell in names)}
+        names = [cell.partition(":")[0] for cell in names]
     if repeated := [n for i, n in enumerate(names) if n in names[:i]]:
         raise UsageError(f'two columns are named "{repeated[0]}"', where=f"{path}, line 1", help="rename one of them")
     ragged: list[object] = []
@@ -141,13 +152,10 @@ def _records(path: Path, kind: Format) -> Iterator[tuple[int, list[str]]]:
 
 
 def _line(path: Path, kind: Format, row: int) -> int:
-    """The line of data row `row` (from 0); read again only when a message needs it."""
+    """The line of data row `row` (from 0). The file is read again for it, but only where a message needs it."""
     if kind == "jsonl":
-        numbers = (number for number, _ in _objects(path))
-    else:
-        numbers = (number for number, _ in _records(path, kind))
-        next(numbers)
-    return next(number for at, number in enumerate(numbers) if at == row)
+        return next(islice(_objects(path), row, None))[0]
+    return next(islice(_records(path, kind), row + 1, None))[0]  # the first record is the header
 
 
 def _not_utf8(path: Path) -> UsageError:
@@ -174,16 +182,21 @@ def _objects(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, line
 
 
+def json_object(line: str, where: str, help: str) -> dict[str, Any]:
+    """Parses a line of JSON. Raises UsageError where it is not valid, or holds no object; then with `help`."""
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"not valid JSON: {error.msg} at character {error.pos + 1}", where=where) from None
+    if not isinstance(record, dict):
+        raise UsageError("not a JSON object", where=where, help=help)
+    return record
+
+
 def _read_jsonl(path: Path) -> pa.Table:
     columns: dict[str, list[object]] = {}
     for rows, (number, line) in enumerate(_objects(path)):
-        where = f"{path}, line {number}"
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as e:
-            raise UsageError(f"not valid JSON: {e.msg} at character {e.pos + 1}", where=where) from None
-        if not isinstance(record, dict):
-            raise UsageError("not a JSON object", where=where, help='each line is one row: {"item_id": "1", ...}')
+        record = json_object(line, f"{path}, line {number}", 'each line is one row: {"item_id": "1", ...}')
         for name in record:
             if name not in columns:
                 columns[name] = [None] * rows
@@ -193,10 +206,9 @@ def _read_jsonl(path: Path) -> pa.Table:
 
 
 def _typed(path: Path, name: str, values: list[object]) -> Array:
-    """One JSON column as an Arrow array; all its values have to be of one kind."""
+    """One JSON column as an Arrow array; all its values must be of one kind."""
     kinds = {type(v) for v in values if v is not None}
     if kinds == {int, float}:  # JSON has one kind of number
-        values = [math.nan if v is None else v for v in values]
         return pa.array(values, pa.float64(), from_pandas=True)
     if len(kinds) > 1:
         first = next(v for v in values if v is not None)

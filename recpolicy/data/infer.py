@@ -1,4 +1,4 @@
-"""Raw tables without a `schema.toml` in, the schema they most likely mean out, with a note on every choice of name."""
+"""Infers the schema of raw tables that have no `schema.toml`, with notes on the names it chooses."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recpolicy.data.files import Array, RawTable
+from recpolicy.data.files import Array, RawTable, is_list, is_text
 from recpolicy.data.source import RawData
 from recpolicy.errors import UsageError
-from recpolicy.schema import ColumnSpec, Role, Schema, with_computed
+from recpolicy.schema import ROLE_TYPES, ColumnSpec, Role, Schema, with_computed
 from recpolicy.types import Type
 
 _ROLE_NAMES: dict[Role, tuple[str, ...]] = {
@@ -19,16 +19,15 @@ _ROLE_NAMES: dict[Role, tuple[str, ...]] = {
     Role.PUBLISHED: ("published", "published_at", "release_date", "release_year", "created_at", "year"),
     Role.POPULARITY: ("popularity",),
 }
-"""What item columns of each role are usually called, the likeliest first."""
+"""Usual names of the item column with each role, the likeliest first."""
 _TOPICS = ("genres", "categories", "genre", "category", "class", "tags", "topics")
-"""The column of an item's topics is called `genres` in policies, so that one policy suits several data sets."""
+"""Usual names of the column of an item's topics. Policies call it `genres`, so that one policy suits many data sets."""
 _STATISTICS = ("last_seen", "mean_rating", "n_interactions")
-"""User columns that are usually computed from the interactions themselves."""
-_ROLE_TYPE = {Role.TITLE: Type.TEXT, Role.CREATOR: Type.CATEGORY, Role.PUBLISHED: Type.DATE}
+"""User columns that are usually computed from the interactions."""
 
 
 def schema(raw: RawData, *, name: str) -> tuple[Schema, tuple[str, ...]]:
-    """Infer columns, types and roles, and say in one note a table how columns were renamed.
+    """Infers columns, types and roles; the notes name the renamed and the unread columns of each table.
 
     Raises UsageError where a table has no id column.
     """
@@ -53,7 +52,7 @@ def _columns(table: RawTable, of: str) -> tuple[dict[str, ColumnSpec], list[str]
         if role is Role.POPULARITY:
             notes.append(f"{table.path.name}: `{source}` is not read; popularity is counted from the interactions.")
             continue
-        kind = Type.LIST if source == topics else _ROLE_TYPE[role] if role else _type(table, source, raw)
+        kind = Type.LIST if source == topics else ROLE_TYPES[role][0] if role else _type(table, source, raw)
         if kind is None:
             notes.append(f"{table.path.name}: `{source}` ({raw.type}) is of no type a policy can use and is not read.")
             continue
@@ -65,8 +64,8 @@ def _columns(table: RawTable, of: str) -> tuple[dict[str, ColumnSpec], list[str]
         optional = raw.null_count > 0 or _has_blank(raw)
         separator = " " if table.format == "atomic" else "|"
         specs[name] = ColumnSpec(name, kind, optional, role, source, separator=separator)
-    if whole := [n for n in _STATISTICS if n in table.columns and of == "user"]:
-        names = ", ".join(f"`{n}`" for n in whole)
+    if statistics := [n for n in _STATISTICS if n in table.columns and of == "user"]:
+        names = ", ".join(f"`{n}`" for n in statistics)
         notes.append(f"{table.path.name}: {names} may be counted over the whole period, the test part included.")
     if renamed:
         notes.insert(0, f"{table.path.name}: {', '.join(renamed)} (inferred; a schema.toml can say otherwise).")
@@ -74,22 +73,14 @@ def _columns(table: RawTable, of: str) -> tuple[dict[str, ColumnSpec], list[str]
 
 
 def _roles(table: RawTable) -> dict[str, Role]:
-    found = {}
-    for role, names in _ROLE_NAMES.items():
-        source = next((n for n in names if n in table.columns), None)
-        if source is not None:
-            found[source] = role
-    return found
+    sources = {role: next((n for n in names if n in table.columns), None) for role, names in _ROLE_NAMES.items()}
+    return {source: role for role, source in sources.items() if source is not None}
 
 
 def _has_blank(raw: Array) -> bool:
     if pa.types.is_floating(raw.type):
         return bool(pc.any(pc.is_nan(raw)).as_py())
-    return _is_text(raw.type) and bool(pc.any(pc.equal(raw, "")).as_py())
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return is_text(raw.type) and bool(pc.any(pc.equal(raw, "")).as_py())
 
 
 # ---- types ----------------------------------------------------------------------------------------------------------
@@ -102,20 +93,20 @@ _FLOAT = r"^-?\d+(\.\d+)?([eE][-+]?\d+)?$"
 _DATE = r"^\d{4}-\d{2}-\d{2}([T ].*)?$"
 _TRUTH = r"^(?i:true|false)$"
 _UNIX_FROM = 1e8
-"""A date column written as numbers holds Unix seconds from 1973 on; smaller numbers are something else."""
+"""Numbers in a date column are Unix seconds from 1973 on; a column with smaller numbers is something else."""
 _FEW = 0.2
-"""Words of which there are fewer than this share of the rows are categories, else free text."""
+"""A column with fewer different words than this share of its rows holds categories, else free text."""
 
 
 def _type(table: RawTable, name: str, raw: Array) -> Type | None:
-    """The type of a column without a role; None for what no type holds."""
+    """The type of a column without a role; None where no type fits."""
     hint, kind = table.hints.get(name, ""), raw.type
     if hint == "float_seq":
         return None
     if hint == "token_seq":
         return Type.LIST
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return Type.LIST if _is_text(kind.value_type) else None
+    if is_list(kind):
+        return Type.LIST if is_text(kind.value_type) else None
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_time(kind) or pa.types.is_duration(kind):
         return None
     if pa.types.is_boolean(kind):
@@ -124,11 +115,11 @@ def _type(table: RawTable, name: str, raw: Array) -> Type | None:
         return Type.DATE
     if pa.types.is_null(kind):
         return Type.CATEGORY
-    return _text_type(table, name, raw) if _is_text(kind) else _number_type(name, raw)
+    return _text_type(table, name, raw) if is_text(kind) else _number_type(name, raw)
 
 
 def _text_type(table: RawTable, name: str, raw: Array) -> Type:
-    """Words, unless all of them read as something else: numbers only in formats that have nothing but text."""
+    """A type of words, or another one that fits all of them; numbers only in formats that hold text alone."""
     known = raw.drop_null()
     known = known.filter(pc.not_equal(known, ""))
     if len(known) and _all(known, _DATE):
@@ -136,8 +127,8 @@ def _text_type(table: RawTable, name: str, raw: Array) -> Type:
     if len(known) and table.is_text:
         if _all(known, _TRUTH):
             return Type.BOOL
-        if _all(known, _FLOAT) and (_all(known, _INT) or not _all(known, r"^-?\d+$")):  # 007 is a word
-            whole = _all(known, _INT)
+        whole = _all(known, _INT)
+        if whole or (_all(known, _FLOAT) and not _all(known, r"^-?\d+$")):  # 007 is a word
             return _number_type(name, known.cast(pa.int64() if whole else pa.float64()))
     distinct = pc.count_distinct(known).as_py()
     return Type.CATEGORY if distinct <= max(50, _FEW * table.rows) else Type.TEXT

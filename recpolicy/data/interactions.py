@@ -1,4 +1,4 @@
-"""The raw interactions and the known ids in, each user's items in time order out."""
+"""Orders the raw interactions: the items of each user in time order."""
 
 from __future__ import annotations
 
@@ -31,37 +31,33 @@ class Log:
 def read_log(
     raw: RawData, names: InteractionColumns, user_ids: Array, item_ids: Array, seed: int, problems: Problems
 ) -> Log:
-    """Order the interactions by time where every one has it, else by the order column; ties at random from `seed`."""
+    """Orders the interactions by time where all have one, else by the order column; ties are random, from `seed`."""
     table = raw.interactions
     user = _rows(table, names.user, user_ids, "user", raw.users, problems)
     item = _rows(table, names.item, item_ids, "item", raw.items, problems)
     time_name = _find(table, names.time, TIME_NAMES, problems)
     order_name = _find(table, names.order, ORDER_NAMES, problems)
-    time = np.full(table.rows, np.nan)
+    key = time = np.full(table.rows, np.nan)
     if time_name:
         stamps = Reporter(table, time_name, problems)
-        time = moments(table.columns[time_name], stamps)
+        key = time = moments(table.columns[time_name], stamps)
     unstamped = np.isnan(time)
-    if not unstamped.any():
-        key = time
-    elif order_name:
-        report = Reporter(table, order_name, problems)
-        key = floats(table.columns[order_name], None, report)
-        without = np.flatnonzero(np.isnan(key) & ~report.reported)
-        report.wrong(without, lambda _: "the order is missing", "every row needs one")
-    elif time_name:
-        key = time
-        help = "give every row a time stamp, or number each user's rows in a column `order`"
-        stamps.wrong(np.flatnonzero(unstamped & ~stamps.reported), lambda _: "the time is missing", help)
-    else:
-        help = "name the column that orders them in schema.toml, for instance [interactions] time = ..."
-        problems.add(f"no column orders the interactions; columns: {', '.join(table.columns)}", str(table.path), help)
-        key = time
-    # A file's own order among ties is no time order: ML-100K, sorted so, would leak item ids into the test part.
+    if unstamped.any():
+        if order_name:
+            report = Reporter(table, order_name, problems)
+            key = floats(table.columns[order_name], None, report)
+            report.absent(np.isnan(key), "order", "every row needs one")
+        elif time_name:
+            help = "give every row a time stamp, or number each user's rows in a column `order`"
+            stamps.absent(unstamped, "time", help)
+        else:
+            message = f"no column orders the interactions; columns: {', '.join(table.columns)}"
+            help = "name the column that orders them in schema.toml, for instance [interactions] time = ..."
+            problems.add(message, str(table.path), help)
+    # The order of a file among ties is no time order: in ML-100K it would leak item ids into the test part.
     tie = np.random.default_rng(seed).permutation(table.rows)
     by_time = np.lexsort((tie, key, user))
-    start = np.zeros(len(user_ids) + 1, np.int64)
-    np.cumsum(np.bincount(user[user >= 0], minlength=len(user_ids)), out=start[1:])
+    start = np.append(0, np.cumsum(np.bincount(user[user >= 0], minlength=len(user_ids))))
     notes = _notes(start, user[by_time], key[by_time], by_user="time" if key is time else "order")
     return Log(start, item[by_time], time[by_time], notes)
 
@@ -74,14 +70,14 @@ def _rows(table: RawTable, name: str, ids: Array, what: str, of: RawTable, probl
         return np.full(table.rows, -1, np.int32)
     strings = keys(table, name, problems)
     known = ids.drop_null()
-    if not len(known):  # the table of ids has no id column, which is reported there
+    if not len(known):  # the table of ids has no id column, which is reported already
         return np.full(table.rows, -1, np.int32)
-    found = np.asarray(pc.index_in(strings, value_set=known).fill_null(-1)).astype(np.int32)
-    unknown = np.flatnonzero((found < 0) & np.asarray(strings.is_valid()))
+    rows = np.asarray(pc.index_in(strings, value_set=known).fill_null(-1)).astype(np.int32)
+    unknown = np.flatnonzero((rows < 0) & np.asarray(strings.is_valid()))
     Reporter(table, name, problems).wrong(
         unknown, lambda row: f"unknown {what} {shown(strings[row].as_py())}", f"add it to {of.path.name}"
     )
-    return found
+    return rows
 
 
 def _find(table: RawTable, name: str | None, usual: tuple[str, ...], problems: Problems) -> str | None:
@@ -94,14 +90,12 @@ def _find(table: RawTable, name: str | None, usual: tuple[str, ...], problems: P
 
 
 def _notes(start: Ints, user: Codes, key: Floats, by_user: str) -> tuple[str, ...]:
-    """What a reader should know about the order: ties, and users who took nothing."""
+    """Notes on ties in the order and on users without interactions."""
     notes = []
     tied = (user[1:] == user[:-1]) & (key[1:] == key[:-1])
-    if tied.any():
-        in_tie = int((np.append(tied, False) | np.insert(tied, 0, False)).sum())
-        notes.append(
-            f"{in_tie:,} interactions share their {by_user} with another of the same user; ties are at random."
-        )
+    if in_tie := int((np.append(tied, False) | np.append(False, tied)).sum()):
+        of = f"share their {by_user} with another of the same user"
+        notes.append(f"{in_tie:,} interactions {of}; ties are at random.")
     if idle := int((np.diff(start) == 0).sum()):
         notes.append(f"Users without an interaction: {idle:,}.")
     return tuple(notes)

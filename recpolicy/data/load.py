@@ -1,4 +1,4 @@
-"""The name of a data set or a folder in, a `Dataset` out."""
+"""Loads a data set by its name or folder."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from recpolicy.schema import Role, Schema
 
 
 def open(source: str | Path, schema: Schema | None = None, *, seed: int = 0) -> Dataset:
-    """Read a data set.
+    """Loads a data set.
 
-    `source`: `"ml-100k"` (fetched on first use), `"simulator"`, or a folder holding either the tables `items`,
+    `source`: `"ml-100k"` (downloaded on first use), `"simulator"`, or a folder that holds either the tables `items`,
     `users` and `interactions` (each .parquet, .csv or .jsonl) or RecBole atomic files. Columns and roles come from
     `schema`, else from `schema.toml` in the folder, else they are inferred (docs/schema.md).
-    A name wins over a folder of that name: write `./simulator` for the folder, `simulate` for another platform.
-    `seed` orders interactions of one user that carry the same time.
-    Raises UsageError for data that cannot be used; nothing is left out without an entry in `notes`.
+    A name comes before a folder of that name: write `./simulator` for the folder, `simulate` for another platform.
+    `seed` orders interactions of one user at the same time.
+    Raises UsageError for data that cannot be used. Everything that is left out has an entry in `notes`.
     """
     if source == "simulator":
         if schema not in (None, schemas.builtin("simulator")):
@@ -36,13 +36,10 @@ def open(source: str | Path, schema: Schema | None = None, *, seed: int = 0) -> 
     if schema is None and (folder / "schema.toml").is_file():
         schema = schemas.load(folder / "schema.toml")
     if raw.stem is not None:
-        raw = replace(raw, items=recbole.with_director(raw.items, raw.stem, _item_id(schema)))
+        id = schema.with_role(Role.ID) if schema else None
+        item_column = id.source if id and id.source else "item_id"
+        raw = replace(raw, items=recbole.with_director(raw.items, raw.stem, item_column))
     notes: tuple[str, ...] = ()
     if schema is None:
         schema, notes = infer.schema(raw, name=folder.resolve().name)
     return build(raw, schema, seed=seed, notes=notes)
-
-
-def _item_id(schema: Schema | None) -> str:
-    spec = schema.with_role(Role.ID) if schema else None
-    return spec.source if spec and spec.source else "item_id"

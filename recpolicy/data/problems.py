@@ -1,4 +1,4 @@
-"""Findings about a data set in, one UsageError out that names file, row and column of the first of each kind."""
+"""Collects problems of a data set and raises one UsageError with the file, row and column of the first of each kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recpolicy.errors import UsageError
 
 @dataclass(frozen=True)
 class Problem:
-    """One kind of problem: its first case, where that stands, and how many more there are."""
+    """One kind of problem: its first case, the place of that, and the number of further cases."""
 
     message: str
     where: str
@@ -23,16 +23,17 @@ class Problem:
 
 @dataclass
 class Problems:
-    """Collects what is wrong, so that a person sees all of it at once."""
+    """The problems of a data set, collected so that a person sees all of them at once."""
 
-    found: list[Problem] = field(default_factory=list)
+    collected: list[Problem] = field(default_factory=list)
 
     def add(self, message: str, where: str, help: str = "", *, more: int = 0) -> None:
-        self.found.append(Problem(message, where, help, more))
+        """Adds one kind of problem; `more` is the number of cases after the first."""
+        self.collected.append(Problem(message, where, help, more))
 
     def stop(self) -> None:
-        """Raise what was found, if anything was."""
-        match self.found:
+        """Raises UsageError with all problems, if there are any."""
+        match self.collected:
             case []:
                 return
             case [only]:
@@ -45,7 +46,7 @@ class Problems:
 
 
 def shown(value: object) -> str:
-    """A value of the data for a message: on one line, words in quotes, long ones cut."""
+    """Formats a value of the data for a message: on one line, words in quotes, long ones cut."""
     text = value if isinstance(value, str) else repr(value)
     text = text if len(text) <= 60 else text[:57] + "..."
     return json.dumps(text, ensure_ascii=False) if isinstance(value, str) else text

@@ -1,4 +1,4 @@
-"""RecBole atomic files in, raw tables out; the knowledge graph, where there is one, gives each film its director."""
+"""Adds the director of each film to RecBole data, from the knowledge graph."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ DIRECTED = "film.director.film"
 
 
 def with_director(items: RawTable, stem: Path, item_column: str) -> RawTable:
-    """Add a column `director` (entity ids) to the items, from `stem`.kg and `stem`.link.
+    """Adds a column `director` (entity ids) to the items, from `stem`.kg and `stem`.link.
 
-    Of a film with several directors the first in the file counts. The table comes back unchanged where the files are
-    absent, name no director, or `director` is already there.
+    A film with several directors gets the first in the file. Returns the table unchanged where the files are absent or
+    name no director, and where it has the column already.
     """
     graph_path, link_path = stem.with_name(stem.name + ".kg"), stem.with_name(stem.name + ".link")
-    if not (graph_path.exists() and link_path.exists()) or "director" in items.columns:
-        return items
-    if item_column not in items.columns:
+    exist = graph_path.exists() and link_path.exists()
+    if not exist or "director" in items.columns or item_column not in items.columns:
         return items
     graph, link = read(graph_path), read(link_path)
     head, relation, tail = (_column(graph, name) for name in ("head_id", "relation_id", "tail_id"))

@@ -1,4 +1,4 @@
-"""A seed in, a small social platform out: posts, users with known tastes, and what each user took when."""
+"""Simulates a small social platform from a seed: posts, users with known tastes, and the posts each user takes."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ LANGUAGES = ("en", "es", "de", "pt")
 COUNTRIES = ("Chile", "Germany", "Ghana", "Portugal")
 _SPOKEN = (1, 2, 0, 3)  # the index into LANGUAGES of each country
 _BEGIN = 1_672_531_200.0  # 2023-01-01: the first creators start
-_LOG = 540 * DAY  # after _BEGIN: the log begins
-_END = 720 * DAY
+_LOG = 540 * DAY  # start of the log, after _BEGIN
+_END = 720 * DAY  # end of the log, after _BEGIN
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """The data set and the truth behind it, which a recommender has to find out."""
+    """The data set and the truth behind it, which a recommender has to learn."""
 
     dataset: Dataset
     taste: Floats
-    """[users, topics], share of each user's interest per topic; rows sum to 1, columns as `TOPICS`."""
+    """[users, topics], share of each topic in a user's interest; rows sum to 1, columns as `TOPICS`."""
     quality: Floats
     """[items], standard normal."""
 
 
 def simulate(users: int = 300, items: int = 600, creators: int = 80, seed: int = 0) -> Simulation:
-    """Draw a platform: the same arguments give the same data set on every machine with the same NumPy.
+    """Simulates a platform: the same arguments give the same data set on every machine with the same NumPy.
 
     A user takes one of the items already published, none twice, with probability proportional to
     exp(6 taste + 0.6 quality - age / 180 days + 0.8 same language - 0.7 advertisement), where taste is the user's mean
@@ -51,13 +51,13 @@ def simulate(users: int = 300, items: int = 600, creators: int = 80, seed: int =
         raise UsageError(message, help="it needs at least 1 user, 1 creator and 100 items")
     rng = np.random.default_rng(seed)
 
-    # Creators: when they begin, what they post about, in which language.
+    # Creators: the time they start, their topics and their language.
     begin = np.sort(rng.uniform(0, _LOG + 120 * DAY, creators))
     begin[0] = 0.0
     subject = rng.dirichlet(np.full(len(TOPICS), 0.3), creators)  # [creators, topics]
     tongue = rng.integers(len(LANGUAGES), size=creators)
 
-    # Items, by date of publication; a creator's first post marks the beginning.
+    # Items, by date of publication; a creator's first post is at the creator's start.
     activity = rng.dirichlet(np.full(creators, 2.0))
     creator = np.append(np.arange(min(creators, items)), rng.choice(creators, max(items - creators, 0), p=activity))
     first = np.arange(items) < creators
@@ -69,13 +69,13 @@ def simulate(users: int = 300, items: int = 600, creators: int = 80, seed: int =
     is_ad = rng.random(items) < 0.1
     language = tongue[creator]
 
-    # Users and what they take.
+    # Users and the items they take.
     taste = rng.dirichlet(np.full(len(TOPICS), 0.25), users)
     country = rng.integers(len(COUNTRIES), size=users)
     spoken = np.asarray(_SPOKEN)[country]
-    liking = 6 * (taste @ (topics / topics.sum(1, keepdims=True)).T) + 0.6 * quality - 0.7 * is_ad
-    liking += 0.8 * (spoken[:, None] == language)  # [users, items]
-    who, what, when = _interactions(rng, liking, published)
+    utility = 6 * (taste @ (topics / topics.sum(1, keepdims=True)).T) + 0.6 * quality - 0.7 * is_ad
+    utility += 0.8 * (spoken[:, None] == language)  # [users, items]
+    user, item, time = _interactions(rng, utility, published)
 
     raw = RawData(
         items=_raw(
@@ -97,14 +97,14 @@ def simulate(users: int = 300, items: int = 600, creators: int = 80, seed: int =
             age=_some(rng, rng.integers(13, 71, users).tolist(), 0.05),
             country=[COUNTRIES[c] for c in country],
             language=[LANGUAGES[c] for c in spoken],
-            # The last visit before the log begins: nothing in it is known only later.
+            # The last visit before the log begins, so that it does not depend on the log.
             last_seen=_some(rng, np.floor(_BEGIN + _LOG - rng.exponential(30 * DAY, users)).tolist(), 0.1),
         ),
         interactions=_raw(
             "interactions",
-            user_id=[f"u{u:04}" for u in who],
-            item_id=[f"p{i:04}" for i in what],
-            timestamp=np.floor(_BEGIN + when),
+            user_id=[f"u{u:04}" for u in user],
+            item_id=[f"p{i:04}" for i in item],
+            timestamp=np.floor(_BEGIN + time),
         ),
     )
     shipped = schemas.builtin("simulator")
@@ -123,15 +123,17 @@ def _some(rng: np.random.Generator, values: list[object], share: float) -> list[
 
 
 def _topics(rng: np.random.Generator, subject: Floats) -> Bools:
-    """One to three topics of each item out of its creator's subjects, [items, topics]."""
+    """One to three topics of each item, from its creator's subjects, [items, topics]."""
     gumbel = np.log(subject + 1e-12) + rng.gumbel(size=subject.shape)
     rank = np.argsort(np.argsort(-gumbel, axis=1), axis=1)  # drawn without replacement: Gumbel top-k
     return rank < rng.integers(1, 4, len(subject))[:, None]
 
 
-def _interactions(rng: np.random.Generator, liking: Floats, published: Floats) -> tuple[Ints, NDArray[np.intp], Floats]:
-    """Users, items and times, [interactions] each; `liking` is [users, items], times count from _BEGIN."""
-    users, items = liking.shape
+def _interactions(
+    rng: np.random.Generator, utility: Floats, published: Floats
+) -> tuple[Ints, NDArray[np.intp], Floats]:
+    """Users, items and times, [interactions] each; `utility` is [users, items], times count from _BEGIN."""
+    users, items = utility.shape
     count = rng.integers(15, 61, (users,))
     drawn = rng.uniform(_LOG, _END, (users, 60))
     times = np.sort(np.where(np.arange(60) < count[:, None], drawn, np.inf), axis=1)  # [users, 60], then never
@@ -141,10 +143,10 @@ def _interactions(rng: np.random.Generator, liking: Floats, published: Floats) -
         now = times[:, step]
         age = now[:, None] - published  # [users, items]
         # The argmax of scores plus Gumbel noise is a draw from their softmax.
-        score = liking - age / (180 * DAY) + rng.gumbel(size=liking.shape)
+        score = utility - age / (180 * DAY) + rng.gumbel(size=utility.shape)
         choice = np.argmax(np.where(free & (age >= 0), score, -np.inf), axis=1)
         free[np.arange(users), choice] = False
         active = np.flatnonzero(np.isfinite(now) & (published[choice] <= now))
         taken.append((active, choice[active], now[active]))
-    who, what, when = (np.concatenate(parts) for parts in zip(*taken, strict=True))
-    return who, what, when
+    user, item, time = (np.concatenate(parts) for parts in zip(*taken, strict=True))
+    return user, item, time

@@ -1,4 +1,4 @@
-"""A folder in, the raw tables of a data set out: `items`, `users`, `interactions`, or RecBole atomic files."""
+"""Reads the raw tables in a folder: `items`, `users` and `interactions`, or RecBole atomic files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recpolicy.errors import UsageError
 
 @dataclass(frozen=True)
 class RawData:
-    """The three tables as read. `stem` is the common path of RecBole's files without their ending, else None."""
+    """The three tables as read. `stem` is the common path of RecBole's files without their endings, else None."""
 
     items: RawTable
     users: RawTable
@@ -20,27 +20,27 @@ class RawData:
 
 
 def find(folder: Path) -> RawData:
-    """Read the three tables of `folder`.
+    """Reads the three tables of `folder`.
 
-    Raises UsageError naming the files looked for where one is absent or there twice.
+    Raises UsageError with the names of the files looked for where one is absent or there are two.
     """
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise UsageError(f"the data folder {what}", where=str(folder), help="give a folder, `ml-100k` or `simulator`")
     atomic = sorted(folder.glob("*.inter"))
-    if atomic:
-        if len(atomic) > 1:
-            names = " and ".join(p.name for p in atomic)
-            raise UsageError(f"{names} are both here", where=str(folder), help="keep one data set in a folder")
-        stem = atomic[0].with_suffix("")
-        for ending in (".item", ".user"):
-            if not (path := stem.with_name(stem.name + ending)).exists():
-                help = "RecBole data needs NAME.inter, NAME.item and NAME.user"
-                raise UsageError(f"no {path.name} beside {atomic[0].name}", where=str(folder), help=help)
-        items, users, log = (read(stem.with_name(stem.name + ending)) for ending in (".item", ".user", ".inter"))
-        return RawData(items, users, log, stem)
-    items, users, log = (read(_table(folder, name)) for name in ("items", "users", "interactions"))
-    return RawData(items, users, log)
+    if not atomic:
+        items, users, log = (read(_table(folder, name)) for name in ("items", "users", "interactions"))
+        return RawData(items, users, log)
+    if len(atomic) > 1:
+        raise _both(atomic, "keep one data set in a folder")
+    stem = atomic[0].with_suffix("")
+    paths = [stem.with_name(stem.name + ending) for ending in (".item", ".user", ".inter")]
+    for path in paths:
+        if not path.exists():
+            help = "RecBole data needs NAME.inter, NAME.item and NAME.user"
+            raise UsageError(f"no {path.name} beside {atomic[0].name}", where=str(folder), help=help)
+    items, users, log = map(read, paths)
+    return RawData(items, users, log, stem)
 
 
 def _table(folder: Path, name: str) -> Path:
@@ -53,5 +53,9 @@ def _table(folder: Path, name: str) -> Path:
             help = "a data set is three tables: items, users and interactions"
             raise UsageError(f"no table `{name}`; looked for {looked}", where=str(folder), help=help)
         case several:
-            both = " and ".join(p.name for p in several)
-            raise UsageError(f"{both} are both here", where=str(folder), help="keep one of them")
+            raise _both(several, "keep one of them")
+
+
+def _both(paths: list[Path], help: str) -> UsageError:
+    names = " and ".join(path.name for path in paths)
+    return UsageError(f"{names} are both here", where=str(paths[0].parent), help=help)

@@ -1,4 +1,4 @@
-"""A data set in, its training, validation and test parts out, and the rows that each of them is read as."""
+"""Splits a data set into training, validation and test parts, and builds the rows of each part."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from recpolicy.data.digest import digest
+from recpolicy.data.digest import with_digest
 from recpolicy.dataset.columns import Codes, Floats, Ints, NumberColumn, Ragged, Table
 from recpolicy.dataset.rows import Dataset, Rows, Split
 from recpolicy.errors import UsageError
@@ -15,9 +15,9 @@ from recpolicy.types import Type
 
 
 def split(dataset: Dataset, *, holdout: int = 10) -> Split:
-    """Cut every user's interactions by position: train | validation (H) | test (H).
+    """Splits the interactions of every user by position: train | validation (H) | test (H).
 
-    H is `holdout` for users with at least 3H interactions and 1 for those with at least 3; the others are train-only
+    H is `holdout` for users with at least 3H interactions and 1 for those with at least 3. The others are train-only
     and have no row in `validation` and `test`. Raises UsageError where no user can be tested.
     """
     if holdout < 1:
@@ -28,10 +28,8 @@ def split(dataset: Dataset, *, holdout: int = 10) -> Split:
     if not len(tested):
         raise UsageError("no user has 3 interactions", where=dataset.name, help="there is nothing to hold out")
     end = dataset.start[1:]
-    train_end = end - 2 * held
-    h = held[tested]
-    cuts = (train_end[tested], train_end[tested] + h, end[tested])
-    short = int((h < holdout).sum()) if holdout > 1 else 0
+    train_end, validation_end = end - 2 * held, end - held
+    short = int((held[tested] < holdout).sum())
     notes = [f"Users tested on their last {holdout} and validated on the {holdout} before: {len(tested) - short:,}."]
     if short:
         notes.append(f"Users with fewer than {3 * holdout} interactions, tested and validated on 1 each: {short:,}.")
@@ -40,30 +38,30 @@ def split(dataset: Dataset, *, holdout: int = 10) -> Split:
     return Split(
         holdout,
         train_end,
-        rows_between(dataset, tested, cuts[0], cuts[1]),
-        rows_between(dataset, tested, cuts[1], cuts[2]),
+        rows_between(dataset, tested, train_end[tested], validation_end[tested]),
+        rows_between(dataset, tested, validation_end[tested], end[tested]),
         tuple(notes),
     )
 
 
 def rows_at(dataset: Dataset, user: Ints, cut: Ints, horizon: int, end: Ints) -> Rows:
-    """Rows for any place in a history: history = what precedes `cut`, next items = the next `horizon`, before `end`.
+    """Returns rows for any place in a history: the history before `cut`, and the next `horizon` items before `end`.
 
     user, cut, end [B]: users by row, and absolute indexes into `Dataset.item` with start[user] <= cut <= end. For
     training pass `end = split.train_end[user]`. `now` is the time of the last history event that has one, else the
-    schema's `now`; a row without history whose data has time stamps takes the time of its first next item.
+    schema's `now`. In data where every event has a time, a row without history takes the time of its first next item.
     """
     return rows_between(dataset, user, cut, np.minimum(cut + horizon, end))
 
 
 def rows_at_end(dataset: Dataset, user: Ints) -> Rows:
-    """Rows [B] of users as they stand now: their whole histories, and no next items."""
+    """Returns rows [B] of users as they are now: with their whole histories, and no next items."""
     end = dataset.start[user + 1]
     return rows_between(dataset, user, end, end)
 
 
 def rows_between(dataset: Dataset, user: Ints, cut: Ints, stop: Ints) -> Rows:
-    """Rows with history `start[user]:cut` and next items `cut:stop`, all [B]."""
+    """Returns rows with history `start[user]:cut` and next items `cut:stop`, all [B]."""
     user = user.astype(np.int64)
     begin = dataset.start[user]
     history = Ragged.slices(dataset.item, begin, cut)
@@ -81,7 +79,7 @@ def _now(dataset: Dataset, begin: Ints, cut: Ints) -> Floats:
 
 
 def training_view(dataset: Dataset, split: Split) -> Dataset:
-    """The data set with popularity counted on the training part only; interactions stay as they are."""
+    """Returns the data set with popularity counted on the training part only; interactions stay as they are."""
     spec = dataset.schema.with_role(Role.POPULARITY)
     if spec is None:
         return dataset
@@ -89,11 +87,10 @@ def training_view(dataset: Dataset, split: Split) -> Dataset:
     user = np.repeat(np.arange(len(lengths)), lengths)
     item = Ragged.slices(dataset.item, dataset.start[:-1], split.train_end).values
     columns = {**dataset.items.columns, spec.name: popularity(user, item, dataset.items.rows)}
-    viewed = replace(dataset, items=Table(dataset.items.rows, columns))
-    return replace(viewed, digest=digest(viewed))
+    return with_digest(replace(dataset, items=Table(dataset.items.rows, columns)))
 
 
 def popularity(user: Ints, item: Codes, items: int) -> NumberColumn:
-    """Distinct users who took each item, [items], from one entry of `user` and `item` per interaction."""
+    """Counts the different users who took each item, [items], from one entry of `user` and `item` per interaction."""
     pairs = np.unique(user.astype(np.int64) * items + item)
     return NumberColumn(Type.INT, np.bincount(pairs % items, minlength=items).astype(np.float64))

@@ -1,4 +1,4 @@
-"""Columns of data as NumPy arrays, laid out as the compiler reads them."""
+"""Holds columns of data as NumPy arrays, laid out as the compiler reads them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Ragged:
         return len(self.offsets) - 1
 
     def row(self, i: int) -> Codes:
-        """The values of row `i`."""
+        """Returns the values of row `i`."""
         return self.values[self.offsets[i] : self.offsets[i + 1]]
 
     @property
@@ -38,7 +38,7 @@ class Ragged:
 
     @staticmethod
     def of(rows: Sequence[Sequence[int]]) -> Ragged:
-        """Pack Python lists."""
+        """Packs Python lists."""
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(r) for r in rows], out=offsets[1:])
         flat = [v for r in rows for v in r]
@@ -46,7 +46,7 @@ class Ragged:
 
     @staticmethod
     def slices(values: Codes, begin: Ints, stop: Ints) -> Ragged:
-        """Row i is `values[begin[i]:stop[i]]`, empty where `stop` lies before `begin`; both [rows]."""
+        """Builds rows `values[begin[i]:stop[i]]`, empty where `stop` lies before `begin`; both [rows]."""
         lengths = np.maximum(stop - begin, 0)
         offsets = np.zeros(len(begin) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
@@ -54,16 +54,16 @@ class Ragged:
         return Ragged(offsets, values[at])
 
     def take(self, rows: Ints) -> Ragged:
-        """The named rows, in that order, as a new Ragged."""
+        """Returns the named rows, in that order."""
         return Ragged.slices(self.values, self.offsets[rows], self.offsets[rows + 1])
 
     def last(self, count: int) -> Ragged:
-        """The last `count` values of each row, all where it has fewer."""
+        """Returns the last `count` values of each row, all where it has fewer."""
         return Ragged.slices(self.values, np.maximum(self.offsets[:-1], self.offsets[1:] - count), self.offsets[1:])
 
 
 def none(rows: int) -> Ragged:
-    """So many empty rows."""
+    """Returns so many empty rows."""
     return Ragged(np.zeros(rows + 1, np.int64), np.zeros(0, np.int32))
 
 

@@ -1,7 +1,8 @@
-"""A loaded data set and the rows that training and evaluation read from it."""
+"""Holds a loaded data set and the rows that training and evaluation read from it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,11 +49,11 @@ class Chances:
     """Only where a measure depends on their order."""
 
     def take(self, rows: Ints) -> Chances:
-        """The named rows, in that order."""
+        """Returns the chances of the named rows, in that order."""
         return Chances(self.table, self.at[rows], self.count, self.draws)
 
     def of(self, items: Codes | None) -> Floats:
-        """The chance of each candidate, [B, C] (None: every item); 0 for a hole (-1)."""
+        """Returns the chance of each candidate, [B, C] (None: every item); 0 for a hole (-1)."""
         if items is None:
             return self.table[self.at].astype(np.float64)
         return np.where(items >= 0, self.table[self.at[:, None], items], 0.0)
@@ -60,7 +61,7 @@ class Chances:
 
 @dataclass(frozen=True)
 class Rows:
-    """Whom slates are for, one row each: what the user is, had taken before, and took next."""
+    """One row for each slate: its user, what the user had taken before, and what the user took next."""
 
     user: Ints  # [B], row of the users table
     now: Floats  # [B], time of the last history event; the schema's `now` for data without time stamps
@@ -69,19 +70,25 @@ class Rows:
     pool: Codes | None = None  # [B, N] item rows, -1 none
     """What each row's slate may be chosen from, no item twice; None is the whole catalog."""
     chances: Chances | None = None
-    """Expected labels, which take the place of the next items in every measure that needs these."""
+    """Expected labels: every measure that needs next items uses these instead."""
 
     def __len__(self) -> int:
         return len(self.user)
 
     def take(self, at: Ints) -> Rows:
-        """The named rows, in that order (a row may be named again)."""
+        """Returns the named rows, in that order (a row may be named again)."""
         pool = None if self.pool is None else self.pool[at]
         chances = None if self.chances is None else self.chances.take(at)
         return Rows(self.user[at], self.now[at], self.history.take(at), self.next_items.take(at), pool, chances)
 
+    def batches(self, size: int) -> Iterator[tuple[slice, Rows]]:
+        """Yields the rows at most `size` at a time, with their place among all rows."""
+        for first in range(0, len(self), size):
+            part = slice(first, min(first + size, len(self)))
+            yield part, self if len(self) <= size else self.take(np.arange(part.start, part.stop))
+
     def sample(self, most: int, seed: int) -> Rows:
-        """At most so many of the rows, drawn without replacement; they stay in order."""
+        """Samples at most so many of the rows without replacement; they stay in order."""
         if len(self) <= most:
             return self
         return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:most]))

@@ -1,4 +1,4 @@
-"""Completions as text in, slates out; and which items a user may be shown at all."""
+"""Reads slates from completions, and finds which items a user may be shown at all."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ _ITEM = re.compile(r"<item_(\d{1,9})>")
 
 
 def item_token(row: int) -> str:
-    """The text that stands for an item in prompts and answers; one token of the model's vocabulary."""
+    """Returns the text that stands for an item in prompts and answers; one token of the model's vocabulary."""
     return f"<item_{row}>"
 
 
 def parse(completions: Sequence[str], *, k: int, items: int) -> Codes:
-    """Read the items of each completion's answer: what follows the last `<answer>`, up to `</answer>` or the end.
+    """Reads the items of each completion's answer: what follows the last `<answer>`, up to `</answer>` or the end.
 
-    Every item reference takes one place, up to K. One that the catalog does not hold, or that stands in the slate
-    already, leaves a hole at its rank. Any text is read; none raises. Returns item rows [B, K], -1 a hole.
+    Every item reference takes one place, up to K. An item that the catalog does not hold, or that is in the slate
+    already, leaves a hole at its rank. No text is an error. Returns item rows [B, K], -1 a hole.
     """
     slates = np.full((len(completions), k), -1, np.int32)
     for i, text in enumerate(completions):
-        _, found, answer = text.rpartition("<answer>")
-        if found:
+        _, tag, answer = text.rpartition("<answer>")
+        if tag:
             named = [int(n) for n in _ITEM.findall(answer.partition("</answer>")[0])[:k]]
             slates[i, : len(named)] = [n if n < items and n not in named[:r] else -1 for r, n in enumerate(named)]
     return slates
 
 
 def unseen(rows: Rows, items: int) -> Bools:
-    """Items that are not in each row's history, [B, items]."""
+    """Finds the items that are not in each row's history, [B, items]."""
     fresh = np.ones((len(rows), items), np.bool_)
     fresh[np.repeat(np.arange(len(rows)), rows.history.lengths), rows.history.values] = False
     return fresh
 
 
 def offered(rows: Rows, items: int) -> Bools:
-    """What each row's slate may be chosen from, [B, items]: not in its history and, where it has one, in its pool."""
+    """Finds the items for each row's slate, [B, items]: not in its history and, where it has a pool, in the pool."""
     fresh = unseen(rows, items)
     if rows.pool is not None:
         pooled = np.zeros((len(rows), items + 1), np.bool_)  # the last column takes what is none (-1)
@@ -51,7 +51,7 @@ def offered(rows: Rows, items: int) -> Bools:
 
 
 def without_seen(slates: Codes, rows: Rows, items: int) -> Slates:
-    """The slates with a hole at every place whose item is in the row's history; [B, K] item rows."""
+    """Returns slates with a hole at every place whose item is in the row's history; [B, K] item rows."""
     keys = np.arange(len(rows))[:, None] * items + slates  # [B, K]
     seen = np.repeat(np.arange(len(rows)), rows.history.lengths) * items + rows.history.values
     return Slates(np.where((slates >= 0) & np.isin(keys, seen), np.int32(-1), slates))

@@ -1,5 +1,5 @@
-"""Two policies in, what differs between them out.
+"""Compares two policies.
 
-text.py   in what they say
-lists.py  in the lists they make for the same users
+text.py   their texts
+lists.py  their lists for the same users
 """

@@ -1,4 +1,4 @@
-"""Two policies and data in, the lists that each makes for the same users compared: before any training."""
+"""Compares the lists that two policies make for the same users of a data set, without any training."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from recpolicy.language.policy import Policy
 from recpolicy.search.rerank import weighted
 
 CANDIDATES = 100
-"""Items that a list is made from: EASE's best for the user among those unseen and not blocked."""
+"""Items from which a list is made: EASE's best for the user, without those taken before or blocked."""
 
 PENALTY = 200.0
-"""EASE's, fixed: the best of those the baselines try on MovieLens-100K."""
+"""The penalty of EASE, fixed: the best one of the baselines on MovieLens-100K."""
 
 EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A number before and now, each a mean over users; NaN where it applies to none of them."""
+    """A number before and now, each a mean over users; NaN where it applies to no user."""
 
     old: float
     new: float
@@ -57,17 +57,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the two policies make of the same users' candidates."""
+    """The differences between the lists of two policies for the same users."""
 
     users: int
     """Lists compared."""
     of: int
-    """Users who could have been drawn."""
+    """All test users, from whom the users were drawn."""
     changed: int
     reordered: int
     """Changed lists that hold the same items in another order."""
     exchanged: float
-    """Items that give way to others, a mean over changed lists."""
+    """Items that others replace, a mean over changed lists."""
     moved: float
     """Places that an item in both lists moves, a mean over these items in changed lists; 0 where there are none."""
     rules: tuple[RuleMean, ...]
@@ -79,11 +79,11 @@ class Comparison:
 
 
 def compare(old: Policy, new: Policy, dataset: Dataset, *, users: int, seed: int = 0) -> Comparison:
-    """Make a list for each of a fixed sample of test users under both policies, and measure both.
+    """Compares the lists of both policies for a fixed sample of test users.
 
-    A list is the greedy maximum of the policy's whole reward R in which EASE's score stands in for the rules that need
-    labels: scaled to [0, 1] over the user's candidates, it earns their share of the weights, 1/K at each place. Raises
-    UsageError for data in which no user can be tested.
+    A list is the greedy maximum of the policy's whole reward R, in which EASE's score replaces the rules that need
+    labels: the score is scaled to [0, 1] over the user's candidates and earns the weights' share of these rules, 1/K at
+    each place. Raises UsageError for data without test users.
     """
     parts = split(dataset)
     view = training_view(dataset, parts)
@@ -93,10 +93,10 @@ def compare(old: Policy, new: Policy, dataset: Dataset, *, users: int, seed: int
     scores = np.asarray(ease.scores(rows), np.float64)
     before, now = compile(old, view), compile(new, view)
     lists = [_lists(compiled, rows, scores) for compiled in (before, now)]
-    change = _Changes.of(*lists)
+    change = _changes(*lists)
     measured = [
-        metrics.measures(view, compiled.policy.slate).values(rows, made)
-        for compiled, made in zip((before, now), lists, strict=True)
+        metrics.measures(view, compiled.policy.slate).values(rows, slates)
+        for compiled, slates in zip((before, now), lists, strict=True)
     ]
     ndcg, novelty = ([m[name] for m in measured] for name in ("ndcg", "novelty"))
     return Comparison(
@@ -110,7 +110,7 @@ def compare(old: Policy, new: Policy, dataset: Dataset, *, users: int, seed: int
         ndcg=_mean(*ndcg),
         ndcg_change=metrics.paired(ndcg[1], ndcg[0], seed=seed),
         novelty=_mean(*novelty),
-        coverage=Mean(*(metrics.coverage(made, dataset.items.rows) for made in lists)),
+        coverage=Mean(*(metrics.coverage(slates, dataset.items.rows) for slates in lists)),
         examples=tuple(
             Example(dataset.user_ids[int(rows.user[b])], _shown(lists[0], b), _shown(lists[1], b))
             for b in np.flatnonzero(change.changed)[:EXAMPLES]
@@ -119,7 +119,7 @@ def compare(old: Policy, new: Policy, dataset: Dataset, *, users: int, seed: int
 
 
 def _lists(compiled: CompiledPolicy, rows: Rows, scores: Floats) -> Slates:
-    """The policy's lists, made of each user's best candidates by `scores` [B, items]."""
+    """The policy's lists of each user's best candidates by `scores` [B, items]."""
     most = max(CANDIDATES, compiled.policy.slate)
     candidates = baselines.top(scores.astype(np.float32), rows, most, compiled.legal(rows)).items
     best = np.where(candidates >= 0, np.take_along_axis(scores, np.maximum(candidates, 0), 1), -np.inf)
@@ -132,47 +132,48 @@ class _Changes:
     exchanged: Floats  # [B], items of the old list that the new one does not hold
     moved: float
 
-    @staticmethod
-    def of(old: Slates, new: Slates) -> _Changes:
-        same = (old.items[:, :, None] == new.items[:, None, :]) & (old.items >= 0)[:, :, None]  # [B, K, K']
-        shape = old.items.shape == new.items.shape
-        changed = (old.items != new.items).any(1) if shape else np.ones(len(same), np.bool_)
-        b, was, now = np.nonzero(same)
-        kept = changed[b]
-        moved = float(np.abs(was - now)[kept].mean()) if kept.any() else 0.0
-        return _Changes(changed, (old.items >= 0).sum(1) - same.sum((1, 2)).astype(np.float64), moved)
+
+def _changes(old: Slates, new: Slates) -> _Changes:
+    same = (old.items[:, :, None] == new.items[:, None, :]) & (old.items >= 0)[:, :, None]  # [B, K, K']
+    changed = np.ones(len(same), np.bool_)
+    if old.items.shape == new.items.shape:
+        changed = (old.items != new.items).any(1)
+    b, was, now = np.nonzero(same)
+    moves = np.abs(was - now)[changed[b]]
+    exchanged = (old.items >= 0).sum(1) - same.sum((1, 2)).astype(np.float64)
+    return _Changes(changed, exchanged, float(moves.mean()) if len(moves) else 0.0)
 
 
 def _rules(old: CompiledPolicy, new: CompiledPolicy, rows: Rows, lists: list[Slates]) -> tuple[RuleMean, ...]:
-    """Every rule of either policy, by the policy that defines it; one row for a rule that both define alike."""
+    """Every rule of either policy, by the policy that defines it; one row for a rule that is the same in both."""
     before = {rule.name: rule for rule in old.policy.rules}
     now = {rule.name: rule for rule in new.policy.rules}
-    alike = {name for name in before.keys() & now.keys() if _same(before[name], now[name])}
+    unchanged = {name for name in before.keys() & now.keys() if _same(before[name], now[name])}
     if old.policy.slate != new.policy.slate or old.policy.blocks != new.policy.blocks:
-        alike = set()
-    found = []
+        unchanged = set()
+    means = []
     for compiled, version in ((new, "now"), (old, "before")):
-        fitted = [_fitted(made, compiled.policy.slate) for made in lists]
-        values = [compiled.values(rows, made) for made in fitted]
-        met = [compiled.satisfied(rows, made) for made in fitted]
+        fitted = [_fitted(slates, compiled.policy.slate) for slates in lists]
+        values = [compiled.values(rows, slates) for slates in fitted]
+        met = [compiled.satisfied(rows, slates) for slates in fitted]
         for rule in compiled.rules:
-            if rule.name in alike and version == "before":
+            if rule.name in unchanged and version == "before":
                 continue
             quota = Mean(*(float(m[rule.name].mean()) for m in met)) if rule.kind == "quota" else None
-            label = "" if rule.name in alike else version
-            found.append(RuleMean(rule.name, label, _mean(*(v[rule.name] for v in values)), quota))
-    order = list(dict.fromkeys(rule.name for rule in found))
-    return tuple(sorted(found, key=lambda rule: (order.index(rule.name), rule.version == "now")))
+            label = "" if rule.name in unchanged else version
+            means.append(RuleMean(rule.name, label, _mean(*(v[rule.name] for v in values)), quota))
+    order = list(dict.fromkeys(rule.name for rule in means))
+    return tuple(sorted(means, key=lambda rule: (order.index(rule.name), rule.version == "now")))
 
 
 def _same(a: object, b: object) -> bool:
-    """Whether two rules ask the same; their weights and names do not matter."""
-    unlike = {"weight", "name", "because", "span"}
-    return type(a) is type(b) and all(getattr(b, k) == v for k, v in vars(a).items() if k not in unlike)
+    """Whether two rules have the same demand; their weights and names do not matter."""
+    ignored = {"weight", "name", "because", "span"}
+    return type(a) is type(b) and all(getattr(b, k) == v for k, v in vars(a).items() if k not in ignored)
 
 
 def _fitted(slates: Slates, k: int) -> Slates:
-    """Cut to the first `k` places, or filled up with empty ones."""
+    """The slates cut to the first `k` places, or extended by empty ones."""
     out = np.full((len(slates.items), k), -1, np.int32)
     width = min(k, slates.items.shape[1])
     out[:, :width] = slates.items[:, :width]

@@ -1,22 +1,21 @@
-"""Two policies in, what changed in what they say out: by name, in the words of a product team."""
+"""Finds what changed between the texts of two policies, by name and in plain words."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from recpolicy import explain
 from recpolicy.explain import values
 from recpolicy.language.policy import Block, Policy, Rule, Target
 
-Part: TypeAlias = Rule | Block | Target
 P = TypeVar("P", Rule, Block, Target)
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that changed. `before` and `now` are sentences; empty where there is nothing to say."""
+    """One change. `before` and `now` are sentences, or empty."""
 
     name: str
     what: str
@@ -25,49 +24,32 @@ class Change:
 
 
 def changes(old: Policy, new: Policy) -> tuple[Change, ...]:
-    """What changed, in the order of the new policy, what is gone last. Places in the file and `let`s do not matter."""
-    found = [*_header(old, new)]
-    for own in (_rules, _blocks, _targets):
-        found += own(old, new)
+    """Finds the changes in the order of the new policy, removed parts last. Lines and `let`s do not matter."""
+    result = []
+    if old.slate != new.slate:
+        before, now = (f"A list has {values.counted(p.slate, 'place')}." for p in (old, new))
+        result.append(Change("slate", "changed", before, now))
+    result += _rules(old, new)
+    result += _compared(old.blocks, new.blocks, explain.block, explain.block, new)
+    result += _compared(old.targets, new.targets, explain.target, explain.target, new)
     given = {p.name: p.written for p in old.params}
     for param in new.params:
         if given.get(param.name, param.written) != param.written:
-            found.append(Change(param.name, "is set to another value", given[param.name], param.written))
-    return tuple(found)
-
-
-def _header(old: Policy, new: Policy) -> list[Change]:
-    if old.slate == new.slate:
-        return []
-    before, now = (f"A list has {values.counted(p.slate, 'place')}." for p in (old, new))
-    return [Change("slate", "changed", before, now)]
+            result.append(Change(param.name, "is set to another value", given[param.name], param.written))
+    return tuple(result)
 
 
 def _rules(old: Policy, new: Policy) -> list[Change]:
     def differing(was: Rule, now: Rule) -> tuple[str, str]:
-        said = [(explain.asks(was, old.slate), explain.asks(now, new.slate))]
+        pairs = [(explain.demand(was, old.slate), explain.demand(now, new.slate))]
         if was.weight != now.weight:
-            said.insert(0, (explain.weighs(was, old), explain.weighs(now, new)))
-        unlike = [(a, b) for a, b in said if a != b]
-        return " ".join(a for a, _ in unlike), " ".join(b for _, b in unlike)
+            pairs.insert(0, (explain.weighting(was, old), explain.weighting(now, new)))
+        different = [(a, b) for a, b in pairs if a != b]
+        return " ".join(a for a, _ in different), " ".join(b for _, b in different)
 
     return _compared(
-        old.rules, new.rules, lambda r: explain.said(r, old), lambda r: explain.said(r, new), differing, new
+        old.rules, new.rules, lambda r: explain.sentence(r, old), lambda r: explain.sentence(r, new), new, differing
     )
-
-
-def _blocks(old: Policy, new: Policy) -> list[Change]:
-    def both(was: Block, now: Block) -> tuple[str, str]:
-        return explain.block(was), explain.block(now)
-
-    return _compared(old.blocks, new.blocks, explain.block, explain.block, both, new)
-
-
-def _targets(old: Policy, new: Policy) -> list[Change]:
-    def both(was: Target, now: Target) -> tuple[str, str]:
-        return explain.target(was), explain.target(now)
-
-    return _compared(old.targets, new.targets, explain.target, explain.target, both, new)
 
 
 def _compared(
@@ -75,27 +57,28 @@ def _compared(
     new: Sequence[P],
     was: Callable[[P], str],
     now: Callable[[P], str],
-    differing: Callable[[P, P], tuple[str, str]],
     policy: Policy,
+    differing: Callable[[P, P], tuple[str, str]] | None = None,
 ) -> list[Change]:
-    """Parts of one kind, matched by name, and those without a match by what they say."""
+    """Compares parts of one kind, matched by name; parts without a match are matched by their content."""
     before = {part.name: part for part in old}
     names = {part.name for part in new}
     gone = {name: part for name, part in before.items() if name not in names}
-    found = []
+    result = []
     for part in new:
         if part.name in before:
-            if before[part.name] != part:
-                found.append(Change(part.name, "changed", *differing(before[part.name], part)))
+            if (match := before[part.name]) != part:
+                texts = differing(match, part) if differing else (was(match), now(part))
+                result.append(Change(part.name, "changed", *texts))
             continue
         renamed = next((name for name, p in gone.items() if replace(p, name=part.name) == part), None)
         if renamed is not None:
             del gone[renamed]
-            found.append(Change(part.name, f"is the new name of `{renamed}`"))
+            result.append(Change(part.name, f"is the new name of `{renamed}`"))
         else:
-            found.append(Change(part.name, "is new", now=now(part)))
+            result.append(Change(part.name, "is new", now=now(part)))
     later = {d.name: d.since for d in policy.dormant}
     for name, part in gone.items():
         what = f"holds only from {values.day(later[name])} on" if name in later else "is gone"
-        found.append(Change(name, what, was(part)))
-    return found
+        result.append(Change(name, what, was(part)))
+    return result

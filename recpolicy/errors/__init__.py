@@ -1,8 +1,8 @@
-"""Problems as data: what was seen, where, what is allowed, what to write instead. Carried by one exception each.
+"""Defines findings as data (what is wrong, where, what is allowed, what to write instead) and the two exceptions.
 
-The texts of the findings stand beside this file, one module a stage: `syntax` (E01xx), `names` (E02xx),
-`types` (E03xx), `rules` (E04xx), `composition` (E05xx), `conflicts` (E06xx), `catalog` (E07xx), `cases` (E08xx). Each
-function there makes one finding and is the only user of its code.
+The modules beside this file build the findings, one module a stage: `syntax` (E01xx), `names` (E02xx), `types` (E03xx),
+`rules` (E04xx), `composition` (E05xx), `conflicts` (E06xx), `catalog` (E07xx), `cases` (E08xx). Each function there
+builds one finding, and no other function uses its code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from recpolicy.span import Source, Span
 
 @dataclass(frozen=True)
 class Note:
-    """Another place that a finding is about, `source` None where it is the finding's own file."""
+    """Another place that a finding is about. `source` is its file, None for the finding's own file."""
 
     span: Span
     label: str
@@ -27,8 +27,8 @@ class Diagnostic:
     """One finding in a policy file.
 
     `title` says what is wrong, `label` stands under the caret, `help` says what is allowed or what to write. `fix` is
-    a text that mends it when written in the place of `span`. An error makes the policy unusable; a warning does not.
-    `source` is the file, None where it is the one that was asked for.
+    the text that corrects the policy when it replaces `span`. An error makes the policy unusable; a warning does not.
+    `source` is the file, None for the file that the user named.
     """
 
     code: str
@@ -43,9 +43,9 @@ class Diagnostic:
 
 
 class PolicyError(Exception):
-    """A policy that cannot be used: every finding of the file, in the order of the text. Exit code 1.
+    """A policy that cannot be used, with every finding of the file in the order of the text. Exit code 1.
 
-    `source` is the file they stand in, where it is known.
+    `source` is the file of the findings, where it is known.
     """
 
     def __init__(self, findings: tuple[Diagnostic, ...], source: Source | None = None) -> None:

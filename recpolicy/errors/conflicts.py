@@ -1,10 +1,11 @@
-"""E06xx: quotas and blocks that no list can meet, whatever the catalog holds."""
+"""Builds the findings E06xx: quotas and blocks that no list can meet, whatever the catalog holds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from recpolicy.errors import Diagnostic, Note
+from recpolicy.errors.words import listed
 from recpolicy.span import Source, Span
 
 
@@ -18,9 +19,13 @@ def contradiction(
     fix: str | None,
     source: Source | None,
 ) -> Diagnostic:
-    """Quotas (and blocks) that contradict each other; `segments` is the number of different `when`s they stand in."""
-    several = "change one of the conditions, or remove one of these lines"
-    help = f"{_either(ways_out)}" if ways_out else several
+    """Reports quotas (and blocks) that contradict each other.
+
+    `segments` is the number of different `when`s that they stand in.
+    """
+    help = "change one of the conditions, or remove one of these lines"
+    if ways_out:
+        help = ", or ".join(filter(None, (", ".join(ways_out[:-1]), ways_out[-1])))
     if segments > 1:
         help += "; or make the `when` conditions exclude each other"
     title = f"{_listed(names)} cannot {'both' if len(names) == 2 else 'all'} be met by one list"
@@ -28,47 +33,26 @@ def contradiction(
 
 
 def impossible(span: Span, name: str, source: Source | None) -> Diagnostic:
-    return Diagnostic(
-        "E0602",
-        f"`{name}` asks for items that cannot exist",
-        span,
-        "no item matches this condition",
-        "parts joined with `and` exclude each other: join them with `or`, or take one out",
-        source=source,
-    )
+    """Reports a quota whose condition no item can match."""
+    title = f"`{name}` asks for items that cannot exist"
+    help = "parts joined with `and` exclude each other: join them with `or`, or take one out"
+    return Diagnostic("E0602", title, span, "no item matches this condition", help, source=source)
 
 
 def blocked(span: Span, name: str, blocks: Sequence[str], notes: tuple[Note, ...], source: Source | None) -> Diagnostic:
-    return Diagnostic(
-        "E0603",
-        f"`{name}` asks for items that {_listed(blocks)} {'hides' if len(blocks) == 1 else 'hide'}",
-        span,
-        "every item that matches is blocked",
-        "make one of the conditions narrower, or remove one of these lines",
-        notes,
-        source=source,
-    )
+    """Reports a quota whose items are all blocked."""
+    title = f"`{name}` asks for items that {_listed(blocks)} {'hides' if len(blocks) == 1 else 'hide'}"
+    help = "make one of the conditions narrower, or remove one of these lines"
+    return Diagnostic("E0603", title, span, "every item that matches is blocked", help, notes, source=source)
 
 
 def nothing_left(span: Span, names: Sequence[str], notes: tuple[Note, ...], source: Source | None) -> Diagnostic:
+    """Reports blocks that hide every item."""
     together = "leaves" if len(names) == 1 else "together leave"
-    return Diagnostic(
-        "E0604",
-        f"{_listed(names)} {together} no item to show",
-        span,
-        "every item is hidden",
-        "make one of the conditions narrower, or remove one of these lines",
-        notes,
-        source=source,
-    )
+    title = f"{_listed(names)} {together} no item to show"
+    help = "make one of the conditions narrower, or remove one of these lines"
+    return Diagnostic("E0604", title, span, "every item is hidden", help, notes, source=source)
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = [f"`{name}`" for name in names]
-    if len(names) > 5:
-        return f"{', '.join(shown[:4])} and {len(names) - 4} more"
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
-
-
-def _either(ways: Sequence[str]) -> str:
-    return f"{', '.join(ways[:-1])}, or {ways[-1]}" if len(ways) > 1 else ways[0]
+    return listed(names, 4 if len(names) > 5 else 5)

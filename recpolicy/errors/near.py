@@ -1,4 +1,4 @@
-"""A misspelt word and the words that are allowed in, those it may have been meant to be out, the likeliest first."""
+"""Finds the allowed words that a misspelt word was probably meant to be, the likeliest first."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterable
 
 
 def near(word: str, allowed: Iterable[str]) -> str | None:
-    """The allowed word closest to `word`, or None where none is close."""
+    """Returns the allowed word closest to `word`, or None where none is close."""
     return next(iter(nearest(word, allowed)), None)
 
 
 def nearest(word: str, allowed: Iterable[str]) -> list[str]:
-    """The allowed words within a third of `word`'s length in edits (at least one edit), the closest first.
+    """Returns the allowed words within a third of `word`'s length in edits (at least one edit), the closest first.
 
-    Case, underscores and a plural `s` are free, so `Genre` finds `genres`. A swap of neighbours, or all the right
-    letters in another order, is one edit. Of very short words only one letter of two counts: `i` finds `id`.
+    Case, underscores and a plural `s` cost nothing, so `Genre` finds `genres`. A swap of neighbours, or all the right
+    letters in another order, is one edit. A word of one letter finds only words of two letters: `i` finds `id`.
     """
-    found: list[tuple[float, int, str]] = []
+    ranked: list[tuple[float, int, str]] = []
     plain = _plain(word)
     for candidate in allowed:
         target = _plain(candidate)
@@ -24,8 +24,8 @@ def nearest(word: str, allowed: Iterable[str]) -> list[str]:
         distance = min(_distance(plain, target, most), _distance(_singular(plain), _singular(target), most))
         if distance <= most and candidate != word:
             # A tie goes to the candidate that shares the first letter, then to the closest with underscores and all.
-            found.append((distance + (0 if target[:1] == plain[:1] else 0.5), _edits(word, candidate), candidate))
-    return [candidate for *_, candidate in sorted(found, key=lambda rank: rank[:2])]
+            ranked.append((distance + (0 if target[:1] == plain[:1] else 0.5), _edits(word, candidate), candidate))
+    return [candidate for *_, candidate in sorted(ranked, key=lambda rank: rank[:2])]
 
 
 def _plain(word: str) -> str:
@@ -37,7 +37,7 @@ def _singular(word: str) -> str:
 
 
 def _distance(a: str, b: str, most: int) -> int:
-    """Edits from `a` to `b`, or more than `most` where the words are too short or too unlike to count."""
+    """Edits from `a` to `b`, or more than `most` where the words are too short or too different."""
     if a == b:
         return 0
     if len(a) == 1 and len(b) == 2 and a in b:

@@ -1,11 +1,11 @@
-"""The training part of a data set in, classic recommenders tuned on its validation part out."""
+"""Fits classic recommenders on the training part of a data set and tunes them on its validation part."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, TypeAlias, TypeVar
+from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ BLOCK = 512
 EVENTS = 20_000
 """History events whose votes ItemKNN counts at once."""
 TUNED_ON = 1000
-"""At most so many validation users judge the settings."""
+"""Most validation users that settings are tuned on."""
 
 
 class Baseline(Protocol):
@@ -38,17 +38,17 @@ class Baseline(Protocol):
 
     @property
     def settings(self) -> Mapping[str, float]:
-        """What tuning chose."""
+        """The settings that tuning chose."""
 
     def scores(self, rows: Rows) -> Scores:
-        """How well every item fits each row's history, [B, items]; seen items have scores too."""
+        """Scores how well every item fits each row's history, [B, items]; seen items have scores too."""
 
 
 B = TypeVar("B", bound=Baseline)
 
 
 def top(scores: Scores, rows: Rows, k: int, legal: Bools | None = None) -> Slates:
-    """The K best items of each row that are not in its history (and legal, [B, items]), best first; else holes."""
+    """Returns the K best items of each row that are legal [B, items] and not in its history, best first; else holes."""
     allowed = unseen(rows, scores.shape[1])
     if legal is not None:
         allowed &= legal
@@ -62,10 +62,10 @@ def top(scores: Scores, rows: Rows, k: int, legal: Bools | None = None) -> Slate
 
 
 def fit(dataset: Dataset, split: Split, k: int) -> dict[str, Baseline]:
-    """`popularity`, `itemknn`, `ease` and `ease_recency`.
+    """Fits `popularity`, `itemknn`, `ease` and `ease_recency`.
 
-    Fitted on the training part and tuned for NDCG@K on the validation part; nothing else is read. Recency's half-life
-    is tuned at EASE's penalty, then the penalty at that half-life; neighbours are tuned before their shrinkage.
+    They are fitted on the training part and tuned for NDCG@K on the validation part; nothing else is read. Recency's
+    half-life is tuned with EASE's penalty, then the penalty with that half-life; neighbours before their shrinkage.
     """
     seen = taken(dataset, split)
     rows = split.validation.sample(TUNED_ON, seed=0)
@@ -73,15 +73,15 @@ def fit(dataset: Dataset, split: Split, k: int) -> dict[str, Baseline]:
     def best(models: Iterable[B]) -> B:
         return max(models, key=lambda m: mean(accuracy("ndcg", rows, top(m.scores(rows), rows, k))))
 
-    factors = _factorised(seen)
+    factors = _factorized(seen)
     ease = best(Ease(factors, penalty, None) for penalty in PENALTIES)
     recency = best(Ease(factors, ease.penalty, half_life) for half_life in HALF_LIVES)
     recency = best(Ease(factors, penalty, recency.half_life) for penalty in PENALTIES)
     nearest = _nearest(seen, SHRINKS, NEIGHBOURS[-1])
     knn = best(ItemKNN(nearest[0], neighbours) for neighbours in NEIGHBOURS)
     knn = best(ItemKNN(near, knn.neighbours) for near in nearest)
-    found: tuple[Baseline, ...] = (Popularity(seen.sum(0)), knn, ease, recency)
-    return {model.name: model for model in found}
+    models: tuple[Baseline, ...] = (Popularity(seen.sum(0)), knn, ease, recency)
+    return {model.name: model for model in models}
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,22 +89,17 @@ class Popularity:
     """Items by the number of training users who took them."""
 
     counts: Scores  # [items]
-
-    @property
-    def name(self) -> str:
-        return "popularity"
-
-    @property
-    def settings(self) -> Mapping[str, float]:
-        return {}
+    name: ClassVar[str] = "popularity"
+    settings: ClassVar[Mapping[str, float]] = {}
 
     def scores(self, rows: Rows) -> Scores:
+        """Returns the counts for each row, [B, items]."""
         return np.broadcast_to(self.counts, (len(rows), len(self.counts)))
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Each item's most similar items by cosine, together / (sqrt(taken x taken') + shrink), nearest first."""
+    """The most similar items of each item by cosine, together / (sqrt(taken x taken') + shrink), nearest first."""
 
     items: Codes  # [items, most]
     similarity: Scores  # [items, most]
@@ -113,31 +108,27 @@ class Neighbours:
 
 @dataclass(frozen=True, eq=False)
 class ItemKNN:
-    """An item's score: the similarities of those of its nearest items that are in the history.
-
-    Sarwar et al., WWW 2001, of sets in place of ratings.
-    """
+    """Item-based nearest neighbours (Sarwar et al., WWW 2001), with sets in place of ratings."""
 
     nearest: Neighbours
     neighbours: int
-    votes: Ragged = field(init=False)
-    """By item of the history: which (item, neighbour) pairs it is the neighbour in."""
-
-    def __post_init__(self) -> None:
-        near = self.nearest.items[:, : self.neighbours]
-        counts = np.bincount(near.ravel(), minlength=len(near))
-        pairs = np.argsort(near.ravel(), kind="stable").astype(np.int32)
-        object.__setattr__(self, "votes", Ragged(np.append(0, np.cumsum(counts)), pairs))
-
-    @property
-    def name(self) -> str:
-        return "itemknn"
+    name: ClassVar[str] = "itemknn"
 
     @property
     def settings(self) -> Mapping[str, float]:
+        """The number of neighbours and their shrinkage."""
         return {"neighbours": self.neighbours, "shrink": self.nearest.shrink}
 
+    @cached_property
+    def _votes(self) -> Ragged:
+        """For each item, the (item, neighbour) pairs in which it is the neighbour."""
+        near = self.nearest.items[:, : self.neighbours]
+        counts = np.bincount(near.ravel(), minlength=len(near))
+        pairs = np.argsort(near.ravel(), kind="stable").astype(np.int32)
+        return Ragged(np.append(0, np.cumsum(counts)), pairs)
+
     def scores(self, rows: Rows) -> Scores:
+        """Sums the similarities of each item's neighbours that are in the history, [B, items]."""
         items = len(self.nearest.items)
         near = self.nearest.similarity[:, : self.neighbours]  # [items, neighbours, or as many as there are]
         similarity = near.ravel()
@@ -146,7 +137,7 @@ class ItemKNN:
         out = np.zeros(len(rows) * items)
         for first in range(0, len(seen), EVENTS):
             row, item = np.divmod(seen[first : first + EVENTS], items)
-            votes = self.votes.take(item)
+            votes = self._votes.take(item)
             low, high = row[0] * items, (row[-1] + 1) * items
             at = np.repeat(row * items - low, votes.lengths) + votes.values // near.shape[1]
             out[low:high] += np.bincount(at, similarity[votes.values], high - low)
@@ -154,7 +145,7 @@ class ItemKNN:
 
 
 def _nearest(seen: Scores, shrinks: Sequence[float], most: int) -> list[Neighbours]:
-    """One set of neighbours a shrinkage; no [items, items] matrix is ever held."""
+    """One set of neighbours per shrinkage, without an [items, items] matrix in memory."""
     items = seen.shape[1]
     most = min(most, items)
     norm = np.sqrt(seen.sum(0))
@@ -170,12 +161,12 @@ def _nearest(seen: Scores, shrinks: Sequence[float], most: int) -> list[Neighbou
             order = np.argsort(-np.take_along_axis(cosine, best, 1), 1, kind="stable")
             nearest[i][part] = np.take_along_axis(best, order, 1)
             similarity[i][part] = np.take_along_axis(cosine, nearest[i][part], 1)
-    return [Neighbours(*found) for found in zip(nearest, similarity, shrinks, strict=True)]
+    return [Neighbours(*fields) for fields in zip(nearest, similarity, shrinks, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """The training matrix X [users, items] as X'X = R diag(s) R': every penalty's model comes out of it."""
+    """The training matrix X [users, items] as X'X = R diag(s) R', which gives the model of every penalty."""
 
     basis: Scores  # R, [items, rank]
     spectrum: Scores  # s, [rank], squared singular values
@@ -185,8 +176,8 @@ class Factors:
 class Ease:
     """EASE (Steck, WWW 2019): scores x B, B = I - P / diag(P) by columns, P = (X'X + penalty I)^-1.
 
-    With X'X = R diag(s) R', penalty P = I - R diag(s / (s + penalty)) R': no [items, items] matrix is ever held.
-    With a half-life (in events), an event that lies n events back counts 2^(-n / half-life) in the history x.
+    With X'X = R diag(s) R', penalty P = I - R diag(s / (s + penalty)) R': no [items, items] matrix is in memory.
+    With a half-life (in events), an event n events ago counts 2^(-n / half-life) in the history x.
     """
 
     factors: Factors
@@ -195,10 +186,12 @@ class Ease:
 
     @property
     def name(self) -> str:
+        """`ease_recency` with a half-life, else `ease`."""
         return "ease" if self.half_life is None else "ease_recency"
 
     @property
     def settings(self) -> Mapping[str, float]:
+        """The penalty, and the half-life where there is one."""
         penalty = {"penalty": self.penalty}
         return penalty if self.half_life is None else penalty | {"half_life": self.half_life}
 
@@ -210,36 +203,37 @@ class Ease:
 
     @cached_property
     def _diagonal(self) -> Scores:
-        """penalty diag(P), [items]."""
+        """The vector penalty diag(P), [items]."""
         return np.asarray(1.0 - (self._shrunk * self.factors.basis).sum(1))
 
     def weights(self, taken: slice) -> Scores:
-        """Rows `taken` of B, [taken, items]: what each of these items, taken, adds to the score of every item."""
-        found = self._shrunk[taken] @ self.factors.basis.T / self._diagonal
-        own = np.arange(len(found))
-        found[own, own + taken.start] = 0.0
-        return np.asarray(found, np.float32)
+        """Computes rows `taken` of B, [taken, items]: the part of each of these items in the score of every item."""
+        weights = self._shrunk[taken] @ self.factors.basis.T / self._diagonal
+        own = np.arange(len(weights))
+        weights[own, own + taken.start] = 0.0
+        return np.asarray(weights, np.float32)
 
     def scores(self, rows: Rows) -> Scores:
+        """Computes x B for the histories x of the rows, [B, items]."""
         basis = self.factors.basis
         x = profiles(rows, len(basis), self.half_life)
         inverse = x - (x @ self._shrunk) @ basis.T  # penalty x P, [B, items]
         return np.asarray(x - inverse / self._diagonal, np.float32)
 
 
-def _factorised(seen: Scores) -> Factors:
-    """Out of the smaller of X X' and X'X."""
+def _factorized(seen: Scores) -> Factors:
+    """The factors, from the smaller of X X' and X'X."""
     users, items = seen.shape
     exact = seen.astype(np.float64)
     spectrum, vectors = np.linalg.eigh(exact @ exact.T if users < items else exact.T @ exact)
-    kept = spectrum > 1e-6 * max(float(spectrum[-1]), 1.0)
-    spectrum, vectors = spectrum[kept], vectors[:, kept]
+    positive = spectrum > 1e-6 * max(float(spectrum[-1]), 1.0)
+    spectrum, vectors = spectrum[positive], vectors[:, positive]
     basis = (exact.T @ vectors) / np.sqrt(spectrum) if users < items else vectors
     return Factors(basis.astype(np.float32), spectrum.astype(np.float32))
 
 
 def taken(dataset: Dataset, split: Split) -> Scores:
-    """The training matrix X, [users, items]: 1 where the user took the item in the training part."""
+    """Builds the training matrix X, [users, items]: 1 where the user took the item in the training part."""
     seen = np.zeros((len(dataset.user_ids), dataset.items.rows), np.float32)
     user = np.repeat(np.arange(len(seen)), np.diff(dataset.start))
     training = np.arange(len(dataset.item)) < split.train_end[user]
@@ -248,11 +242,10 @@ def taken(dataset: Dataset, split: Split) -> Scores:
 
 
 def profiles(rows: Rows, items: int, half_life: float | None) -> Scores:
-    """Histories as rows of weights x, [B, items]; an item taken again weighs as its last time."""
+    """Weighs the events of each history, x [B, items]; an item taken several times has the weight of the last."""
     out = np.zeros((len(rows), items), np.float32)
-    lengths, offsets = rows.history.lengths, rows.history.offsets
-    row = np.repeat(np.arange(len(rows)), lengths)
-    back = offsets[row + 1] - 1 - np.arange(len(row))  # events since
-    weights = np.ones(len(row)) if half_life is None else 2.0 ** (-back / half_life)
+    row = np.repeat(np.arange(len(rows)), rows.history.lengths)
+    since = rows.history.offsets[row + 1] - 1 - np.arange(len(row))  # number of later events
+    weights = np.ones(len(row)) if half_life is None else 2.0 ** (-since / half_life)
     np.maximum.at(out, (row, rows.history.values), weights.astype(np.float32))
     return out

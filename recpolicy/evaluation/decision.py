@@ -1,4 +1,4 @@
-"""Decides whether a trained recommender should be shipped, as an experiment platform would: one word and its reason."""
+"""Decides whether to ship a trained recommender, as an experiment platform would: one word and its reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Word = Literal["SHIP", "DO NOT SHIP", "UNDECIDED"]
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do with a trained model, and why."""
+    """The decision about a trained model, and its reason."""
 
     word: Word
     reason: str
@@ -26,15 +26,15 @@ def verdict(
 ) -> Decision:
     """Judges a model on held-out users.
 
-    `outcomes`: its targets, guardrails among them, and `before` the same of the baseline; `reward`: its whole reward
-    less the baseline's, paired over users; `baseline_less_popularity`: the baseline's NDCG less that of the most
-    popular items. SHIP: the reward is significantly larger or a target is met that was not before, every other target
-    is met, and no guardrail is significantly worse (95 % intervals). A baseline that is no better than popularity says
-    nothing, so neither does a comparison with it.
+    `outcomes`: those of the model's targets, guardrails included, and `before` those of the baseline; `reward`: the
+    model's whole reward minus the baseline's, paired over users; `baseline_less_popularity`: the baseline's NDCG minus
+    that of the most popular items. SHIP: the reward is significantly larger or a target is met that was not before,
+    every other target is met, and no guardrail is significantly worse (95 % intervals). A comparison with a baseline
+    that is no better than popularity is UNDECIDED.
     """
     targets = [o for o in outcomes if not is_guardrail(o.name)]
     broken = [o for o in outcomes if o.verdict == "not met"]
-    open_ = [o for o in targets if o.verdict == "undecided"]
+    undecided = [o for o in targets if o.verdict == "undecided"]
     met_before = {o.name for o in before if o.verdict == "met"}
     reached = [o for o in targets if o.verdict == "met" and o.name not in met_before]
     gain = f"the whole reward changed by {reward.mean:+.4f} [{reward.low:+.4f}, {reward.high:+.4f}]"
@@ -46,8 +46,8 @@ def verdict(
         return Decision("DO NOT SHIP", "; ".join(_missed(o) for o in broken))
     if reward.high < 0 and not reached:
         return Decision("DO NOT SHIP", gain)
-    if open_:
-        return Decision("UNDECIDED", f"too few users to tell whether {_named(open_)} met")
+    if undecided:
+        return Decision("UNDECIDED", f"too few users to tell whether {_named(undecided)} met")
     if reward.low > 0:
         met = f", all {len(targets)} targets met" if len(targets) > 1 else ", the target met" if targets else ""
         return Decision("SHIP", gain + met)
@@ -61,8 +61,7 @@ def _named(outcomes: Sequence[Outcome]) -> str:
 
 
 def _missed(outcome: Outcome) -> str:
-    asked = f"{outcome.op} {outcome.bound:.3f}"
-    interval = f"[{outcome.low:.3f}, {outcome.high:.3f}]"
+    value = f"{outcome.value:.3f} [{outcome.low:.3f}, {outcome.high:.3f}]"
     if is_guardrail(outcome.name):
-        return f"{outcome.name}: {outcome.value:.3f} {interval} for {outcome.bound:.3f} before the policy"
-    return f"target `{outcome.name}` is not met: {outcome.value:.3f} {interval}, asked {asked}"
+        return f"{outcome.name}: {value} for {outcome.bound:.3f} before the policy"
+    return f"target `{outcome.name}` is not met: {value}, asked {outcome.op} {outcome.bound:.3f}"

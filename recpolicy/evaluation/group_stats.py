@@ -1,4 +1,4 @@
-"""Computes statistics of values in groups: the slates of one prompt, as GRPO samples them."""
+"""Computes statistics of values in groups. A group is the slates of one prompt, as GRPO samples them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import numpy as np
 from recpolicy.dataset.columns import Floats
 
 FLOOR = 0.05
-"""Least deviation that an objective's advantage is divided by: what hardly differs is not blown up."""
+"""Least deviation to divide an objective's advantage by, so that tiny differences are not enlarged."""
 
 
 def group_std(values: Floats, generations: int) -> Floats:
-    """Each rule's deviation among the lists of one user, [rules]: the root of the mean of the groups' variances.
+    """Computes each rule's standard deviation within groups, [rules]: the root of the mean variance of the groups.
 
-    `values` [B * copies, rules], at least 2 copies of a user adjacent; NaN, not applicable, for all of a group or none.
-    A group's variance has copies - 1 below. 0 for a rule that applies to nobody.
+    `values` [B * generations, rules]: the generations of a prompt, at least 2, are adjacent. NaN is not applicable, for
+    all of a group or none. The variance of a group is over generations - 1. 0 for a rule that applies to nobody.
     """
     groups = values.reshape(-1, generations, values.shape[1])
     known = ~np.isnan(groups[:, 0])  # [B, rules]
@@ -23,15 +23,16 @@ def group_std(values: Floats, generations: int) -> Floats:
 
 
 def group_centered(values: Floats, generations: int) -> Floats:
-    """Values [B * copies, rules] less the mean of their group; 0 where not applicable."""
+    """Subtracts the mean of their group from values [B * generations, rules]; 0 where not applicable."""
     groups = values.reshape(-1, generations, values.shape[1])
     return np.asarray(np.nan_to_num((groups - groups.mean(1, keepdims=True)).reshape(values.shape)), np.float64)
 
 
 def shares(terms: Floats) -> Floats:
-    """Each rule's share of the variance of the sum of `terms` [B, rules], whose means are 0: cov(term, sum) / var(sum).
+    """Computes the share of each of the `terms` [B, rules] in the variance of their sum: cov(term, sum) / var(sum).
 
-    [rules], summing to 1; negative for a rule that the others outweigh. NaN where the sum does not vary.
+    The means of the terms are 0. Returns [rules], which sum to 1; negative for a term that the others outweigh. NaN
+    where the sum does not vary.
     """
     whole = terms.sum(1)
     variance = float(whole @ whole)
@@ -39,7 +40,7 @@ def shares(terms: Floats) -> Floats:
 
 
 def lively(values: Floats, generations: int) -> Floats:
-    """Share of the groups a rule applies to in which its value differs, [rules]; 0 where it applies to nobody."""
+    """Computes the share of the groups a rule applies to in which its values differ, [rules]; 0 without such groups."""
     groups = values.reshape(-1, generations, values.shape[1])
     known = ~np.isnan(groups[:, 0])
     differs = np.where(known, np.ptp(groups, 1), 0.0) > 1e-9

@@ -1,4 +1,4 @@
-"""Keeps relevance from falling where a policy says nothing of it: an implied target."""
+"""Adds an implied target that keeps relevance from falling where a policy has no target for it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from recpolicy.language.policy import Level, Ramp, Target
 from recpolicy.span import NOWHERE
 
 SUFFIX = " (guard)"
-"""Ends the names of implied targets: no name in a policy has a space."""
+"""The end of the names of implied targets; no name in a policy has a space."""
 
 
 def guarded(compiled: CompiledPolicy) -> CompiledPolicy:
-    """The policy with the target that its heaviest rule with labels keeps what the baseline has, on average over users.
+    """Adds the target that the mean of the heaviest rule with labels is not below the baseline's.
 
-    A sum of weights may be largest for lists that nobody wants: what every rule without labels gives in full can be
-    more than all relevance is worth. As it is where the policy has a target on a measure with labels, which says how
-    far relevance may fall, where no rule needs labels, and where nothing else is asked for.
+    The weighted sum may be largest for lists that nobody wants, where the rules without labels outweigh relevance.
+    Returns the policy unchanged where it has a target with labels, which then limits how far relevance may fall, where
+    no rule needs labels, and where it has nothing but rules with labels.
     """
     labelled = [rule for rule in compiled.rules if rule.needs_labels and _heaviest(rule) > 0]
     others = [rule for rule in compiled.rules if not rule.needs_labels and _heaviest(rule) > 0]
@@ -29,7 +29,7 @@ def guarded(compiled: CompiledPolicy) -> CompiledPolicy:
 
 
 def is_guardrail(name: str) -> bool:
-    """Whether the target of this name is implied."""
+    """Checks whether the target of this name is implied."""
     return name.endswith(SUFFIX)
 
 

@@ -1,14 +1,14 @@
-"""A typed policy in, plain English for a product team out; `engineer` says the same as formulas.
+"""Explains a typed policy in plain English for a product team, and as formulas for engineers (`engineer`).
 
 values.py       numbers, durations, dates, names
 expressions.py  conditions and quantities
 measures.py     what a reward or a target measures
 weights.py      weights as shares of the whole
-quotas.py       what a quota asks
+quotas.py       what a quota demands
 rules.py        a rule, a block, a target
 page.py         the whole policy
 formulas.py     a rule for the engineer
-ledger.py       what each place of one list earned
+ledger.py       what each place of one slate earned
 instruction.py  the whole policy in a few lines, for a prompt
 """
 
@@ -16,23 +16,23 @@ from recpolicy.explain.expressions import condition
 from recpolicy.explain.formulas import NOTATION, engineer
 from recpolicy.explain.instruction import instruction
 from recpolicy.explain.ledger import places
-from recpolicy.explain.page import entry, policy, said
-from recpolicy.explain.rules import asks, block, rule, target, weighs
+from recpolicy.explain.page import entry, policy
+from recpolicy.explain.rules import block, demand, rule, sentence, target, weighting
 from recpolicy.explain.weights import shares
 
 __all__ = [
     "NOTATION",
-    "asks",
     "block",
     "condition",
+    "demand",
     "engineer",
     "entry",
     "instruction",
     "places",
     "policy",
     "rule",
-    "said",
+    "sentence",
     "shares",
     "target",
-    "weighs",
+    "weighting",
 ]

@@ -1,4 +1,4 @@
-"""A rule in, what it computes out, for the engineer: formulas with their denominators, shapes, missing, enforcement."""
+"""Writes rules as formulas for engineers, with denominators, shapes, missing values and enforcement."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import assert_never
 from recpolicy.explain import quotas, values
 from recpolicy.explain.expressions import condition, label, quantity
 from recpolicy.explain.measures import brief
+from recpolicy.explain.values import WIDTH
 from recpolicy.explain.weights import shares
 from recpolicy.language.policy import (
     Average,
@@ -16,6 +17,7 @@ from recpolicy.language.policy import (
     Boost,
     Column,
     Different,
+    Expr,
     Level,
     Measure,
     Missing,
@@ -35,14 +37,12 @@ from recpolicy.language.policy import (
 )
 from recpolicy.types import Type
 
-WIDTH = 100
-
 NOTATION = "B rows, K places, i_r the item at rank r (from 1), w(r) = 1 / log2(r + 1); NaN is not applicable."
 
 
 @dataclass(frozen=True)
 class _Formula:
-    """What a rule computes over the whole slate and at rank r (from 1), what missing does, and for whom it holds."""
+    """A rule's value over the slate, its marginal at rank r (from 1), what missing does, and where it applies."""
 
     value: str
     marginal: str
@@ -51,7 +51,7 @@ class _Formula:
 
 
 def engineer(node: Rule | Block | Target, policy: Policy) -> str:
-    """The rule as formulas, in the symbols of `NOTATION`."""
+    """Returns a rule, a block or a target as formulas, in the symbols of `NOTATION`."""
     match node:
         case Block():
             return _lines(node.name, "block", _block(node))
@@ -65,22 +65,22 @@ def engineer(node: Rule | Block | Target, policy: Policy) -> str:
             kind, formula = "hard quota" if node.hard else "quota", _quota(node, policy.slate)
         case _:
             assert_never(node)
-    applies = [text for text in (_segment(node), formula.applies) if text]
+    rows = _rows(node.weight.only, formula.applies)
     lines = [
         ("value", f"v = {formula.value}"),
         ("marginal", f"m(r) = {formula.marginal}"),
         ("shapes", f"marginals [B, {policy.slate}]; value [B] in [0, 1], their sum; denominators of the full slate"),
         ("weight", _weight(node, policy)),
         ("missing", formula.missing),
-        ("applies", f"rows {', and '.join(applies)}; NaN and weight 0 elsewhere" if applies else "every row"),
+        ("applies", rows if rows == _rows(None) else f"{rows}; NaN and weight 0 elsewhere"),
         ("enforced", _enforced(node, policy)),
     ]
     return _lines(node.name, kind, lines)
 
 
 def _lines(name: str, kind: str, lines: list[tuple[str, str]]) -> str:
-    said = [fill(text, WIDTH, initial_indent=f"  {head:<9} ", subsequent_indent=" " * 12) for head, text in lines]
-    return "\n".join([f"{kind} {name}", *said])
+    wrapped = [fill(text, WIDTH, initial_indent=f"  {head:<9} ", subsequent_indent=" " * 12) for head, text in lines]
+    return "\n".join([f"{kind} {name}", *wrapped])
 
 
 # ---- measures -------------------------------------------------------------------------------------------------------
@@ -89,15 +89,18 @@ def _lines(name: str, kind: str, lines: list[tuple[str, str]]) -> str:
 def _measure(node: Measure, k: int) -> _Formula:
     match node:
         case Relevance():
-            value, marginal = _RELEVANCE[node.metric]
-            return _Formula(
-                value.format(k=k),
-                marginal.format(k=k),
-                "does not arise",
-                "with next items (n different ones; hit(r) = 1 where i_r is one of them)",
+            value, marginal = (text.format(k=k) for text in _RELEVANCE[node.metric])
+            rows = "with next items (n different ones; hit(r) = 1 where i_r is one of them)"
+            return _Formula(value, marginal, "does not arise", rows)
+        case Spread(measure=measure, column=column, missing=missing):
+            name = label(column)
+            most = f"min(values of {name} in the catalog, {k} x longest list)"
+            value, marginal, mean = (
+                text.format(k=k, pairs=k * (k - 1) // 2, name=name, distance=_distance(column), most=most)
+                for text in _SPREAD[measure]
             )
-        case Spread():
-            return _spread(node, k)
+            rows = "whose history has a known value" if measure == "calibration" else ""
+            return _Formula(value, marginal, _on_missing(missing, mean), rows)
         case Novelty(column=column):
             return _Formula(
                 f"1/{k} sum_r s(i_r), s(i) = -log2(p_i) / log2(N) clipped to [0, 1], p_i = {label(column)} / N, N the "
@@ -122,6 +125,7 @@ def _measure(node: Measure, k: int) -> _Formula:
             assert_never(node)
 
 
+# The value and the marginal of each measure, and for a spread the mean that stands for a missing value.
 _RELEVANCE = {
     "ndcg": (
         "sum_r hit(r) w(r) / sum_(r <= min({k}, n)) w(r)",
@@ -138,44 +142,37 @@ _RELEVANCE = {
 }
 
 
+_SPREAD = {
+    "distance": (
+        "sum over pairs r < s of d(i_r, i_s) / {pairs}, d in {name}: {distance}",
+        "sum_(s < r) d(i_s, i_r) / {pairs}",
+        "the mean distance of random pairs of the catalog",
+    ),
+    "distinct": (
+        "min(1, different values / {most})",
+        "values of i_r that no place above has / {most}",
+        "the mean an item adds in random slates of the catalog",
+    ),
+    "entropy": (
+        "T/{k} H(q) / log2 {most}, q the slate's distribution over {name} (each item 1, shared among its values), T "
+        "items with a value",
+        "v(i_1..i_r) - v(i_1..i_(r-1))",
+        "the mean an item adds in random slates of the catalog",
+    ),
+    "calibration": (
+        "T/{k} (1 - JSD(p, q)), base 2, p and q the history's and the slate's distribution over {name}, T items with a "
+        "value",
+        "v(i_1..i_r) - v(i_1..i_(r-1))",
+        "the catalog's mean distribution",
+    ),
+}
+
+
 def _placed(x: str, k: int, discounted: bool, missing: str) -> _Formula:
+    if not discounted:
+        return _Formula(f"1/{k} sum_r x(i_r), x = {x}", f"x(i_r) / {k}", missing)
     total = f"sum_(r <= {k}) w(r)"
-    value = f"sum_r w(r) x(i_r) / {total}" if discounted else f"1/{k} sum_r x(i_r)"
-    return _Formula(f"{value}, x = {x}", f"w(r) x(i_r) / {total}" if discounted else f"x(i_r) / {k}", missing)
-
-
-def _spread(node: Spread, k: int) -> _Formula:
-    name = label(node.column)
-    most = f"min(values of {name} in the catalog, {k} x longest list)"
-    match node.measure:
-        case "distance":
-            pairs = k * (k - 1) // 2
-            return _Formula(
-                f"sum over pairs r < s of d(i_r, i_s) / {pairs}, d in {name}: {_distance(node.column)}",
-                f"sum_(s < r) d(i_s, i_r) / {pairs}",
-                _on_missing(node.missing, "the mean distance of random pairs of the catalog"),
-            )
-        case "distinct":
-            return _Formula(
-                f"min(1, different values / {most})",
-                f"values of i_r that no place above has / {most}",
-                _on_missing(node.missing, "the mean an item adds in random slates of the catalog"),
-            )
-        case "entropy":
-            return _Formula(
-                f"T/{k} H(q) / log2 {most}, q the slate's distribution over {name} (each item 1, shared among its "
-                "values), T items with a value",
-                "v(i_1..i_r) - v(i_1..i_(r-1))",
-                _on_missing(node.missing, "the mean an item adds in random slates of the catalog"),
-            )
-        case "calibration":
-            return _Formula(
-                f"T/{k} (1 - JSD(p, q)), base 2, p and q the history's and the slate's distribution over {name}, T "
-                "items with a value",
-                "v(i_1..i_r) - v(i_1..i_(r-1))",
-                _on_missing(node.missing, "the catalog's mean distribution"),
-                "whose history has a known value",
-            )
+    return _Formula(f"sum_r w(r) x(i_r) / {total}, x = {x}", f"w(r) x(i_r) / {total}", missing)
 
 
 def _distance(column: Column) -> str:
@@ -211,35 +208,29 @@ def _boost(node: Boost, k: int) -> _Formula:
 
 
 def _quota(node: Quota, k: int) -> _Formula:
-    places, low, high = quotas.length(node, k), quotas.least(node, k), quotas.most(node, k)
-    rows = [] if low is None else [_least(node, low, k)]
-    rows += [] if high is None else [_most(node, high, k if _slides(node) else places)]
-    half = "" if len(rows) == 1 else "1/2 "
-    joined = " + ".join(f"{half}{value}" for value, _ in rows)
-    missing = "unknown is not counted by the at-least" if low is not None else ""
+    low, high = quotas.least(node, k), quotas.most(node, k)
+    bounds = []
+    if low is not None:
+        bounds.append((*_least(node, low, k), "is not counted by the at-least"))
     if high is not None:
-        missing += (", " if missing else "unknown ") + "is counted by the at-most"
+        places = k if quotas.slides(node) else quotas.length(node, k)
+        value = f"sum_r ok(r) / {places}, ok(r) = an item stands there that does not take c past {high}"
+        bounds.append((value, f"ok(r) / {places}", "is counted by the at-most"))
+    half = "" if len(bounds) == 1 else "1/2 "
+    value, marginal = (" + ".join(f"{half}{bound[part]}" for bound in bounds) for part in (0, 1))
+    missing = f"unknown {', '.join(text for _, _, text in bounds)}"
     if isinstance(node.counted, Per):
         missing = "all unknown values are one and the same"
-    what = f"; c counts {_counting(node)}{_window(node)}"
-    return _Formula(joined + what, " + ".join(f"{half}{marginal}" for _, marginal in rows), missing)
-
-
-def _slides(node: Quota) -> bool:
-    return node.window is not None and node.window.sliding
+    return _Formula(f"{value}; c counts {_counting(node)}{_window(node)}", marginal, missing)
 
 
 def _least(node: Quota, n: int, k: int) -> tuple[str, str]:
     if n == 0:
         return f"sum_r held(r) / {k}", f"held(r) / {k}, 1 where the place holds an item"
-    if _slides(node):
+    if quotas.slides(node):
         windows = k - quotas.length(node, k) + 1
         return f"mean over the {windows} windows of min(1, c / {n})", "v(i_1..i_r) - v(i_1..i_(r-1))"
     return f"min(1, c / {n})", f"(min(c_r, {n}) - min(c_(r-1), {n})) / {n}"
-
-
-def _most(node: Quota, n: int, places: int) -> tuple[str, str]:
-    return f"sum_r ok(r) / {places}, ok(r) = an item stands there that does not take c past {n}", f"ok(r) / {places}"
 
 
 def _counting(node: Quota) -> str:
@@ -271,15 +262,10 @@ def _window(node: Quota) -> str:
 
 def _weight(node: Rule, policy: Policy) -> str:
     weight = node.weight
-    said = _level(weight.base)
-    for branch, changed in weight.changes:
-        said += f"; {_level(changed)} where {condition(branch)}"
+    levels = [_level(weight.base), *(f"{_level(level)} where {condition(branch)}" for branch, level in weight.changes)]
     share = values.share(shares(policy, weight.only)[node.name])
-    return f"{said}; {share} of the sum of weights" + ("" if weight.only is None else " in its segment")
-
-
-def _segment(node: Rule) -> str:
-    return "" if node.weight.only is None else f"where {condition(node.weight.only)}"
+    whole = "the sum of weights" if weight.only is None else "the sum of weights in its segment"
+    return f"{'; '.join(levels)}; {share} of {whole}"
 
 
 def _level(value: Level) -> str:
@@ -304,15 +290,17 @@ def _enforced(node: Rule, policy: Policy) -> str:
 
 
 def _block(node: Block) -> list[tuple[str, str]]:
-    whom = "every row" if node.only is None else f"rows where {condition(node.only)}, or where that is unknown"
+    enforced = "masked while decoding; a slate with a hit has every marginal 0 and every bury 1; audited in reports"
     return [
         ("hit", f"[B, items] True where {condition(node.where)}, or where that is unknown"),
-        ("applies", whom),
-        (
-            "enforced",
-            "masked while decoding; a slate with a hit has every marginal 0 and every bury 1; audited in reports",
-        ),
+        ("applies", f"{_rows(node.only)}{'' if node.only is None else ', or where that is unknown'}"),
+        ("enforced", enforced),
     ]
+
+
+def _rows(only: Expr | None, needs: str = "") -> str:
+    conditions = [text for text in ("" if only is None else f"where {condition(only)}", needs) if text]
+    return f"rows {', and '.join(conditions)}" if conditions else "every row"
 
 
 def _target(node: Target) -> list[tuple[str, str]]:
@@ -320,6 +308,6 @@ def _target(node: Target) -> list[tuple[str, str]]:
     bound = f"{values.number(node.bound)}{' x the baseline' if node.of_baseline else ''}"
     return [
         ("demand", f"mean of {metric} {node.op} {bound}"),
-        ("applies", "every row" if node.only is None else f"rows where {condition(node.only)}"),
+        ("applies", _rows(node.only)),
         ("enforced", "no weight of its own: training finds a multiplier; judged with a 95 % bootstrap interval"),
     ]

@@ -1,4 +1,4 @@
-"""What a reward or a target measures in, sentences that say so out."""
+"""Describes what a reward or a target measures."""
 
 from __future__ import annotations
 
@@ -26,20 +26,31 @@ UNKNOWN = "A place where it is unknown does not count."
 
 
 def measure(node: Measure, k: int) -> str:
-    """What the measure asks of a list of `k` places, and what earns all of it: two or three sentences."""
+    """Returns what the measure asks of a slate of `k` places, and what earns all of it: two or three sentences."""
+    places = values.counted(k, "place")
     match node:
-        case Relevance():
-            return _relevance(node, k)
-        case Spread(missing=missing) | Average(missing=missing) | Serendipity(missing=missing):
-            asked = _average(node, k) if isinstance(node, Average) else _spread(node, k)
-            return f"{asked}{_MISSING[missing]}"
+        case Relevance(metric=metric):
+            return _RELEVANCE[metric][1].format(places=places)
+        case Spread(measure=name, column=column, missing=missing):
+            one = singular(label(column))
+            text = _SPREAD[name][1].format(one=one, several=plural(one), places=places, unlike=_unlike(column))
+            return text + _MISSING[missing]
+        case Serendipity(column=column, missing=missing):
+            return (
+                "It asks for items that the user really took next although they are unlike what the user took before, "
+                f"by {label(column)}. It says nothing about users of whom no {singular(label(column))} is known."
+                f"{_MISSING[missing]}"
+            )
+        case Average(measure=name, operand=operand, missing=missing):
+            top = f"; {NEAR_THE_TOP}" if name == "discounted" else ""
+            return f"It asks how high {quantity(operand)} is on average over the {places}{top}.{_MISSING[missing]}"
         case Novelty():
             return (
                 "It asks how little known the items are. An item that nobody or one user has taken counts in full, one "
                 "that every user has taken counts nothing."
             )
         case Portion(measure="share", where=where):
-            return f"It asks in how many of the {values.counted(k, 'place')} {condition(where)}. {UNKNOWN}"
+            return f"It asks in how many of the {places} {condition(where)}. {UNKNOWN}"
         case Portion(where=where):
             return f"It asks in how much of the list {condition(where)}; {NEAR_THE_TOP}. {UNKNOWN}"
         case _:
@@ -47,12 +58,13 @@ def measure(node: Measure, k: int) -> str:
 
 
 def brief(node: Measure | Population) -> str:
-    """The same as a noun: `the share of the places where ...`."""
+    """Returns the measure as a noun phrase: `the share of the places where ...`."""
     match node:
         case Relevance(metric=metric):
             return _RELEVANCE[metric][0]
         case Spread(measure=name, column=column):
-            return f"{_SPREAD[name]} {_of(column)}"
+            by = f"in their {label(column)}" if column.type.is_measured else f"by {label(column)}"
+            return f"{_SPREAD[name][0]} {by}"
         case Novelty():
             return "how little known the items are"
         case Serendipity(column=column):
@@ -63,12 +75,14 @@ def brief(node: Measure | Population) -> str:
         case Average(measure=name, operand=operand):
             top = " (places near the top counting more)" if name == "discounted" else ""
             return f"the average of {quantity(operand)}{top}"
-        case Population(column=column):
-            return _population(node, singular(label(column)) if column.name != "id" else "item")
+        case Population(measure=name, column=column):
+            noun = "item" if column.name == "id" else singular(label(column))
+            return _POPULATION[name].format(one=a(noun), several=plural(noun))
         case _:
             assert_never(node)
 
 
+# A noun phrase and a sentence for each measure.
 _RELEVANCE = {
     "ndcg": (
         "how near the top the items the user took next stand",
@@ -99,10 +113,30 @@ _RELEVANCE = {
     ),
 }
 _SPREAD = {
-    "distance": "how unlike the items of a list are",
-    "distinct": "how many different values a list holds",
-    "entropy": "how evenly a list is spread",
-    "calibration": "how like the user's history a list is",
+    "distance": (
+        "how unlike the items of a list are",
+        "It asks how unlike each other the items of a list are, pair by pair: {unlike}.",
+    ),
+    "distinct": (
+        "how many different values a list holds",
+        "It asks how many different {several} the list holds, of the most that {places} could hold.",
+    ),
+    "entropy": (
+        "how evenly a list is spread",
+        "It asks how evenly the list is spread over {several}. As many as fit, all equally often, is all of it; one "
+        "alone is nothing.",
+    ),
+    "calibration": (
+        "how like the user's history a list is",
+        "It asks whether the mix of {several} in the list is that of what the user took before. It says nothing about "
+        "users of whom no {one} is known.",
+    ),
+}
+_POPULATION = {
+    "coverage": "the share of all {several} that are shown to anybody",
+    "gini": "how unevenly attention is spread over the {several} (0%: all get the same; 100%: one gets everything; "
+    "places near the top count more)",
+    "largest_share": "the share of all attention (places near the top count more) that {one} gets at most",
 }
 _MISSING = {
     Missing.MEAN: "",
@@ -111,66 +145,11 @@ _MISSING = {
 }
 
 
-def _relevance(node: Relevance, k: int) -> str:
-    return _RELEVANCE[node.metric][1].format(places=values.counted(k, "place"))
-
-
-def _spread(node: Spread | Serendipity, k: int) -> str:
-    name = label(node.column)
-    one, several = singular(name), plural(singular(name))
-    match node:
-        case Serendipity():
-            return (
-                "It asks for items that the user really took next although they are unlike what the user took before, "
-                f"by {name}. It says nothing about users of whom no {one} is known."
-            )
-        case Spread(measure="distance"):
-            return f"It asks how unlike each other the items of a list are, pair by pair: {_apart(node.column)}."
-        case Spread(measure="distinct"):
-            return (
-                f"It asks how many different {several} the list holds, of the most that "
-                f"{values.counted(k, 'place')} could hold."
-            )
-        case Spread(measure="entropy"):
-            return (
-                f"It asks how evenly the list is spread over {several}. As many as fit, all equally often, is all of "
-                "it; one alone is nothing."
-            )
-        case Spread():
-            return (
-                f"It asks whether the mix of {several} in the list is that of what the user took before. "
-                f"It says nothing about users of whom no {one} is known."
-            )
-
-
-def _apart(column: Column) -> str:
-    """When two items are unlike each other."""
+def _unlike(column: Column) -> str:
+    """What makes two items unlike each other."""
     name = label(column)
     if column.type.is_measured:
         return f"the difference in {name}, against the widest difference in the catalog"
     if column.type is Type.LIST:
         return f"two with no {singular(name)} in common are as unlike as can be, two with the same {name} not at all"
     return f"two of different {plural(singular(name))} are unlike, two of the same {singular(name)} are not"
-
-
-def _average(node: Average, k: int) -> str:
-    over = f"over the {values.counted(k, 'place')}"
-    top = f"; {NEAR_THE_TOP}" if node.measure == "discounted" else ""
-    return f"It asks how high {quantity(node.operand)} is on average {over}{top}."
-
-
-def _of(column: Column) -> str:
-    return f"in their {label(column)}" if column.type.is_measured else f"by {label(column)}"
-
-
-def _population(node: Population, noun: str) -> str:
-    match node.measure:
-        case "coverage":
-            return f"the share of all {plural(noun)} that are shown to anybody"
-        case "gini":
-            return (
-                f"how unevenly attention is spread over the {plural(noun)} (0%: all get the same; 100%: one gets "
-                "everything; places near the top count more)"
-            )
-        case "largest_share":
-            return f"the share of all attention (places near the top count more) that {a(noun)} gets at most"

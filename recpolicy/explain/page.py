@@ -1,4 +1,4 @@
-"""A policy in, the whole of it as one page of plain English out."""
+"""Lays a whole policy out as one page of plain English."""
 
 from __future__ import annotations
 
@@ -6,91 +6,73 @@ from textwrap import fill
 
 from recpolicy.explain import values
 from recpolicy.explain.expressions import condition
-from recpolicy.explain.rules import block, paragraph, rule, target
-from recpolicy.explain.values import counted, listed, sentence
+from recpolicy.explain.rules import block, rule, sentence, target
+from recpolicy.explain.values import WIDTH
 from recpolicy.explain.weights import Scale, segments, shares
 from recpolicy.language.policy import Block, Boost, Expr, Policy, Quota, Rule, Target
 
-WIDTH = 100
-
-Entry = tuple[str, str]
-"""A name, and what is said of it."""
-
 
 def policy(node: Policy) -> str:
-    """The policy as a page: what counts and how much, what lists hold, what is never shown, and for whom it differs.
+    """Returns the policy as a page: what counts and how much, what lists hold, what is never shown, who differs.
 
-    Paragraphs of at most 100 characters a line under headings, the last line ended.
+    Paragraphs of at most 100 characters a line stand under headings. The last line ends with a line feed.
     """
     scale = Scale(node)
-    soft = [r for r in node.rules if not isinstance(r, Quota)]
-    quotas = [r for r in node.rules if isinstance(r, Quota)]
+    soft, quotas, hard = list[tuple[str, str]](), list[tuple[str, str]](), list[tuple[str, str]]()
+    for r in node.rules:
+        section = soft if not isinstance(r, Quota) else hard if r.hard else quotas
+        section.append((r.name, rule(r, node, scale)))
     sections = (
-        ("What counts, and how much", [(r.name, paragraph(r, node.slate, scale)) for r in soft]),
-        ("What a list should hold", [(r.name, paragraph(r, node.slate, scale)) for r in quotas if not r.hard]),
-        ("What a list must hold", [(r.name, paragraph(r, node.slate, scale)) for r in quotas if r.hard]),
+        ("What counts, and how much", soft),
+        ("What a list should hold", quotas),
+        ("What a list must hold", hard),
         ("What is never shown", [(b.name, block(b)) for b in node.blocks]),
         ("What must come out in the end", [(t.name, target(t)) for t in node.targets]),
-        ("For whom it differs", [("", said) for said in _differences(node)]),
+        ("For whom it differs", [("", text) for segment in segments(node) if (text := _difference(node, segment))]),
         ("Not yet in force", [(d.name, f"From {values.day(d.since)} on.") for d in node.dormant]),
         ("Values that can be set", [(p.name, p.written + (" (given)" if p.given else "")) for p in node.params]),
     )
-    pages = (f"{title}\n\n{_entries(entries)}" for title, entries in sections if entries)
-    return "\n".join([_opening(node), *pages])
+    pages = [_opening(node)]
+    for title, entries in sections:
+        if entries:
+            width = min(20, max(len(name) for name, _ in entries))
+            pages.append(f"{title}\n\n{''.join(_entry(name, text, width) for name, text in entries)}")
+    return "\n".join(pages)
 
 
 def entry(node: Rule | Block | Target, whole: Policy) -> str:
-    """One rule, block or target with its name, in lines of at most 100 characters."""
-    return _entry(node.name, said(node, whole), len(node.name))
-
-
-def said(node: Rule | Block | Target, whole: Policy) -> str:
-    """One rule, block or target as a paragraph."""
-    match node:
-        case Block():
-            return block(node)
-        case Target():
-            return target(node)
-        case _:
-            return rule(node, whole)
+    """Returns one rule, block or target with its name, in lines of at most 100 characters."""
+    return _entry(node.name, sentence(node, whole), len(node.name))
 
 
 def _opening(node: Policy) -> str:
-    title = f"{node.name}, version {node.version}"
-    lines = [title if node.owner is None else f"{title}. Ask: {node.owner}", ""]
-    told = [f"A list has {counted(node.slate, 'place')}. An empty place earns nothing; all there is to earn is 100%."]
+    title = f"{node.name}, version {node.version}" + ("" if node.owner is None else f". Ask: {node.owner}")
+    places = values.counted(node.slate, "place")
+    text = f"A list has {places}. An empty place earns nothing; all there is to earn is 100%."
     if node.blocks:
-        lost = (
-            ", and loses all that can be taken away" if any(isinstance(r, Boost) and r.bury for r in node.rules) else ""
-        )
-        told.append(f"A list that holds something that is never shown earns nothing{lost}.")
+        buries = any(isinstance(r, Boost) and r.bury for r in node.rules)
+        lost = ", and loses all that can be taken away" if buries else ""
+        text += f" A list that holds something that is never shown earns nothing{lost}."
     if node.as_of is not None:
-        told.append(f"This is the policy as of {values.day(node.as_of)}.")
-    return "\n".join([*lines, fill(" ".join(told), WIDTH), ""])
-
-
-def _differences(node: Policy) -> list[str]:
-    return [said for segment in segments(node) if (said := _difference(node, segment))]
+        text += f" This is the policy as of {values.day(node.as_of)}."
+    return f"{title}\n\n{fill(text, WIDTH)}\n"
 
 
 def _difference(node: Policy, segment: Expr) -> str:
     """What holds for a segment, and how the shares of the weights differ from everybody's."""
-    usual, here = shares(node), shares(node, segment)
-    named = []
+    usual, own = shares(node), shares(node, segment)
+    parts = []
     for r in node.rules:
         if segment == r.weight.only:
             must = isinstance(r, Quota) and r.hard
-            named.append(f"`{r.name}` {'is a must' if must else f'counts {values.share(here[r.name])}'}")
+            parts.append(f"`{r.name}` {'is a must' if must else f'counts {values.share(own[r.name])}'}")
         elif segment in [branch for branch, _ in r.weight.changes] and r.weight.only is None:
-            named.append(f"`{r.name}` counts {values.share(here[r.name])} instead of {values.share(usual[r.name])}")
-    named += [f"`{b.name}` holds" for b in node.blocks if b.only == segment]
-    others = "; all else shares the rest in the same proportions" if usual != here else ""
-    return sentence(f"Where {condition(segment)}, {listed(named, 'and')}{others}") if named else ""
-
-
-def _entries(entries: list[Entry]) -> str:
-    width = min(20, max(len(name) for name, _ in entries))
-    return "".join(_entry(name, text, width) for name, text in entries)
+            parts.append(f"`{r.name}` counts {values.share(own[r.name])} instead of {values.share(usual[r.name])}")
+    parts += [f"`{b.name}` holds" for b in node.blocks if b.only == segment]
+    if not parts:
+        return ""
+    others = "; all else shares the rest in the same proportions" if usual != own else ""
+    return values.sentence(f"Where {condition(segment)}, {values.listed(parts, 'and')}{others}")
 
 
 def _entry(name: str, text: str, width: int) -> str:

@@ -1,4 +1,4 @@
-"""A quota in, what it asks of a list and what earns how much of it out."""
+"""Describes quotas: what a quota demands of a slate, and what a slate earns that meets it in part."""
 
 from __future__ import annotations
 
@@ -12,50 +12,62 @@ from recpolicy.language.policy import Bound, Different, Per, Quota, Where
 
 
 def length(node: Quota, k: int) -> int:
-    """How many places the quota looks at once: its percentages are of them."""
+    """Returns the number of places that a percentage in the quota refers to: those of the window, or else all `k`."""
     return k if node.window is None else node.window.length
 
 
+def slides(node: Quota) -> bool:
+    """Returns whether the quota holds for every window of its length, and not for the first places only."""
+    return node.window is not None and node.window.sliding
+
+
 def least(node: Quota, k: int) -> int | None:
-    """The smallest number that is allowed; None where there is none. A share p of n places is ceil(p n)."""
+    """Returns the smallest number allowed, or None without such a bound. A share p of n places is ceil(p n)."""
     return None if node.at_least is None else math.ceil(_places(node.at_least, length(node, k)) - 1e-9)
 
 
 def most(node: Quota, k: int) -> int | None:
-    """The largest number that is allowed; None where there is none. A share p of n places is floor(p n)."""
+    """Returns the largest number allowed, or None without such a bound. A share p of n places is floor(p n)."""
     return None if node.at_most is None else math.floor(_places(node.at_most, length(node, k)) + 1e-9)
 
 
-def asked(node: Quota, k: int) -> str:
-    """`it asks that in at least 2 of the 10 places the item's age is below 90 days`."""
+def demand(node: Quota, k: int) -> str:
+    """Returns what the quota asks, after `it asks`: `that in at least 2 of the 10 places the item's price is 3`."""
+    if node.window is None:
+        whole = f"the {counted(k, 'place')}"
+    else:
+        whole = f"any {_run(node)}" if node.window.sliding else f"the first {counted(node.window.length, 'place')}"
     match node.counted:
         case Where(predicate=predicate):
-            return f"it asks that in {_number(node, k)} of {_whole(node, k)} {condition(predicate)}"
+            return f"that in {_number(node, k)} of {whole} {condition(predicate)}"
         case Per(column=column):
-            limit = most(node, k)
-            return f"it asks that no {singular(label(column))} stands in more than {limit} of {_whole(node, k)}"
+            return f"that no {singular(label(column))} stands in more than {most(node, k)} of {whole}"
         case Different(column=column):
-            nouns = plural(singular(label(column)))
-            return f"it asks for {_number(node, k)} different {nouns} in {_whole(node, k)}"
+            return f"for {_number(node, k)} different {plural(singular(label(column)))} in {whole}"
         case _:
             assert_never(node.counted)
 
 
 def earned(node: Quota, k: int) -> str:
-    """What a list gets that meets the quota in part, and what an unknown value does."""
+    """Returns what a slate earns that meets the quota in part, and what an unknown value does."""
     low, high = least(node, k), most(node, k)
     runs = ""
-    if node.window is not None and node.window.sliding and low is not None:
-        runs = f" The average over all {counted(k - node.window.length + 1, 'run')} of {_row(node)} counts."
-    if low is not None and high is not None:
-        return (
-            f"Half of it is for reaching {low}, half for keeping to {high}; whoever gets there in part, gets a part."
-            f"{runs} {_unknown(node)}"
+    if slides(node) and low is not None:
+        runs = f" The average over all {counted(k - length(node, k) + 1, 'run')} of {_run(node)} counts."
+    if low is None:
+        places = k if slides(node) else length(node, k)
+        text = (
+            f"Each place with an item within that limit earns {'all' if places == 1 else part(places)} of it; "
+            "an item in excess and an empty place nothing."
         )
-    return f"{_reached(node, low) if low is not None else _kept(node, k)}{runs} {_unknown(node)}"
+    elif high is None:
+        text = _earned_by_reaching(node, low)
+    else:
+        text = f"Half of it is for reaching {low}, half for keeping to {high}; whoever gets there in part, gets a part."
+    return f"{text}{runs} {_unknown(node)}"
 
 
-def _reached(node: Quota, low: int) -> str:
+def _earned_by_reaching(node: Quota, low: int) -> str:
     one = singular(label(node.counted.column)) if isinstance(node.counted, Different) else "such place"
     match low:
         case 0:
@@ -68,47 +80,31 @@ def _reached(node: Quota, low: int) -> str:
             return f"{spelled(low).capitalize()} {plural(one)} earn all of it, and each of them {part(low)}."
 
 
-def _kept(node: Quota, k: int) -> str:
-    places = k if node.window is None or node.window.sliding else node.window.length
-    share = "all" if places == 1 else part(places)
-    return (
-        f"Each place with an item within that limit earns {share} of it; an item in excess and an empty place nothing."
-    )
-
-
 def _unknown(node: Quota) -> str:
-    only_least, only_most = node.at_most is None, node.at_least is None
     match node.counted:
         case Where():
-            way = (
-                "does not count" if only_least else "counts as one of them" if only_most else "counts against the list"
-            )
-            return f"A place where it is unknown {way}."
+            unknown, least_way, most_way = "A place where it is unknown", "does not count", "counts as one of them"
         case Per(column=column):
             return f"Items of unknown {singular(label(column))} count as having the same one."
         case Different(column=column):
-            way = "adds none" if only_least else "adds another one" if only_most else "counts against the list"
-            return f"An item of unknown {singular(label(column))} {way}."
+            unknown = f"An item of unknown {singular(label(column))}"
+            least_way, most_way = "adds none", "adds another one"
+    way = least_way if node.at_most is None else most_way if node.at_least is None else "counts against the list"
+    return f"{unknown} {way}."
 
 
 def _number(node: Quota, k: int) -> str:
     low, high = least(node, k), most(node, k)
     shares = [values.percent(b.amount) for b in (node.at_least, node.at_most) if b is not None and b.percent]
-    said = f" ({' to '.join(dict.fromkeys(shares))})" if shares else ""
+    percents = f" ({' to '.join(dict.fromkeys(shares))})" if shares else ""
     if low is None:
-        return f"at most {high}{said}"
+        return f"at most {high}{percents}"
     if high is None:
-        return f"at least {low}{said}"
-    return f"exactly {low}{said}" if low == high else f"{low} to {high}{said}"
+        return f"at least {low}{percents}"
+    return f"exactly {low}{percents}" if low == high else f"{low} to {high}{percents}"
 
 
-def _whole(node: Quota, k: int) -> str:
-    if node.window is None:
-        return f"the {counted(k, 'place')}"
-    return f"any {_row(node)}" if node.window.sliding else f"the first {counted(node.window.length, 'place')}"
-
-
-def _row(node: Quota) -> str:
+def _run(node: Quota) -> str:
     assert node.window is not None
     return f"{counted(node.window.length, 'place')} in a row"
 

@@ -1,4 +1,4 @@
-"""Rules, blocks and targets in, a paragraph each out, for whoever reads a policy aloud."""
+"""Describes rules, blocks and targets in plain English, one paragraph for each."""
 
 from __future__ import annotations
 
@@ -7,56 +7,72 @@ from typing import assert_never
 from recpolicy.explain import quotas, values
 from recpolicy.explain.expressions import condition
 from recpolicy.explain.measures import NEAR_THE_TOP, brief, measure
-from recpolicy.explain.values import first_places, sentence, spelled
+from recpolicy.explain.values import spelled
 from recpolicy.explain.weights import Scale, counts
 from recpolicy.language.policy import Block, Boost, Policy, Population, Quota, Reward, Rule, Target
 
 
-def rule(node: Rule, policy: Policy) -> str:
-    """How much the rule counts, what it asks, what earns how much of it, and why it is there."""
-    return paragraph(node, policy.slate, Scale(policy))
+def sentence(node: Rule | Block | Target, policy: Policy) -> str:
+    """Returns a rule, a block or a target as a paragraph."""
+    match node:
+        case Block():
+            return block(node)
+        case Target():
+            return target(node)
+        case _:
+            return rule(node, policy)
 
 
-def paragraph(node: Rule, k: int, scale: Scale) -> str:
-    """The same of a rule of a policy with `k` places, whose weights `scale` compares."""
-    counted = [] if isinstance(node, Quota) and node.hard else [_weighs(node, scale)]
-    return " ".join([*counted, asks(node, k), *_why(node)])
+def rule(node: Rule, policy: Policy, scale: Scale | None = None) -> str:
+    """Returns how much the rule counts, what it demands, what earns how much of it, and why it is there.
+
+    `scale` holds the weights of the policy, for a caller that needs it for several rules.
+    """
+    counted = [] if isinstance(node, Quota) and node.hard else [weighting(node, policy, scale)]
+    return " ".join([*counted, demand(node, policy.slate), *_why(node)])
 
 
-def weighs(node: Rule, policy: Policy) -> str:
-    """How much the rule counts: one sentence."""
-    return _weighs(node, Scale(policy))
+def weighting(node: Rule, policy: Policy, scale: Scale | None = None) -> str:
+    """Returns how much the rule counts, as one sentence."""
+    way = "counts" if not isinstance(node, Boost) else "takes away up to" if node.bury else "adds up to"
+    return values.sentence(f"{way} {counts(node, scale or Scale(policy))}")
 
 
-def asks(node: Rule, k: int) -> str:
-    """What the rule asks of a list of `k` places, and what earns how much of it."""
+def demand(node: Rule, k: int) -> str:
+    """Returns what the rule demands of a slate of `k` places, and what earns how much of it."""
     match node:
         case Reward(measure=measured):
             return measure(measured, k)
         case Boost():
             return _boost(node, k)
         case Quota(hard=True):
-            return f"{sentence(f'a must, for {_segment(node)}: {quotas.asked(node, k)}')} {_hard(node)}"
+            only = node.weight.only
+            whom = "every list" if only is None else f"users where {condition(only)}"
+            room = " If need be, the last places are kept for it." if node.at_least is not None else ""
+            return (
+                f"{values.sentence(f'a must, for {whom}: it asks {quotas.demand(node, k)}')} "
+                f"A list that breaks it is not shown. It counts nothing beside that.{room}"
+            )
         case Quota():
-            return f"{sentence(quotas.asked(node, k))} {quotas.earned(node, k)}"
+            return f"{values.sentence(f'it asks {quotas.demand(node, k)}')} {quotas.earned(node, k)}"
         case _:
             assert_never(node)
 
 
 def block(node: Block) -> str:
-    """Which items are never shown, and to whom."""
+    """Returns which items are never shown, to whom, and why."""
     whom = "" if node.only is None else f" This holds for users where {condition(node.only)}, or where that is unknown."
     never = f"An item is never shown where {condition(node.where)}, nor where that is unknown."
     return " ".join([never + whom, *_why(node)])
 
 
 def target(node: Target) -> str:
-    """What must come out over all users, or over those of a segment, and why."""
-    return " ".join([sentence(aim(node)), *_why(node)])
+    """Returns the bound on a metric over all users, or over those of a segment, and why it is there."""
+    return " ".join([values.sentence(aim(node)), *_why(node)])
 
 
 def aim(node: Target) -> str:
-    """What must come out, as half a sentence."""
+    """Returns the target's bound as half a sentence."""
     measured = f"`{node.metric}`" if isinstance(node.metric, str) else brief(node.metric)
     over = "over all lists together" if isinstance(node.metric, Population) else "on average over users"
     if node.only is not None:
@@ -64,33 +80,19 @@ def aim(node: Target) -> str:
     bound = values.percent(node.bound)
     if node.of_baseline:
         bound += " of what it was before the recommender was trained by a policy"
-    least = "at least" if node.op == ">=" else "at most"
-    return f"{over}, {measured} is to be {least} {bound}"
-
-
-def _weighs(node: Rule, scale: Scale) -> str:
-    way = "counts" if not isinstance(node, Boost) else "takes away up to" if node.bury else "adds up to"
-    return sentence(f"{way} {counts(node, scale)}")
+    return f"{over}, {measured} is to be {'at least' if node.op == '>=' else 'at most'} {bound}"
 
 
 def _why(node: Rule | Block | Target) -> list[str]:
-    return [] if node.because is None else [f"Why: {sentence(node.because)}"]
-
-
-def _segment(node: Quota) -> str:
-    only = node.weight.only
-    return "every list" if only is None else f"users where {condition(only)}"
-
-
-def _hard(node: Quota) -> str:
-    kept = " If need be, the last places are kept for it." if node.at_least is not None else ""
-    return f"A list that breaks it is not shown. It counts nothing beside that.{kept}"
+    return [] if node.because is None else [f"Why: {values.sentence(node.because)}"]
 
 
 def _boost(node: Boost, k: int) -> str:
     limit = k if node.limit is None else min(node.limit, k)
-    only = "" if limit == k else f", but only the first {'one' if limit == 1 else spelled(limit)} of them"
-    matching = first_places(limit) if limit < k else "all places"
+    only, matching = "", "all places"
+    if limit < k:
+        only = f", but only the first {spelled(limit)} of them"
+        matching = "the first place" if limit == 1 else f"the first {spelled(limit)} places"
     way, against = ("counts as well", "against the list ") if node.bury else ("does not count", "")
     return (
         f"It counts {against}the places where {condition(node.where)}{only}; {NEAR_THE_TOP}. "

@@ -1,4 +1,4 @@
-"""Numbers, durations, dates and names in, the words people say for them out."""
+"""Writes numbers, durations, dates and names in plain English."""
 
 from __future__ import annotations
 
@@ -11,26 +11,15 @@ from recpolicy.types import DAY, UNITS, Type
 
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
-_PARTS = (
-    "",
-    "all",
-    "half",
-    "a third",
-    "a quarter",
-    "a fifth",
-    "a sixth",
-    "a seventh",
-    "an eighth",
-    "a ninth",
-    "a tenth",
-)
-
+_PARTS = {1: "all", 2: "half", 4: "a quarter"}
+WIDTH = 100
+"""Most characters in a line of a page."""
 
 # ---- numbers --------------------------------------------------------------------------------------------------------
 
 
 def number(value: float) -> str:
-    """`12,500`, `1950`, `0.05`: up to six digits that matter, thousands parted by commas from ten thousand on."""
+    """Returns `12,500`, `1950` or `0.05`: six significant digits; from ten thousand on all digits, with commas."""
     if abs(value) >= 10_000:
         return f"{value:,.0f}"
     short = f"{value:.6g}"
@@ -38,12 +27,12 @@ def number(value: float) -> str:
 
 
 def percent(fraction: float) -> str:
-    """`20%` of 0.2."""
+    """Returns a fraction as a percentage: `20%` for 0.2."""
     return f"{number(round(fraction * 100, 6))}%"
 
 
 def share(fraction: float) -> str:
-    """A share as one would say it: whole per cents, `8.5%` below ten, and never 0 of something."""
+    """Returns a share in whole per cents, with one decimal below ten (`8.5%`). A share above 0 never reads `0%`."""
     if 0 < fraction < 0.001:
         return "less than 0.1%"
     digits = 0 if fraction >= 0.0995 else 1
@@ -51,17 +40,17 @@ def share(fraction: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 place`, `2 places`."""
+    """Returns `1 place` or `2 places`."""
     return f"{count} {noun if count == 1 else plural(noun)}"
 
 
 def spelled(count: int) -> str:
-    """`three`; digits above twelve."""
+    """Returns a count as a word (`three`), or as digits above twelve."""
     return _SMALL[count] if 0 <= count < len(_SMALL) else str(count)
 
 
 def ordinal(rank: int) -> str:
-    """`third`, `11th`, `22nd`."""
+    """Returns a rank as `third`, `11th` or `22nd`: a word up to the tenth."""
     if 0 <= rank < len(_ORDINALS):
         return _ORDINALS[rank]
     teen = 10 < rank % 100 < 20
@@ -69,20 +58,17 @@ def ordinal(rank: int) -> str:
 
 
 def part(count: int) -> str:
-    """One of `count` equal parts: `half`, `a third`, `1/12`."""
-    return _PARTS[count] if 0 < count < len(_PARTS) else f"{Fraction(1, count)}"
-
-
-def first_places(count: int) -> str:
-    """`the first place`, `the first three places`."""
-    return "the first place" if count == 1 else f"the first {spelled(count)} places"
+    """Returns what one of `count` equal parts is called: `half`, `a third`, `1/12`."""
+    if count in _PARTS:
+        return _PARTS[count]
+    return a(_ORDINALS[count]) if 0 < count < len(_ORDINALS) else f"{Fraction(1, count)}"
 
 
 # ---- time -----------------------------------------------------------------------------------------------------------
 
 
 def duration(seconds: float) -> str:
-    """`90 days`, `2 years`, `36 hours`: the longest of year, day, hour, minute that gives a whole number."""
+    """Returns `90 days` or `36 hours`: in the longest of year, day, hour and minute that gives a whole number."""
     if seconds < 0:
         return f"minus {duration(-seconds)}"
     for unit in ("year", "day", "hour", "minute", "second"):
@@ -93,85 +79,70 @@ def duration(seconds: float) -> str:
     return f"{amount} {unit if amount == '1' else plural(unit)}"
 
 
-def last(seconds: float) -> str:
-    """`the last 90 days`, `the last year`."""
-    return f"the last {duration(seconds).removeprefix('1 ')}"
-
-
 def is_midnight(seconds: float) -> bool:
-    """Whether a date is the start of its day (UTC), as every written date is."""
+    """Returns whether a date is the start of its day (UTC), as every date in a policy is."""
     return seconds % DAY == 0
 
 
 def date(seconds: float) -> str:
-    """`31 January 2014`, with the time of day (UTC) where it is not the start of the day."""
+    """Returns `31 January 2014`, with the time of day (UTC) where the date is not the start of its day."""
     try:
         moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     except OverflowError:
         return f"the date {number(seconds / UNITS['year'])} years from 1970"
-    said = day(moment)
-    return said if is_midnight(seconds) else f"{said}, {moment:%H:%M} UTC"
+    return day(moment) if is_midnight(seconds) else f"{day(moment)}, {moment:%H:%M} UTC"
 
 
 def day(moment: calendar_date) -> str:
-    """`31 January 2014`."""
+    """Returns `31 January 2014`."""
     return f"{moment.day} {moment:%B} {moment.year}"
 
 
 def amount(value: float, kind: Type) -> str:
-    """A literal of a measured type."""
-    match kind:
-        case Type.RATIO:
-            return percent(value)
-        case Type.DURATION:
-            return duration(value)
-        case Type.DATE:
-            return date(value)
-        case _:
-            return number(value)
+    """Returns a number of the type `kind` in its own unit: `20%`, `90 days`, `31 January 2014`, `12,500`."""
+    words = {Type.RATIO: percent, Type.DURATION: duration, Type.DATE: date}.get(kind, number)
+    return words(value)
 
 
 # ---- names ----------------------------------------------------------------------------------------------------------
 
 
 def quoted(word: str) -> str:
-    """A word of the data."""
+    """Returns a word of the data in quotation marks."""
     return f"“{word}”"
 
 
 def name(column: str) -> str:
-    """A column's name as words: `report_rate` is `report rate`."""
+    """Returns a column's name as words: `report rate` for `report_rate`."""
     return column.replace("_", " ").strip() or column
 
 
 def plural(noun: str) -> str:
-    """`places`, `countries`, `classes`; a noun in the plural stays."""
+    """Returns `places`, `countries` or `classes`. A plural noun stays as it is."""
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{noun[:-1]}ies"
     return f"{noun}es" if noun.endswith(("ss", "x", "ch", "sh")) else noun if noun.endswith("s") else f"{noun}s"
 
 
 def singular(noun: str) -> str:
-    """`genre` of `genres`; a noun in the singular stays."""
+    """Returns `genre` for `genres`. A singular noun stays as it is."""
     if noun.endswith("ies") and noun not in ("movies", "series", "species"):
         return f"{noun[:-3]}y"
     if noun.endswith(("sses", "xes", "ches", "shes")):
         return noun[:-2]
-    return (
-        noun[:-1] if noun.endswith("s") and not noun.endswith(("ss", "us", "is", "series", "species", "news")) else noun
-    )
+    return noun if noun.endswith(("ss", "us", "is", "series", "species", "news")) else noun.removesuffix("s")
 
 
 def a(noun: str) -> str:
-    """`a genre`, `an item`."""
+    """Returns the noun with its article: `a genre`, `an item`."""
     return f"an {noun}" if noun[:1].lower() in "aeiou" else f"a {noun}"
 
 
 def listed(parts: Sequence[str], word: str) -> str:
-    """`x, y and z` with `word` before the last."""
+    """Returns `x, y and z`: the parts with commas, and `word` before the last."""
     return f" {word} ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def sentence(text: str) -> str:
-    """With a capital and a full stop."""
+    """Returns the text with a capital letter first and a full stop last."""
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"

@@ -1,4 +1,4 @@
-"""A policy in, how much each of its rules counts out: as shares of the whole, for everybody and for a segment."""
+"""Computes how much each rule of a policy counts: its weight as a share of all weights, overall and by segment."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from recpolicy.language.policy import Expr, Policy, Ramp, Rule, level
 
 
 class Scale:
-    """A policy's weights against their sum, after training."""
+    """A policy's weights as shares of their sum, after training."""
 
     def __init__(self, policy: Policy) -> None:
         self._rules = policy.rules
-        self._totals: dict[Expr | None, float] = {}  # by segment, when first asked for: policies can be long
+        self._totals: dict[Expr | None, float] = {}  # by segment, each summed once: a policy may have many rules
 
     def share(self, rule: Rule, segment: Expr | None = None) -> float:
-        """The rule's weight over the sum of all, in [0, 1], 0 where it does not count.
+        """Returns the rule's weight over the sum of all, in [0, 1]; 0 where the rule does not count.
 
-        For users of whom no condition of the policy is true, or where `segment` is given that one alone.
+        The share holds for users for whom only the condition `segment` of the policy is true, or none without it.
         """
         if segment not in self._totals:
             self._totals[segment] = sum(_level(r, segment) for r in self._rules)
@@ -26,24 +26,20 @@ class Scale:
 
 
 def shares(policy: Policy, segment: Expr | None = None) -> dict[str, float]:
-    """Each rule's share by name, as `Scale.share` gives it."""
+    """Computes each rule's share by name, as `Scale.share` does."""
     scale = Scale(policy)
     return {rule.name: scale.share(rule, segment) for rule in policy.rules}
 
 
-def segments(policy: Policy) -> tuple[Expr, ...]:
-    """Every condition on users that a rule's weight or a block depends on, in the order of the policy."""
-    found: list[Expr] = []
-    for rule in policy.rules:
-        own = (rule.weight.only,) if rule.weight.only is not None else ()
-        found += [c for c in (*own, *(branch for branch, _ in rule.weight.changes)) if c not in found]
-    for block in policy.blocks:
-        found += [block.only] if block.only is not None and block.only not in found else []
-    return tuple(found)
+def segments(policy: Policy) -> list[Expr]:
+    """Finds every condition on users that a rule's weight or a block depends on, in the order of the policy."""
+    only = [c for rule in policy.rules for c in (rule.weight.only, *(branch for branch, _ in rule.weight.changes))]
+    only += [block.only for block in policy.blocks]
+    return [condition for condition in dict.fromkeys(only) if condition is not None]
 
 
 def counts(rule: Rule, scale: Scale) -> str:
-    """`52% of the whole`, with the segments in which it is another share, and how it changes while training."""
+    """Returns `52% of the whole`, with the segments that have another share, and the change during training."""
     only = rule.weight.only
     own = scale.share(rule, only)
     text = f"{values.share(own)} of the whole" if own else "nothing (it is measured and reported only)"
@@ -51,9 +47,12 @@ def counts(rule: Rule, scale: Scale) -> str:
     if only is not None:
         text += f" for users where {condition(only)}, and not at all for others"
     for branch, changed in rule.weight.changes:
-        there = scale.share(rule, branch) if only is None else None
-        said = f"a weight of {values.number(level(changed))}" if there is None else values.share(there)
-        text += f"; for users where {condition(branch)}, {'nothing' if there == 0 else said}{_ramped(changed)}"
+        if only is not None:
+            amount = f"a weight of {values.number(level(changed))}"
+        else:
+            share = scale.share(rule, branch)
+            amount = values.share(share) if share else "nothing"
+        text += f"; for users where {condition(branch)}, {amount}{_ramped(changed)}"
     return text
 
 

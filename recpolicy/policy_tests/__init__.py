@@ -1,8 +1,8 @@
-"""A checked policy with tests in; which of them hold, and which outcomes of each rule they have seen, out.
+"""Runs the tests of a checked policy: which of them hold, and which outcomes of each rule they show.
 
 world.py       a case as a small data set
-evaluation.py  what the policy says of one slate
-verdicts.py    does an expectation hold?
+evaluation.py  the values of all rules for one slate
+verdicts.py    whether an expectation holds
 coverage.py    the two outcomes of each rule
 """
 
@@ -38,7 +38,7 @@ class CaseReport:
 class TestReport:
     """One test and its cases."""
 
-    __test__ = False  # no test of pytest's
+    __test__ = False  # pytest must not collect it
 
     test: policy.Test
     cases: tuple[CaseReport, ...]
@@ -51,29 +51,29 @@ class TestReport:
 
 @dataclass(frozen=True)
 class Report:
-    """All tests of a policy, and what they have seen of each of its rules."""
+    """All tests of a policy, and the outcomes of each of its rules that they show."""
 
     tests: tuple[TestReport, ...]
     coverage: tuple[Coverage, ...]
 
     @property
     def failed(self) -> int:
-        """The number of tests of which some expectation does not hold."""
+        """The number of tests with an expectation that does not hold."""
         return sum(not t.passed for t in self.tests)
 
     @property
     def covered(self) -> tuple[int, int]:
-        """How many outcomes some slate has shown, of how many: each rule has two."""
+        """The number of outcomes that some slate shows, and of all outcomes: two for each rule."""
         return sum(c.yes + c.no for c in self.coverage), 2 * len(self.coverage)
 
 
 def run(policy: policy.Policy, schema: Schema, dataset: Dataset | None = None) -> Report:
-    """Run the tests of `policy`, which was checked against `schema`.
+    """Runs the tests of `policy`, which was checked against `schema`.
 
-    Each case is evaluated by itself, with the items it states as the whole catalog: ranges, means and distinct values
-    are those of these items, and `novelty` counts on as many users as the largest stated popularity (at least 2).
-    With `dataset` (of that schema) they are added to its items, one of a known id takes the columns it does not state
-    from there, and all statistics are the data's. A slate's length is the policy's K while it is evaluated.
+    Each case is evaluated by itself, and the items that it states are the whole catalog: ranges, means and distinct
+    values are those of these items, and `novelty` assumes as many users as the largest stated popularity (at least 2).
+    With `dataset` (of that schema) the items are added to its items, and all statistics are the data's; an item with a
+    known id takes from there the columns that the case does not state. K is the length of the evaluated slate.
     """
     data = None if dataset is None else Data(dataset)
     seen: list[Evaluated] = []

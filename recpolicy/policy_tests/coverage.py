@@ -1,4 +1,4 @@
-"""A policy and its evaluated slates in, which of each rule's two outcomes they have shown out."""
+"""Finds which of each rule's two outcomes the evaluated slates of a policy show."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOTHING = 1e-9
 
 @dataclass(frozen=True)
 class Coverage:
-    """A rule, a block or the condition of a `when`: its two outcomes in words, and whether some slate showed each."""
+    """A rule, a block or the condition of a `when`: its two outcomes in words, and whether some slate shows each."""
 
     name: str
     outcomes: tuple[str, str]
@@ -24,15 +24,16 @@ class Coverage:
     no: bool
 
 
-def coverage(asked: policy.Policy, slates: Sequence[Evaluated]) -> tuple[Coverage, ...]:
-    """Rules, then blocks, then conditions; targets are about many users, so that no test shows their outcomes.
+def coverage(tested: policy.Policy, slates: Sequence[Evaluated]) -> tuple[Coverage, ...]:
+    """Returns the coverage of rules, then blocks, then conditions. Targets are about many users: no test covers them.
 
-    A slate that is blocked shows what it would without the block, and no rule's outcome off the rule's segment.
+    A blocked slate shows the outcomes that it would show without the block. A slate of a user outside a rule's `when`
+    shows no outcome of the rule.
     """
     return (
-        *(_of_rule(rule, slates) for rule in asked.rules),
-        *(_of_block(block, slates) for block in asked.blocks),
-        *(_of_condition(condition, asked, slates) for condition in conditions(asked)),
+        *(_of_rule(rule, slates) for rule in tested.rules),
+        *(_of_block(block, slates) for block in tested.blocks),
+        *(_of_condition(condition, tested, slates) for condition in conditions(tested)),
     )
 
 
@@ -57,14 +58,14 @@ def _of_block(block: policy.Block, slates: Sequence[Evaluated]) -> Coverage:
     return _coverage(block.name, ("an item is blocked", "an item is not"), seen)
 
 
-def _of_condition(condition: policy.Expr, asked: policy.Policy, slates: Sequence[Evaluated]) -> Coverage:
+def _of_condition(condition: policy.Expr, tested: policy.Policy, slates: Sequence[Evaluated]) -> Coverage:
     outcomes = ("a user inside", "a user outside")
-    return _coverage(f"when {_written(condition, asked)}", outcomes, [s.inside[condition] for s in slates])
+    return _coverage(f"when {_written(condition, tested)}", outcomes, [s.inside[condition] for s in slates])
 
 
 def _coverage(name: str, outcomes: tuple[str, str], seen: Iterable[bool]) -> Coverage:
-    found = set(seen)
-    return Coverage(name, outcomes, True in found, False in found)
+    values = set(seen)
+    return Coverage(name, outcomes, True in values, False in values)
 
 
 def _held(slate: Evaluated, places: Sequence[float]) -> list[float]:
@@ -72,10 +73,10 @@ def _held(slate: Evaluated, places: Sequence[float]) -> list[float]:
     return [value for value, held in zip(places, slate.held, strict=True) if held]
 
 
-def _written(condition: policy.Expr, asked: policy.Policy) -> str:
-    """The condition as its file has it, on one line; its line number where the text is not at hand."""
+def _written(condition: policy.Expr, tested: policy.Policy) -> str:
+    """The condition as its file has it, on one line; its line number where no source holds it."""
     span = condition.span
-    for source in asked.sources:
+    for source in tested.sources:
         if source.text[: span.start].rstrip().endswith("when"):
             return " ".join(source.text[span.start : span.end].split())
     return f"on line {span.line}"

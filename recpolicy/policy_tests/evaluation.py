@@ -1,4 +1,4 @@
-"""A policy and one slate of a case in, everything that its rules, blocks and targets say of the slate out."""
+"""Evaluates one slate of a case by all rules, blocks and targets of the policy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ALL = policy.Truth(NOWHERE, True)
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """What a policy says of one slate of K places; every tuple has an entry for each place."""
+    """The values of a policy for one slate of K places; every tuple has an entry for each place."""
 
     held: tuple[bool, ...]
     """Places that hold an item."""
@@ -37,7 +37,7 @@ class Evaluated:
     hits: Mapping[str, tuple[bool, ...]]
     """Per block the places whose item it hits."""
     unsure: Mapping[str, tuple[bool, ...]]
-    """Per block the places that it hits only because something it looks at is not known."""
+    """Per block the places that it hits only because a value in its condition is not known."""
     free: Mapping[str, tuple[float, ...]]
     """Per rule what each place would add without any block, a boost without its limit."""
     met: Mapping[str, bool]
@@ -46,30 +46,31 @@ class Evaluated:
     """Per condition of a `when`, whether it is true of the user."""
 
 
-def evaluate(asked: policy.Policy, world: World, slate: Slates) -> Evaluated:
-    """Compile `asked` for the slate's own length and evaluate it.
+def evaluate(tested: policy.Policy, world: World, slate: Slates) -> Evaluated:
+    """Compiles the policy for the slate's own length and evaluates the slate.
 
-    Limits and windows that are longer than the slate are cut to it; counts stay as they are.
+    Limits and windows that are longer than the slate are cut to its length; counts stay as they are.
     """
     k = slate.items.shape[1]
-    rules = [_cut(rule, k) for rule in asked.rules]
-    targets = [t for target in asked.targets if (t := _as_rule(target, rules)) is not None]
-    whole = compile(replace(asked, slate=k, rules=(*rules, *targets), targets=()), world.dataset)
-    segments = list(conditions(asked))
+    rules = [_cut(rule, k) for rule in tested.rules]
+    targets = [t for target in tested.targets if (t := _as_rule(target, rules)) is not None]
+    whole = compile(replace(tested, slate=k, rules=(*rules, *targets), targets=()), world.dataset)
+    segments = list(conditions(tested))
     probes = [
-        *(_without_limit(rule) for rule in rules),
-        *(probe for block in asked.blocks for probe in (_hitting(block), _surely_hitting(block))),
-        *(_inside(number, condition) for number, condition in enumerate(segments)),
+        *(replace(rule, limit=None) if isinstance(rule, policy.Boost) else rule for rule in rules),
+        *(_hitting(block) for block in tested.blocks),
+        *(_boost(_block(block.name, sure=True), block.where, block.only) for block in tested.blocks),
+        *(_boost(_segment(number), _ALL, condition) for number, condition in enumerate(segments)),
     ]
-    free = compile(replace(asked, slate=k, rules=tuple(probes), blocks=(), targets=()), world.dataset)
+    free = compile(replace(tested, slate=k, rules=tuple(probes), blocks=(), targets=()), world.dataset)
     rows = world.rows
-    found, probed = _ranks(whole.marginals(rows, slate)), _ranks(free.marginals(rows, slate))
-    hits = {b.name: tuple(v > 0 for v in probed[_block(b.name)]) for b in asked.blocks}
-    sure = {b.name: tuple(v > 0 for v in probed[_block(b.name, sure=True)]) for b in asked.blocks}
+    ranks, probed = _ranks(whole.marginals(rows, slate)), _ranks(free.marginals(rows, slate))
+    hits = {b.name: tuple(v > 0 for v in probed[_block(b.name)]) for b in tested.blocks}
+    sure = {b.name: tuple(v > 0 for v in probed[_block(b.name, sure=True)]) for b in tested.blocks}
     return Evaluated(
         held=tuple((slate.items[0] >= 0).tolist()),
-        values={name: sum(ranks) for name, ranks in found.items()},
-        ranks=found,
+        values={name: sum(places) for name, places in ranks.items()},
+        ranks=ranks,
         satisfied={name: bool(met[0]) for name, met in whole.satisfied(rows, slate).items()},
         blocked=bool(whole.blocked(rows, slate)[0]),
         total=float(whole.total(rows, slate)[0]),
@@ -82,23 +83,23 @@ def evaluate(asked: policy.Policy, world: World, slate: Slates) -> Evaluated:
     )
 
 
-def conditions(asked: policy.Policy) -> Iterable[policy.Expr]:
-    """The condition of every `when`, each once, in the order of the rules they stand around."""
-    return dict.fromkeys(condition for condition in _conditions(asked) if condition is not None)
+def conditions(tested: policy.Policy) -> Iterable[policy.Expr]:
+    """Returns the condition of every `when`, each once, in the order of the rules inside them."""
+    return dict.fromkeys(condition for condition in _conditions(tested) if condition is not None)
 
 
-def _conditions(asked: policy.Policy) -> Iterator[policy.Expr | None]:
-    for rule in asked.rules:
+def _conditions(tested: policy.Policy) -> Iterator[policy.Expr | None]:
+    for rule in tested.rules:
         yield rule.weight.only
         yield from (condition for condition, _ in rule.weight.changes)
-    for block in asked.blocks:
+    for block in tested.blocks:
         yield block.only
-    for target in asked.targets:
+    for target in tested.targets:
         yield target.only
 
 
 def _ranks(marginals: Mapping[str, Floats]) -> dict[str, tuple[float, ...]]:
-    return {name: tuple(found[0].tolist()) for name, found in marginals.items()}
+    return {name: tuple(values[0].tolist()) for name, values in marginals.items()}
 
 
 def _cut(rule: policy.Rule, k: int) -> policy.Rule:
@@ -128,11 +129,7 @@ def _both(a: policy.Expr | None, b: policy.Expr | None) -> policy.Expr | None:
     return a if b is None else b if a is None else policy.Logic(b.span, "and", a, b)
 
 
-# ---- probes: rules that show what a policy's own numbers hide. Their names cannot be those of rules. ----------------
-
-
-def _without_limit(rule: policy.Rule) -> policy.Rule:
-    return replace(rule, limit=None) if isinstance(rule, policy.Boost) else rule
+# ---- probes: rules that show what a policy's own numbers hide. No rule of a policy can have their names. ------------
 
 
 def _hitting(block: policy.Block) -> policy.Rule:
@@ -143,15 +140,9 @@ def _hitting(block: policy.Block) -> policy.Rule:
     return policy.Boost(block.span, _block(block.name), policy.Weight(block.span, 0.0, only), block.where, None, True)
 
 
-def _surely_hitting(block: policy.Block) -> policy.Rule:
+def _boost(name: str, where: policy.Expr, only: policy.Expr | None) -> policy.Rule:
     """A boost, which does not count what is unknown."""
-    weight = policy.Weight(block.span, 0.0, block.only)
-    return policy.Boost(block.span, _block(block.name, sure=True), weight, block.where, None, False)
-
-
-def _inside(number: int, condition: policy.Expr) -> policy.Rule:
-    weight = policy.Weight(condition.span, 0.0, condition)
-    return policy.Boost(condition.span, _segment(number), weight, _ALL, None, False)
+    return policy.Boost(where.span, name, policy.Weight(where.span, 0.0, only), where, None, False)
 
 
 def _block(name: str, *, sure: bool = False) -> str:

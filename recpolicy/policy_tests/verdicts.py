@@ -1,9 +1,9 @@
-"""An expectation and the evaluated slates of its case in, whether it holds and what was found out."""
+"""Decides whether an expectation holds for the evaluated slates of its case."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
@@ -24,28 +24,26 @@ _Slates: TypeAlias = Mapping[str, Evaluated]
 
 @dataclass(frozen=True)
 class Expectation:
-    """One expectation held against what was found.
+    """One expectation, compared with the evaluated slates.
 
-    `subject`, `expected` and `found` in words; `places` what each place adds, by slate (one, or two that are compared);
-    `note` says more where it fails.
+    `subject`, `expected` and `actual` are in words. `places` holds what each place adds, by slate
+    (one, or two that are compared). `note` explains a failure.
     """
 
     expect: policy.Expect
     passed: bool
     subject: str
     expected: str
-    found: str
+    actual: str
     places: tuple[tuple[str, Ledger], ...] = ()
     note: str = ""
 
 
-def verdict(expect: policy.Expect, slates: _Slates, asked: policy.Policy, case: policy.Case) -> Expectation:
-    """Whether the expectation holds, within `TOLERANCE`; it fails where its rule is not applicable to the user."""
+def verdict(expect: policy.Expect, slates: _Slates, tested: policy.Policy, case: policy.Case) -> Expectation:
+    """Decides whether the expectation holds within `TOLERANCE`. It fails where its rule does not apply to the user."""
     match expect:
-        case policy.ExpectValue():
-            return _value(expect, slates[expect.slate], asked, case)
-        case policy.ExpectSatisfied():
-            return _satisfied(expect, slates[expect.slate], asked, case)
+        case policy.ExpectValue() | policy.ExpectSatisfied():
+            return _rule(expect, slates[expect.slate], tested, case)
         case policy.ExpectBlocked():
             return _blocked(expect, slates[expect.slate])
         case policy.ExpectOrder():
@@ -55,52 +53,47 @@ def verdict(expect: policy.Expect, slates: _Slates, asked: policy.Policy, case: 
 
 
 def number(value: float) -> str:
-    """A value as reports show it: up to four decimals, which is finer than the tolerance."""
+    """Renders a value for reports: up to four decimals, which is finer than the tolerance."""
     return f"{round(value, 4) + 0.0:g}"
 
 
-def _value(expect: policy.ExpectValue, slate: Evaluated, asked: policy.Policy, case: policy.Case) -> Expectation:
-    found, subject, expected = slate.values[expect.rule], _of(expect.rule, expect.slate), number(expect.value)
-    if math.isnan(found):
-        why = _why_not(expect.rule, slate, asked, case)
-        return Expectation(expect, False, subject, expected, "not applicable", note=why)
-    passed = abs(found - expect.value) <= TOLERANCE + _ROUNDING
-    places = (("", _ledger(slate.ranks[expect.rule], slate)),)
-    return Expectation(expect, passed, subject, expected, number(found), places, _if_blocked(slate))
-
-
-def _satisfied(
-    expect: policy.ExpectSatisfied, slate: Evaluated, asked: policy.Policy, case: policy.Case
+def _rule(
+    expect: policy.ExpectValue | policy.ExpectSatisfied, slate: Evaluated, tested: policy.Policy, case: policy.Case
 ) -> Expectation:
-    subject, expected = _of(expect.quota, expect.slate), _state("satisfied", expect.negated)
-    if math.isnan(slate.values[expect.quota]):
-        why = _why_not(expect.quota, slate, asked, case)
+    if isinstance(expect, policy.ExpectValue):
+        name, value = expect.rule, slate.values[expect.rule]
+        expected, actual = number(expect.value), number(value)
+        passed = abs(value - expect.value) <= TOLERANCE + _ROUNDING
+    else:
+        name, value, met = expect.quota, slate.values[expect.quota], slate.satisfied[expect.quota]
+        expected, actual = _state("satisfied", expect.negated), _state("satisfied", not met)
+        passed = met is not expect.negated
+    subject, places = _of(name, expect.slate), (("", _ledger(slate.ranks[name], slate)),)
+    if math.isnan(value):
+        why = _why_not(name, slate, tested, case)
         return Expectation(expect, False, subject, expected, "not applicable", note=why)
-    found = slate.satisfied[expect.quota]
-    places = (("", _ledger(slate.ranks[expect.quota], slate)),)
-    passed = found is not expect.negated
-    return Expectation(expect, passed, subject, expected, _state("satisfied", not found), places, _if_blocked(slate))
+    return Expectation(expect, passed, subject, expected, actual, places, _if_blocked(slate))
 
 
 def _blocked(expect: policy.ExpectBlocked, slate: Evaluated) -> Expectation:
     name = expect.block
-    found = slate.blocked if name is None else any(slate.hits[name])
+    blocked = slate.blocked if name is None else any(slate.hits[name])
     hits = _hits(slate) if name is None else slate.hits[name]
-    subject, places = _of(name or "slate", expect.slate), (("", _ledger([float(hit) for hit in hits], slate)),)
-    expected, seen = _state("blocked", expect.negated), _state("blocked", not found)
+    subject, places = _of(name or "slate", expect.slate), (("", _ledger(map(float, hits), slate)),)
+    expected, actual = _state("blocked", expect.negated), _state("blocked", not blocked)
     note = _hit(slate, name) if name else _if_blocked(slate)
-    return Expectation(expect, found is not expect.negated, subject, expected, seen, places, note)
+    return Expectation(expect, blocked is not expect.negated, subject, expected, actual, places, note)
 
 
 def _order(expect: policy.ExpectOrder, slates: _Slates) -> Expectation:
     better, worse = slates[expect.better], slates[expect.worse]
     gap = better.total - worse.total
     subject = f"{expect.better} above {expect.worse}"
-    found = f"{number(better.total)} and {number(worse.total)}"
+    totals = f"{number(better.total)} and {number(worse.total)}"
     places = tuple((name, _ledger(slates[name].totals, slates[name])) for name in (expect.better, expect.worse))
-    notes = [f"{name}: {note}" for name in (expect.better, expect.worse) if (note := _if_blocked(slates[name]))]
-    note = "; ".join(notes)
-    return Expectation(expect, gap > TOLERANCE + _ROUNDING, subject, "a higher reward", found, places, note)
+    notes = (f"{name}: {note}" for name in (expect.better, expect.worse) if (note := _if_blocked(slates[name])))
+    passed = gap > TOLERANCE + _ROUNDING
+    return Expectation(expect, passed, subject, "a higher reward", totals, places, "; ".join(notes))
 
 
 def _of(subject: str, slate: str) -> str:
@@ -111,7 +104,7 @@ def _state(state: str, negated: bool) -> str:
     return f"not {state}" if negated else state
 
 
-def _ledger(ranks: list[float] | tuple[float, ...], slate: Evaluated) -> Ledger:
+def _ledger(ranks: Iterable[float], slate: Evaluated) -> Ledger:
     return tuple(value if held else None for value, held in zip(ranks, slate.held, strict=True))
 
 
@@ -135,11 +128,11 @@ def _hit(slate: Evaluated, block: str | None) -> str:
     return ""
 
 
-def _why_not(name: str, slate: Evaluated, asked: policy.Policy, case: policy.Case) -> str:
-    """Why the rule or target is not applicable to the case's user."""
-    target = next((t for t in asked.targets if t.name == name), None)
+def _why_not(name: str, slate: Evaluated, tested: policy.Policy, case: policy.Case) -> str:
+    """Why the rule or target does not apply to the case's user."""
+    target = next((t for t in tested.targets if t.name == name), None)
     metric = name if target is None else target.metric
-    rule = next((r for r in asked.rules if r.name == metric), None)
+    rule = next((r for r in tested.rules if r.name == metric), None)
     only = [target.only if target is not None else None, rule.weight.only if rule is not None else None]
     if any(condition is not None and not slate.inside[condition] for condition in only):
         return f"`{name}` stands in a `when` that is not true of this user"

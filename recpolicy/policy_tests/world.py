@@ -1,4 +1,4 @@
-"""A case of a test in, a data set with its items and its user, and the row and slates to evaluate, out."""
+"""Builds a small data set from the case of a test, with the row and the slates to evaluate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from recpolicy.dataset.columns import (
     ColumnData,
-    Floats,
     ListColumn,
     NumberColumn,
     Ragged,
@@ -29,7 +28,7 @@ _Stated = Mapping[int, Mapping[str, policy.Value]]
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set that cases are added to, and where each id stands in it."""
+    """A data set that cases are added to, and the row of each id in it."""
 
     dataset: Dataset
     items: Mapping[str, int] = field(init=False)
@@ -42,7 +41,7 @@ class Data:
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """What the rules are evaluated on: one row, and the slates of the case by name, each [1, its own length]."""
+    """The input of the rules: one row, and the slates of the case by name, each [1, its own length]."""
 
     dataset: Dataset
     rows: Rows
@@ -50,13 +49,12 @@ class World:
 
 
 def world(case: policy.Case, schema: Schema, data: Data | None) -> World:
-    """The case by itself, or added to `data`. Columns that are not stated are missing."""
+    """Builds the world of the case by itself, or added to `data`. Columns that are not stated are missing."""
     places = [item for _, slate in case.slates for item in slate]
     items = [*case.history, *case.next_items, *(item for item in places if item is not None)]
     base = data if data is not None else Data(_crowd(schema, items))
-    spec = schema.with_role(Role.ID)
-    # a catalog is never empty: where all places are holes it has one item about which nothing is known
-    at, stated = _rows_of(items or [policy.Record(case.span, ())], spec, base.items)
+    # a catalog is never empty: without any item it gets one about which nothing is known
+    at, stated = _rows_of(items or [policy.Record(case.span, ())], _id_of(schema.item), base.items)
     (user,), person = _rows_of([case.user], _id_of(schema.user), base.users)
     rows = iter(at)
     history, future = ([next(rows) for _ in part] for part in (case.history, case.next_items))
@@ -69,7 +67,7 @@ def world(case: policy.Case, schema: Schema, data: Data | None) -> World:
 
 
 def _crowd(schema: Schema, items: Iterable[policy.Record]) -> Dataset:
-    """No items, and users who took something each: as many as the largest stated popularity, at least 2."""
+    """No items, and users with one event each: as many as the largest stated popularity, at least 2."""
     spec = schema.with_role(Role.POPULARITY)
     known = [dict(item.values).get(spec.name) for item in items] if spec is not None else []
     users = max([2, *(int(p) for p in known if isinstance(p, float))])
@@ -154,7 +152,7 @@ def _missing(kind: Type, rows: int) -> ColumnData:
 
 def _column(base: ColumnData, rows: int, stated: Mapping[int, policy.Value]) -> ColumnData:
     """`base` grown to `rows` by missing values, then the stated ones written over it."""
-    at, new = np.array([*stated], np.int64), rows - _length(base)
+    at, new = np.array([*stated], np.int64), rows - len(base.values)
     match base:
         case NumberColumn(kind, numbers):
             grown = np.append(numbers, np.full(new, np.nan))
@@ -172,10 +170,9 @@ def _column(base: ColumnData, rows: int, stated: Mapping[int, policy.Value]) -> 
         case ListColumn(kind, lists, words, missing):
             known = _codes(words, (w for v in stated.values() if isinstance(v, tuple) for w in v))
             own = Ragged.of([[known[w] for w in v] if isinstance(v, tuple) else [] for v in stated.values()] + [[]])
-            # the stated lists stand behind those of `base`, and an empty one behind them: each row takes its own
-            both = Ragged(
-                np.append(lists.offsets, lists.offsets[-1] + own.offsets[1:]), np.append(lists.values, own.values)
-            )
+            # the stated lists follow those of `base`, then an empty one: each row takes its own
+            offsets = np.append(lists.offsets, lists.offsets[-1] + own.offsets[1:])
+            both = Ragged(offsets, np.append(lists.values, own.values))
             order = np.append(np.arange(len(lists)), np.full(new, len(both) - 1))
             order[at] = len(lists) + np.arange(len(at))
             absent = np.append(missing, np.ones(new, np.bool_))
@@ -185,12 +182,8 @@ def _column(base: ColumnData, rows: int, stated: Mapping[int, policy.Value]) -> 
             assert_never(base)
 
 
-def _length(column: ColumnData) -> int:
-    return len(column.values)
-
-
 def _codes(words: Sequence[str], more: Iterable[str]) -> dict[str, int]:
-    """The code of every word, those of `more` behind those of the column."""
+    """The code of every word; new words of `more` follow those of the column."""
     codes = {word: code for code, word in enumerate(words)}
     for word in more:
         codes.setdefault(word, len(codes))
@@ -211,10 +204,5 @@ def _with_creators(table: Table, schema: Schema, stated: _Stated) -> Table:
     first = np.fmin(dates, when.values)
     for row in left_out:
         if who.values[row] >= 0:
-            dates[row] = _earliest(first[who.values == who.values[row]])
+            dates[row] = np.fmin.reduce(first[who.values == who.values[row]])
     return Table(table.rows, {**table.columns, derived.name: NumberColumn(Type.DATE, dates)})
-
-
-def _earliest(dates: Floats) -> float:
-    known = dates[~np.isnan(dates)]
-    return float(known.min()) if len(known) else float("nan")

@@ -1,7 +1,7 @@
-"""A compiled policy and sampled users in, one list for all of them that the policy likes out: a search for loopholes.
+"""Searches for loopholes of a compiled policy: one list for all users that earns a large reward.
 
-The list is fixed: whoever is shown it gets the same items at the same places, holes where an item is blocked for them
-or in their history. What such a list earns, a policy gives away to a recommender that ignores the user.
+The list is fixed: every user is shown the same items at the same places, with a hole where an item is blocked for the
+user or in the user's history. A recommender that ignores the user can earn as much as such a list does.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from recpolicy.compiler import CompiledPolicy, Growth
 from recpolicy.dataset.columns import Bools, Codes, Floats
 from recpolicy.dataset.rows import Rows, Slates
+from recpolicy.search.builder import build, with_hole
 from recpolicy.search.rerank import rerank
 
 ITEMS = 2000
@@ -38,7 +39,7 @@ class Search:
 
     @staticmethod
     def of(compiled: CompiledPolicy, rows: Rows, likely: Codes, *, seed: int) -> Search:
-        """At most ITEMS items, those of `likely` (any shape, holes are skipped) among them."""
+        """Builds a search among at most ITEMS items, first those of `likely` (any shape, holes are skipped)."""
         rng, every = np.random.default_rng(seed), compiled.catalog.items
         shown, counts = np.unique(likely[likely >= 0], return_counts=True)
         first = shown[np.argsort(-counts, kind="stable")]
@@ -47,10 +48,10 @@ class Search:
         return Search(rows, items, compiled.servable(rows)[:, items])
 
     def fixed(self, compiled: CompiledPolicy) -> Codes:
-        """The list [K] with the largest mean reward for the rules of `compiled` that need no label, as far as found.
+        """Finds a list [K] with a large mean reward for the rules of `compiled` that need no label.
 
-        Place by place the item that adds most; then, ROUNDS times, each place gets another item, or changes with
-        another place, where that is better. A lower bound: a better list may exist.
+        Each place first gets the item that adds most. Then, ROUNDS times, each place gets another item, or changes with
+        another place, where that is better. The reward is a lower bound: a better list may exist.
         """
         some, free = self._some(), label_free(compiled)
         chosen = some._extended(free)
@@ -63,11 +64,11 @@ class Search:
         return self._items(chosen, compiled.policy.slate)
 
     def grown(self, compiled: CompiledPolicy) -> Codes:
-        """Like `fixed`, place by place only."""
+        """Builds a list [K] like `fixed`, place by place only."""
         return self._items(self._some()._extended(label_free(compiled)), compiled.policy.slate)
 
     def own(self, compiled: CompiledPolicy) -> Slates:
-        """For each user the list with the largest reward for the rules that need no label, chosen greedily, [B, K]."""
+        """Builds for each user a list of large reward for the rules that need no label, greedily, [B, K]."""
         scores = np.where(self.allowed, 0.0, -np.inf)
         return rerank(np.tile(self.items, (len(self.rows), 1)), scores, self.rows, label_free(compiled), 1.0)
 
@@ -78,24 +79,27 @@ class Search:
         at = np.arange(0, len(self.rows), max(step, 1))
         return replace(self, rows=self.rows.take(at), allowed=self.allowed[at])
 
-    def _growth(self, free: CompiledPolicy) -> Growth:
-        shown = np.where(self.allowed, self.items, np.int32(-1))
-        return free.growth(self.rows, np.concatenate([shown, np.full((len(shown), 1), -1, np.int32)], 1))
+    def _growth(self, free: CompiledPolicy) -> tuple[Growth, Codes]:
+        candidates = with_hole(np.where(self.allowed, self.items, np.int32(-1)))
+        return free.growth(self.rows, candidates), candidates
 
     def _extended(self, free: CompiledPolicy) -> Codes:
-        growth, chosen = self._growth(free), np.zeros(0, np.int32)
-        for _ in range(min(free.policy.slate, len(self.items))):
-            best = self._worth(growth, chosen).argmax()
-            chosen = np.append(chosen, best).astype(np.int32)
-            self._take(growth, int(best))
-        return chosen
+        (growth, candidates), chosen = self._growth(free), list[int]()
+
+        def worth(_: int, open_: Bools) -> Floats:
+            values = self._worth(growth, open_, chosen)
+            chosen.append(int(values.argmax()))
+            return values
+
+        build(growth, candidates, min(free.policy.slate, len(self.items)), worth)
+        return np.array(chosen, np.int32)
 
     def _with_another(self, free: CompiledPolicy, chosen: Codes, r: int) -> Codes:
         """The list with the TRIED items at place r that would gain most behind all the others, [<= TRIED, K]."""
-        others, growth = np.delete(chosen, r), self._growth(free)
-        for at in others.tolist():
-            self._take(growth, at)
-        worth = self._worth(growth, others)
+        others, (growth, candidates) = np.delete(chosen, r), self._growth(free)
+        every = np.arange(len(self.items))
+        build(growth, candidates, len(others), lambda place, _: np.equal(every, others[place]).astype(np.float64))
+        worth = self._worth(growth, growth.open, others)
         best = np.argsort(-worth, kind="stable")[: min(TRIED, np.isfinite(worth).sum())]
         tried = np.tile(chosen, (len(best), 1))
         tried[:, r] = best
@@ -104,18 +108,15 @@ class Search:
     def _items(self, chosen: Codes, k: int) -> Codes:
         return np.append(self.items[chosen], np.full(k - len(chosen), -1)).astype(np.int32)
 
-    def _worth(self, growth: Growth, chosen: Codes) -> Floats:
+    def _worth(self, growth: Growth, open_: Bools, chosen: Codes | list[int]) -> Floats:
         """Mean gain of each item at the next place, [C]; -inf for those chosen and those that few may be shown."""
-        open_ = growth.open[:, :-1]
+        open_ = open_[:, :-1]
         reach = open_.mean(0)
         gains = np.where(open_, growth.gains()[:, :-1], 0.0).mean(0) + TIE * reach
         free = np.ones(len(self.items), np.bool_)
         free[chosen] = False
         common = free & (reach >= 0.5)
         return np.where(common if common.any() else free, gains, -np.inf)
-
-    def _take(self, growth: Growth, at: int) -> None:
-        growth.take(np.where(growth.open[:, at], at, len(self.items)))
 
     def _reward(self, free: CompiledPolicy, lists: Codes) -> Floats:
         """Mean reward of each of the lists [L, K'], [L]."""
@@ -137,11 +138,11 @@ def _exchanged(chosen: Codes, r: int) -> Codes:
 
 
 def label_free(compiled: CompiledPolicy) -> CompiledPolicy:
-    """The policy with only those of its rules that need no label."""
+    """Returns the policy with only those of its rules that need no label."""
     return replace(compiled, rules=tuple(rule for rule in compiled.rules if not rule.needs_labels))
 
 
 def served(compiled: CompiledPolicy, rows: Rows, items: Codes) -> Slates:
-    """A list [K] as each row's user is shown it, [B, K]: holes for what is blocked or was taken before."""
+    """Returns a list [K] as each row's user is shown it, [B, K]: holes for what is blocked or was taken before."""
     allowed = compiled.servable(rows)
     return Slates(np.where(allowed[:, items] & (items >= 0), items, -1).astype(np.int32))

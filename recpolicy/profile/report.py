@@ -1,6 +1,6 @@
-"""A compiled policy and lists sampled from a model in, what its rules do in training out.
+"""Measures what the rules of a compiled policy do in training, on lists sampled from a model.
 
-How much each rule really counts, what it costs in relevance, and what a list that ignores the user can get.
+It measures how much each rule really counts, what it costs in relevance, and what a list that ignores the user can get.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import numpy as np
 
 from recpolicy.compiler import CompiledPolicy, CompiledRule
 from recpolicy.compiler.growth import divisor
-from recpolicy.compiler.quotas import Demand
 from recpolicy.dataset.columns import Codes, Floats
 from recpolicy.dataset.rows import Rows, Slates
 from recpolicy.evaluation import metrics
@@ -25,7 +24,7 @@ from recpolicy.search.rerank import weighted
 QUIET = 0.05
 """A rule whose value differs within fewer of the users' groups than this share has no signal."""
 FULL = 0.99
-"""Value from which on a list has all that a rule can give, rounding and a few users' holes aside."""
+"""From this value on a list has all that a rule can give, apart from rounding and the holes of a few users."""
 
 Silence: TypeAlias = Literal["for nobody", "without data", "never", "always", "always the same", "same for each user"]
 """Why a rule has no signal."""
@@ -33,10 +32,10 @@ Silence: TypeAlias = Literal["for nobody", "without data", "never", "always", "a
 
 @dataclass(frozen=True, eq=False)
 class Rollouts:
-    """What a model does for B users: lists sampled from it, and its candidates. Beside it, popular items."""
+    """What a model does for B users: lists sampled from it, and its candidates. Also popular items."""
 
     rows: Rows  # [B]
-    slates: Slates  # [B * copies, K], those of a user adjacent
+    slates: Slates  # [B * generations, K], those of a user adjacent
     generations: int
     temperature: float
     candidates: Codes  # [B, C], likeliest items of the first place
@@ -45,13 +44,13 @@ class Rollouts:
 
     @property
     def each(self) -> Rows:
-        """The row of every list, [B * copies]."""
+        """The row of every list, [B * generations]."""
         return self.rows.take(np.repeat(np.arange(len(self.rows)), self.generations))
 
 
 @dataclass(frozen=True)
 class Price:
-    """What a rule brings and costs: lists re-ranked with it beside lists re-ranked by the same policy without it."""
+    """What a rule brings and costs: lists re-ranked with it, against lists re-ranked by the policy without it."""
 
     without: float
     value: float
@@ -76,11 +75,11 @@ class RuleProfile:
     lively: float
     """Share of the users it applies to whose lists differ in its value."""
     silence: Silence | None
-    """Why it has no signal; None for a rule that has one, and for one without a weight."""
+    """Why it has no signal; None for a rule that has one, and for a rule without a weight."""
     price: Price | None
-    """None for a rule with labels, which is relevance itself, and for one that has no say in these users' lists."""
+    """None for a rule with labels, which is relevance itself, and for a rule that does not change these lists."""
     fixed: float | None
-    """What one list for all users gets, made for this rule alone; of a bury what it avoids. None where `price` is."""
+    """What one list for all users gets, made for this rule alone; for a bury what it avoids. None where `price` is."""
     popular: float | None
     """What each user's most popular items get; None without labels."""
 
@@ -107,7 +106,7 @@ class FixedList:
     ndcg: float
     own_ndcg: float
     advantage: float
-    """What training would credit it with beside the user's own lists, all rules counted as `effective` weights are."""
+    """Its advantage in training over the user's own lists, with all rules at their declared weights."""
     full: tuple[str, ...]
     """Rules it has all of."""
 
@@ -124,7 +123,7 @@ class FixedList:
 
 @dataclass(frozen=True)
 class Profile:
-    """What a policy does in training, seen on `users` users with `copies` lists each, sampled at `temperature`."""
+    """What a policy does in training, on `users` users with `generations` lists each, sampled at `temperature`."""
 
     users: int
     generations: int
@@ -145,9 +144,9 @@ class Profile:
 
 
 def profile(compiled: CompiledPolicy, rollouts: Rollouts, *, seed: int) -> Profile:
-    """Measure a policy on what a model does for users whose next items are known."""
+    """Measures a policy on what a model does for users whose next items are known; `seed` draws."""
     rows, generations = rollouts.rows, rollouts.generations
-    values = _values(compiled, rollouts.each, rollouts.slates)  # [B * copies, rules]
+    values = _values(compiled, rollouts.each, rollouts.slates)  # [B * generations, rules]
     weights = compiled.weights(rows)
     signed = weights * [rule.sign for rule in compiled.rules] / divisor(weights)[:, None]  # [B, rules]
     deviation = group_std(values, generations)
@@ -181,15 +180,15 @@ def profile(compiled: CompiledPolicy, rollouts: Rollouts, *, seed: int) -> Profi
 
 
 def silences(compiled: CompiledPolicy, rollouts: Rollouts, values: Floats) -> dict[str, Silence]:
-    """Why each rule that asks for something has no signal, for those that have none."""
+    """Finds the rules with a weight that have no signal, and why; `values` [B * generations, rules]."""
     liveliness = lively(values, rollouts.generations)
     abstained = compiled.abstained(rollouts.each, rollouts.slates)
-    found: dict[str, Silence] = {}
+    reasons: dict[str, Silence] = {}
     for i, rule in enumerate(compiled.rules):
         if liveliness[i] < QUIET and _weighs(rule):
             known = ~np.isnan(values[:, i])
-            found[rule.name] = _silence(values[known, i], abstained[rule.name][known] / compiled.policy.slate)
-    return found
+            reasons[rule.name] = _silence(values[known, i], abstained[rule.name][known] / compiled.policy.slate)
+    return reasons
 
 
 def _silence(values: Floats, abstained: Floats) -> Silence:
@@ -212,30 +211,27 @@ def _weighs(rule: CompiledRule) -> bool:
     return any(max(w.start, w.end) > 0 if isinstance(w, Ramp) else w > 0 for w in levels)
 
 
-def _asks(rule: CompiledRule) -> bool:
-    """Whether the rule has a say in lists: by its weight, or as a hard quota."""
-    return _weighs(rule) or (isinstance(rule.plan, Demand) and rule.plan.hard)
-
-
 # ---- what each rule costs -------------------------------------------------------------------------------------------
 
 
 def prices(compiled: CompiledPolicy, rows: Rows, candidates: Codes, scores: Floats, *, seed: int) -> dict[str, Price]:
-    """What each rule without labels that has a say brings and costs, on lists re-ranked from candidates [B, C].
+    """Measures what each rule without labels brings and costs, on lists re-ranked from candidates [B, C].
 
-    The other rules keep the strength they have beside `scores` when one is left out. NDCG is on the next items.
+    Left out are rules that change no list, having neither a weight nor a hard quota, and rules that apply to nobody.
+    The other rules keep the strength they have beside `scores` when a rule is taken away. NDCG is on the next items.
     """
     slates = weighted(candidates, scores, rows, compiled)
     values, ndcg = compiled.values(rows, slates), metrics.accuracy("ndcg", rows, slates)
-    found = {}
+    hard = [rule for rule, _ in compiled.hard_quotas]
+    out = {}
     for rule in compiled.rules:
-        if _asks(rule) and not rule.needs_labels and not np.isnan(values[rule.name]).all():
+        if (_weighs(rule) or rule in hard) and not rule.needs_labels and not np.isnan(values[rule.name]).all():
             rest = replace(compiled, rules=tuple(other for other in compiled.rules if other is not rule))
             others = weighted(candidates, scores, rows, rest)
             cost = metrics.paired(metrics.accuracy("ndcg", rows, others), ndcg, seed=seed)
             without = compiled.values(rows, others)[rule.name]
-            found[rule.name] = Price(metrics.mean(without), metrics.mean(values[rule.name]), cost)
-    return found
+            out[rule.name] = Price(metrics.mean(without), metrics.mean(values[rule.name]), cost)
+    return out
 
 
 # ---- lists that ignore the user -------------------------------------------------------------------------------------
@@ -244,7 +240,7 @@ def prices(compiled: CompiledPolicy, rows: Rows, candidates: Codes, scores: Floa
 def _fixed(
     compiled: CompiledPolicy, rollouts: Rollouts, search: Search, values: Floats, weights: Floats
 ) -> FixedList | None:
-    """The search's list beside the model's; `values` [B * copies, rules] of those, `weights` [B, rules] as trained."""
+    """The search's list beside the model's, which have `values` [B * generations, rules]; `weights` [B, rules]."""
     free, rows = label_free(compiled), rollouts.rows
     if not free.weights(rows).any():
         return None
@@ -263,7 +259,7 @@ def _fixed(
         full=tuple(
             rule.name
             for i, rule in enumerate(compiled.rules)
-            if not rule.needs_labels and _weighs(rule) and _kept(rule, got[:, i]) >= FULL
+            if not rule.needs_labels and _weighs(rule) and _gained(rule, got[:, i]) >= FULL
         ),
     )
 
@@ -271,15 +267,15 @@ def _fixed(
 def _fixed_for(compiled: CompiledPolicy, search: Search, rule: CompiledRule) -> float:
     alone = replace(compiled, rules=(rule,))
     slates = served(compiled, search.rows, search.grown(alone))
-    return _kept(rule, alone.values(search.rows, slates)[rule.name])
+    return _gained(rule, alone.values(search.rows, slates)[rule.name])
 
 
-def _kept(rule: CompiledRule, values: Floats) -> float:
-    """The mean value, of a bury what is missing from its whole."""
+def _gained(rule: CompiledRule, values: Floats) -> float:
+    """The mean value, for a bury 1 less it."""
     return 1.0 - metrics.mean(values) if rule.kind == "bury" else metrics.mean(values)
 
 
 def _values(compiled: CompiledPolicy, rows: Rows, slates: Slates) -> Floats:
     """[B, rules]; NaN where not applicable."""
-    found = [*compiled.values(rows, slates).values()]
-    return np.array(found, np.float64).reshape(len(found), len(rows)).T
+    values = [*compiled.values(rows, slates).values()]
+    return np.array(values, np.float64).reshape(len(values), len(rows)).T

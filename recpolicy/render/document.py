@@ -1,10 +1,10 @@
-"""Checked policies in, one JSON document for other programs out.
+"""Renders checked policies as one JSON document for other programs.
 
     {
       "schema_version": 1,
       "policies": [
         {
-          "file": "draft.policy",              the file that was asked for
+          "file": "draft.policy",              the file that the user named
           "name": "draft", "version": 3,       of the header; null where the policy cannot be used
           "ok": false,                         true where nothing was found
           "findings": [
@@ -16,9 +16,9 @@
               "line": 6, "column": 25,         of the start, both from 1; 0 where it has no place
               "end_line": 6, "end_column": 28, of the first character behind it
               "offset": 118, "length": 3,      the same in the file's text, from 0
-              "label": "no unit",              what is to be said of that place
+              "label": "no unit",              what is wrong in that place
               "help": "write `730 days`",      what is allowed, or what to write
-              "fix": {"replace": "730 days"},  a text that mends it when it replaces the place; null where there is none
+              "fix": {"replace": "730 days"},  the text that corrects the place; null where there is none
               "notes": [],                     further places: file, line ... length, and label
               "page": "recpolicy explain E0301"
             }
@@ -45,7 +45,7 @@ VERSION = 1
 
 
 def document(checked: Sequence[Checked]) -> str:
-    """The document as text, ended by a line feed."""
+    """Returns the document as text that ends with a line feed."""
     severities = [finding.severity for one in checked for finding in one.findings]
     content = {
         "schema_version": VERSION,
@@ -58,6 +58,11 @@ def document(checked: Sequence[Checked]) -> str:
             "warnings": severities.count("warning"),
         },
     }
+    return written(content)
+
+
+def written(content: object) -> str:
+    """Returns `content` as indented JSON that ends with a line feed."""
     return f"{json.dumps(content, indent=2, ensure_ascii=False)}\n"
 
 

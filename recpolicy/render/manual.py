@@ -1,4 +1,4 @@
-"""The page of a code in, text for people out."""
+"""Renders the page of a code as text for people."""
 
 from __future__ import annotations
 
@@ -7,33 +7,29 @@ from collections.abc import Iterator
 from shutil import get_terminal_size
 
 from recpolicy.errors.pages import FENCE, Page
-from recpolicy.render.picture import Part
+from recpolicy.render.terminal import WIDTH, Part
 
 
 def manual(page: Page) -> str:
-    """The page as text without colour."""
+    """Returns the page as text without colour."""
     return "".join(text for _, text in parts(page))
 
 
 def parts(page: Page) -> Iterator[Part]:
-    """The page in parts to be coloured (`title`, `bad`, `good` or none), its prose as wide as the terminal."""
-    width = min(100, get_terminal_size().columns)
+    """Renders the page in parts (`title`, `bad`, `good` or no style), its prose as wide as the terminal."""
+    width = min(WIDTH, get_terminal_size().columns)
     yield "title", f"{page.code}: {page.title}\n"
-    for block in _blocks(page.text):
-        if fence := FENCE.match(block):
-            info, lines = fence.groups()
-            style = "bad" if "bad" in info.split() else "good" if "." not in info else ""
-            yield style, f"\n{textwrap.indent(lines, '    ')}"
-        else:
-            filled = textwrap.fill(block, width, break_long_words=False, break_on_hyphens=False)
-            yield "", f"\n{filled}\n"
-
-
-def _blocks(text: str) -> Iterator[str]:
-    """Paragraphs and examples in turn."""
     end = 0
-    for fence in FENCE.finditer(text):
-        yield from filter(None, (p.strip() for p in text[end : fence.start()].split("\n\n")))
-        yield fence.group()
+    for fence in FENCE.finditer(page.text):
+        yield from _prose(page.text[end : fence.start()], width)
+        info, lines = fence.groups()
+        style = "bad" if "bad" in info.split() else "good" if "." not in info else ""
+        yield style, f"\n{textwrap.indent(lines, '    ')}"
         end = fence.end()
-    yield from filter(None, (p.strip() for p in text[end:].split("\n\n")))
+    yield from _prose(page.text[end:], width)
+
+
+def _prose(text: str, width: int) -> Iterator[Part]:
+    for block in filter(None, map(str.strip, text.split("\n\n"))):
+        filled = textwrap.fill(block, width, break_long_words=False, break_on_hyphens=False)
+        yield "", f"\n{filled}\n"

@@ -1,4 +1,4 @@
-"""A finding and its source in, its lines with carets under what is meant out, in parts to be coloured."""
+"""Renders a finding with its lines of the policy and carets under the place, in parts for colouring."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ from itertools import accumulate
 
 from recpolicy.errors import Diagnostic
 from recpolicy.render.places import Mark, lines, marks
+from recpolicy.render.terminal import WIDTH, Part
 from recpolicy.render.text import visible, width
 from recpolicy.span import Source
 
-WIDTH = 100
-"""Columns of a source line that are shown; a longer one is cut around the place that is meant."""
-
-Part = tuple[str, str]
-"""A style (`error`, `warning`, `note`, `title`, `place`, `help` or none) and text in it."""
-
 
 def picture(finding: Diagnostic, source: Source) -> Iterator[Part]:
-    """The finding, ended by a line feed; its parts together are what a file gets."""
+    """Renders the finding in parts, the last of which ends with a line feed."""
     places = marks(finding, source)
     margin = " " * max(len(str(place.end_line)) for place in places)
     yield finding.severity, f"{finding.severity}[{finding.code}]"
@@ -65,14 +60,14 @@ def _numbers(place: Mark) -> Iterable[int]:
 
 
 def _cut(line: str, start: int, end: int) -> tuple[str, int, int]:
-    """The part of a line to show around its characters `[start, end)`, the columns before them and under them."""
+    """At most `WIDTH` columns of a line around its characters `[start, end)`, the columns before and under these."""
     start = min(start, len(line))
     end = max(start, min(end, len(line)))
     shown = [visible(c) for c in line]
     at = [0, *accumulate(map(width, shown))]  # [characters + 1]: the column at which each begins
     low, high = 0, len(line)
     if at[-1] > WIDTH:
-        least = min(at[end], at[start] + WIDTH // 2)  # up to here the place has to be seen
+        least = min(at[end], at[start] + WIDTH // 2)  # the place is visible at least up to here
         left = 0 if least <= WIDTH else min((at[start] + least - WIDTH) // 2, at[-1] - WIDTH)
         low, high = bisect_left(at, left), bisect_right(at, left + WIDTH) - 1
     before, after = "..." if low else "", "..." if high < len(line) else ""

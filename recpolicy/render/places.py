@@ -1,4 +1,4 @@
-"""A span and its source in, the lines and columns of its start and end out."""
+"""Finds the lines and columns of a span's start and end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recpolicy.span import Source, Span
 
 @dataclass(frozen=True)
 class Checked:
-    """One policy after checking: its text, the typed policy where there is one, and what was found."""
+    """One policy after checking: its text, the typed policy where there is one, and the findings."""
 
     source: Source
     policy: Policy | None
@@ -33,7 +33,7 @@ class Mark:
 
 
 def mark(source: Source, span: Span, label: str) -> Mark:
-    """Where a span of `source` ends."""
+    """Finds the end of a span of `source`."""
     before, newline, last = source.text[span.start : span.end].rpartition("\n")
     if newline:
         return Mark(source, span, label, span.line + before.count("\n") + 1, len(last) + 1)
@@ -41,7 +41,7 @@ def mark(source: Source, span: Span, label: str) -> Mark:
 
 
 def marks(finding: Diagnostic, source: Source) -> tuple[Mark, ...]:
-    """The finding's own place, then those of its notes; `source` is the file that was asked for."""
+    """Finds the finding's own place, then those of its notes; `source` is the file that the user named."""
     home = finding.source or source
     return (
         mark(home, finding.span, finding.label),
@@ -50,5 +50,5 @@ def marks(finding: Diagnostic, source: Source) -> tuple[Mark, ...]:
 
 
 def lines(source: Source) -> list[str]:
-    """The lines of a text without their ends, as spans count them: a line ends with a line feed and nothing else."""
+    """Returns the lines of a text without their ends, as spans count them: only a line feed ends a line."""
     return [line.removesuffix("\r") for line in source.text.split("\n")]

@@ -1,17 +1,17 @@
-"""Checked policies in, a SARIF 2.1.0 log out, which code hosts show beside the lines of a change.
+"""Renders checked policies as a SARIF 2.1.0 log, which code hosts show beside the lines of a change.
 
 The format: OASIS, "Static Analysis Results Interchange Format (SARIF) Version 2.1.0", errata 01.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from recpolicy import __version__
 from recpolicy.errors import Diagnostic, pages
+from recpolicy.render.document import written
 from recpolicy.render.manual import manual
 from recpolicy.render.places import Checked, Mark, lines, marks
 from recpolicy.render.text import sentence
@@ -21,9 +21,9 @@ SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sar
 
 
 def log(checked: Sequence[Checked]) -> str:
-    """The log as text, ended by a line feed: one run, with a rule for every code that was found."""
-    found = [(finding, one.source) for one in checked for finding in one.findings]
-    codes = sorted({finding.code for finding, _ in found})
+    """Returns the log as text that ends with a line feed: one run, with a rule for every code among the findings."""
+    findings = [(finding, one.source) for one in checked for finding in one.findings]
+    codes = sorted({finding.code for finding, _ in findings})
     content = {
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -31,11 +31,11 @@ def log(checked: Sequence[Checked]) -> str:
             {
                 "tool": {"driver": {"name": "recpolicy", "version": __version__, "rules": [_rule(c) for c in codes]}},
                 "columnKind": "utf16CodeUnits",
-                "results": [_result(finding, source, codes) for finding, source in found],
+                "results": [_result(finding, source, codes) for finding, source in findings],
             }
         ],
     }
-    return f"{json.dumps(content, indent=2, ensure_ascii=False)}\n"
+    return written(content)
 
 
 def _rule(code: str) -> dict[str, object]:
@@ -50,12 +50,12 @@ def _rule(code: str) -> dict[str, object]:
 
 def _result(finding: Diagnostic, source: Source, codes: list[str]) -> dict[str, object]:
     place, *notes = marks(finding, source)
-    told = " ".join(sentence(text) for text in (finding.title, finding.label, finding.help))
+    message = " ".join(sentence(text) for text in (finding.title, finding.label, finding.help))
     result: dict[str, object] = {
         "ruleId": finding.code,
         "ruleIndex": codes.index(finding.code),
         "level": finding.severity,
-        "message": {"text": told},
+        "message": {"text": message},
         "locations": [_location(place)],
     }
     if notes:

@@ -1,4 +1,4 @@
-"""Findings and their source in, sentences out that can be read aloud: one finding a line, no picture, no colour."""
+"""Renders findings as sentences that can be read aloud: one finding a line, no picture, no colour."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from recpolicy.render.text import sentence, visible
 from recpolicy.span import Source
 
 _MOST = 60
-"""Characters of the policy that are quoted."""
+"""The most characters of the policy that are quoted."""
 
 
 def sentences(findings: Iterable[Diagnostic], source: Source) -> str:
-    """The findings, each on a line of its own."""
+    """Returns the findings, each on a line of its own."""
     return "".join(f"{_finding(finding, source)}\n" for finding in findings)
 
 
 def _finding(finding: Diagnostic, source: Source) -> str:
     place, *others = marks(finding, source)
-    said = [f"{_where(place)}: {finding.severity} {finding.code}: {visible(finding.title)}."]
+    parts = [f"{_where(place)}: {finding.severity} {finding.code}: {visible(finding.title)}."]
     if quoted := _quoted(place):
-        said.append(f"Here: {quoted}.")
-    said.append(sentence(finding.label))
-    for other in others:
-        said.append(f"See also {_where(other)}: {sentence(other.label)}")
-    return " ".join([*said, sentence(finding.help)])
+        parts.append(f"Here: {quoted}.")
+    parts.append(sentence(finding.label))
+    parts += [f"See also {_where(other)}: {sentence(other.label)}" for other in others]
+    return " ".join([*parts, sentence(finding.help)])
 
 
 def _where(place: Mark) -> str:

@@ -1,4 +1,4 @@
-"""Any text in, text that is safe to print out, and how wide it is."""
+"""Makes any text safe to print, and measures how wide it is."""
 
 from __future__ import annotations
 
@@ -8,24 +8,19 @@ _TAB = "    "
 
 
 def visible(text: str) -> str:
-    """Text that moves no cursor and rings no bell: tabs as spaces, other control characters as `·`."""
+    """Returns a text that moves no cursor and rings no bell: tabs as spaces, other control characters as `·`."""
     return text if text.isascii() and text.isprintable() else "".join(map(_visible, text))
 
 
 def width(text: str) -> int:
-    """Columns of a terminal that `text` fills: two for wide characters, none for marks set over others."""
+    """Returns the columns of a terminal that `text` fills: two for wide characters, none for marks set over others."""
     return len(text) if text.isascii() else sum(map(_width, text))
 
 
 def sentence(text: str) -> str:
-    """The text with a capital at its start and a full stop at its end."""
+    """Returns the text with a capital at its start and a full stop at its end."""
     text = visible(text).strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 rule`, `10,000 rules`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _visible(c: str) -> str:

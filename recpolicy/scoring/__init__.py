@@ -1,14 +1,14 @@
-"""Logged slates in (Parquet or JSONL), the value of every rule of a policy for each of them out, batch by batch.
+"""Scores logged slates (Parquet or JSONL) by a policy, batch by batch: the value of every rule for each slate.
 
-columns.py  what a table of slates has to hold
-needs.py    what a policy reads of a slate's user
+columns.py  the columns of a table of slates
+needs.py    the facts about a user that a policy reads
 ids.py      ids as rows of the data
 slates.py   record batches as the compiler reads them
-scores.py   what the policy says of them
-scorer.py   the two together: tables in, tables out, here or on a cluster
+scores.py   the scores of slates
+scorer.py   the scorer of whole tables, here or on a cluster
 jsonl.py    JSON Lines as record batches
 files.py    files of slates and of scores
-tally.py    means over what was scored
+tally.py    means over scores
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ __all__ = ["Mean", "Scorer", "Scores", "Tally", "score_file", "score_files"]
 
 
 def score_file(scorer: Scorer, path: Path, *, rows: int = ROWS) -> Iterator[tuple[Scores, pa.Array, float]]:
-    """The scores of the slates in a file, their user ids, and the share of the file read; at most `rows` at a time.
+    """Yields scores of the slates in a file with their user ids and the share of the file read, `rows` at most at once.
 
-    Raises UsageError, at the end of the file, with every row that cannot be scored, or `MOST_PROBLEMS` of them; from
-    the first of them on nothing more is scored.
+    Raises UsageError, at the end of the file, with every row that cannot be scored, or `MOST_PROBLEMS` of them. After
+    the first such row nothing more is scored.
     """
     problems: list[str] = []
     for chunk in read_file(path, scorer.columns, rows):
-        scores, found = scorer.score(chunk.batch)
-        problems += [f"{chunk.name(row)}: {what}" for row, what in found]
+        scores, unscored = scorer.score(chunk.batch)
+        problems += [f"{chunk.name(row)}: {reason}" for row, reason in unscored]
         if len(problems) >= MOST_PROBLEMS:
             break
         if scores is not None and not problems:
@@ -50,10 +50,10 @@ def score_file(scorer: Scorer, path: Path, *, rows: int = ROWS) -> Iterator[tupl
 def score_files(
     scorer: Scorer, slates: Path, out: Path | None, *, progress: Callable[[int, float], None] | None = None
 ) -> Tally:
-    """Score the slates of a file, into the file `out` where one is named, and count them.
+    """Scores the slates of a file, writes the scores to `out` where it is given, and counts them.
 
-    `out` (.parquet or .jsonl) appears whole or not at all. `progress` is told, again and again, how many slates are
-    scored and what share of the file that is. Raises what `score_file` raises, and OSError.
+    `out` (.parquet or .jsonl) appears complete or not at all. `progress` is called after each batch with the number of
+    slates scored and the share of the file read. Raises UsageError as `score_file` does, and OSError.
     """
     tally = Tally(scorer.users)
 

@@ -1,4 +1,4 @@
-"""The columns of a table of logged slates in; nothing out, or what is wrong with them."""
+"""Checks the columns of a table of logged slates."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from recpolicy.data.files import is_list, is_text
 from recpolicy.errors import UsageError
 from recpolicy.errors.near import near
 
@@ -14,7 +15,7 @@ COLUMNS = (*REQUIRED, *OPTIONAL)
 
 
 def check_columns(schema: pa.Schema, where: str = "the slates") -> None:
-    """Raise UsageError where a column that is needed is absent or one has another type than it should."""
+    """Checks columns. Raises UsageError where a required one is absent or one has a wrong type."""
     needed(schema.names, where)
     for name, (fits, what) in KINDS.items():
         if name in schema.names and not fits(kind := schema.field(name).type):
@@ -22,7 +23,7 @@ def check_columns(schema: pa.Schema, where: str = "the slates") -> None:
 
 
 def needed(names: Sequence[str], where: str) -> None:
-    """Raise UsageError where one of the names that every slate needs is not among `names`."""
+    """Checks column names. Raises UsageError where a required one is absent."""
     for name in REQUIRED:
         if name not in names:
             close = near(name, [n for n in names if n not in COLUMNS])
@@ -32,17 +33,16 @@ def needed(names: Sequence[str], where: str) -> None:
 
 def _is_key(kind: pa.DataType) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    string = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    return bool(string or pa.types.is_integer(kind) or pa.types.is_null(kind))
+    return bool(is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
 
 
 def _is_keys(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _is_key(kind.value_type)
+    return is_list(kind) and _is_key(kind.value_type)
 
 
 def _is_time(kind: pa.DataType) -> bool:
-    measured = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
-    return bool(measured or pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
+    return bool(number or pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
 KINDS = {

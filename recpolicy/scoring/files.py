@@ -1,11 +1,10 @@
-"""Files of logged slates in, record batches of some of their rows out; scores in, a file of them out."""
+"""Reads files of logged slates, some rows at a time, and writes files of scores."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +15,7 @@ from recpolicy.scoring import jsonl
 from recpolicy.scoring.columns import check_columns
 
 ROWS = 65_536
-"""Most slates read at once; what is held in memory does not grow with the file."""
+"""Most slates read at once, so that memory does not grow with the file."""
 VALUES = 1_000_000
 """Most ids read at once, on average, where slates are long."""
 BUFFER = 1 << 20
@@ -28,14 +27,21 @@ class Chunk:
     """Some rows of a file, in order."""
 
     batch: pa.RecordBatch
-    name: Callable[[int], str]
-    """What a row of the batch is called in messages."""
     share: float
-    """How much of the file is read when this is, above 0 up to 1."""
+    """Share of the file up to the end of this chunk, in (0, 1]."""
+    first: int
+    """The first row, as an index into `lines` or, without these, into the file."""
+    lines: jsonl.Lines | None = None
+
+    def name(self, row: int) -> str:
+        """Returns the name of a row of the batch for messages."""
+        if self.lines is None:
+            return f"row {self.first + row + 1}"
+        return f"line {self.lines.number(self.first + row)}"
 
 
 def read_file(path: Path, columns: Sequence[str], rows: int = ROWS) -> Iterator[Chunk]:
-    """The slates of a file, their `columns` alone, at most `rows` at a time.
+    """Reads the slates of a file, only the given columns, at most `rows` at a time.
 
     Raises UsageError for a file that is neither Parquet nor JSONL, or cannot be read as that.
     """
@@ -58,45 +64,34 @@ def _parquet(path: Path, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
     metadata = pq.read_metadata(path)
     schema = metadata.schema.to_arrow_schema()
     check_columns(schema, str(path))
-    kept = [name for name in columns if name in schema.names]
-    leaves = [metadata.schema.column(i) for i in range(len(metadata.schema))]
-    # ids written as a dictionary stay one: each is looked up once, however often it stands in the file
-    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and leaf.path.split(".")[0] in kept]
-    values = sum(
-        metadata.row_group(group).column(i).num_values
-        for group in range(metadata.num_row_groups)
-        for i, leaf in enumerate(leaves)
-        if leaf.path.split(".")[0] in kept
-    )
+    selected = [name for name in columns if name in schema.names]
+    leaves = {i: metadata.schema.column(i) for i in range(len(metadata.schema))}
+    leaves = {i: leaf for i, leaf in leaves.items() if leaf.path.split(".")[0] in selected}
+    # ids in a dictionary stay in it: each is looked up once, however often it occurs in the file
+    texts = [leaf.path for leaf in leaves.values() if leaf.physical_type == "BYTE_ARRAY"]
+    groups = range(metadata.num_row_groups)
+    values = sum(metadata.row_group(group).column(i).num_values for group in groups for i in leaves)
     size = max(1, min(rows, VALUES * metadata.num_rows // max(1, values)))
     with pq.ParquetFile(path, metadata=metadata, read_dictionary=texts, buffer_size=BUFFER, pre_buffer=False) as file:
         read = 0
-        for group in range(metadata.num_row_groups):  # by themselves, since each has dictionaries of its own
-            for batch in file.iter_batches(size, row_groups=[group], columns=kept, use_threads=False):
-                yield Chunk(batch, partial(_row, read), (read + batch.num_rows) / metadata.num_rows)
+        for group in groups:  # one at a time, since each has dictionaries of its own
+            for batch in file.iter_batches(size, row_groups=[group], columns=selected, use_threads=False):
+                yield Chunk(batch, (read + batch.num_rows) / metadata.num_rows, read)
                 read += batch.num_rows
 
 
 def _jsonl(path: Path, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
-    whole = max(1, path.stat().st_size)
+    size = max(1, path.stat().st_size)
     read = 0
     for lines in jsonl.read(path):
         read += len(lines.text)
         batch = lines.batch.select([name for name in columns if name in lines.batch.schema.names])
         for first in range(0, batch.num_rows, rows):
-            yield Chunk(batch.slice(first, rows), partial(_line, lines, first), min(1.0, read / whole))
-
-
-def _row(before: int, row: int) -> str:
-    return f"row {before + row + 1}"
-
-
-def _line(lines: jsonl.Lines, before: int, row: int) -> str:
-    return f"line {lines.number(before + row)}"
+            yield Chunk(batch.slice(first, rows), min(1.0, read / size), first, lines)
 
 
 def write_file(path: Path, suffix: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
-    """Write record batches of scores to `path`, as `suffix` says: `.parquet`, or `.jsonl` with a row a line."""
+    """Writes record batches of scores to `path`. The suffix gives the format: `.parquet`, or `.jsonl`, a row a line."""
     if suffix == ".jsonl":
         with path.open("w", encoding="utf-8") as file:
             for batch in batches:

@@ -1,11 +1,11 @@
-"""JSON Lines of logged slates in, record batches of them out; or what is wrong with a line, and where."""
+"""Reads JSON Lines of logged slates as record batches, and reports the first line that holds no slate."""
 
 from __future__ import annotations
 
-import datetime
 import io
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +13,20 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.json as pj
 
+from recpolicy.data.columns import iso_seconds
+from recpolicy.data.files import json_object
 from recpolicy.errors import UsageError
 from recpolicy.scoring.columns import COLUMNS, KINDS, REQUIRED, needed
 
 CHUNK = 1 << 22
-"""Bytes read at once, and the rest of the last line."""
+"""Bytes read at once, besides the rest of the last line."""
 TEXTS = {"user_id": pa.string(), "items": pa.list_(pa.string()), "next_items": pa.list_(pa.string())}
 NUMBERS = {"user_id": pa.int64(), "items": pa.list_(pa.int64()), "next_items": pa.list_(pa.int64())}
 
 
 @dataclass(frozen=True)
 class Lines:
-    """Whole lines of a file, a row for each that is not blank."""
+    """Complete lines of a file, a row for each that is not blank."""
 
     batch: pa.RecordBatch
     text: bytes
@@ -32,13 +34,13 @@ class Lines:
     """The number of the first line."""
 
     def number(self, row: int) -> int:
-        """The number of the line that a row stands in."""
+        """Returns the number of the line of a row."""
         filled = (at for at, line in enumerate(self.text.split(b"\n"), self.first) if line.strip())
         return next(itertools.islice(filled, row, None))
 
 
 def read(path: Path) -> Iterator[Lines]:
-    """The lines of a file, some at a time. Raises UsageError for the first that holds no slate, and OSError."""
+    """Reads the lines of a file, some at a time. Raises UsageError for the first that holds no slate, and OSError."""
     with path.open("rb") as file:
         if file.read(3) != b"\xef\xbb\xbf":  # the mark that some programs put before UTF-8
             file.seek(0)
@@ -49,18 +51,18 @@ def read(path: Path) -> Iterator[Lines]:
 
 
 def _batch(text: bytes, first: int, path: Path) -> pa.RecordBatch:
-    """The columns of some lines, by the fast reader where it takes them as they are."""
+    """The columns of some lines, by the fast reader where it can read them."""
     for ids in (TEXTS, NUMBERS):
         for now in (pa.float64(), pa.timestamp("us", "UTC")):
-            if (found := _plain(text, {**ids, "now": now})) is not None:
-                return found
+            if (batch := _plain(text, {**ids, "now": now})) is not None:
+                return batch
     return _any(text.decode("utf-8"), first, path)
 
 
 def _plain(text: bytes, kinds: Mapping[str, pa.DataType]) -> pa.RecordBatch | None:
-    """The columns of lines that all write ids and times in one way; None for others.
+    """The columns of lines whose ids and times all have these types; None for others.
 
-    None, too, where lines are blank, which would hide the numbers of those after them, or an id is missing.
+    Also None where a line is blank, since the numbers of the lines after it would be wrong, or an id is missing.
     """
     parsing = pj.ParseOptions(explicit_schema=pa.schema(kinds), unexpected_field_behavior="ignore")
     reading = pj.ReadOptions(use_threads=False, block_size=len(text) + 1)
@@ -75,7 +77,7 @@ def _plain(text: bytes, kinds: Mapping[str, pa.DataType]) -> pa.RecordBatch | No
 
 
 def _any(text: str, first: int, path: Path) -> pa.RecordBatch:
-    """The columns of lines with ids as texts and as numbers, and with any ISO 8601 time; finds what is wrong."""
+    """The columns of lines with ids as texts and as numbers, and with any ISO 8601 time; reports the first error."""
     lines = ((number, line) for number, line in enumerate(text.split("\n"), first) if line.strip())
     records = [_record(line, f"{path}, line {number}") for number, line in lines]
     kinds = {**TEXTS, "now": pa.float64()}
@@ -83,13 +85,8 @@ def _any(text: str, first: int, path: Path) -> pa.RecordBatch:
 
 
 def _record(line: str, where: str) -> dict[str, object]:
-    """One line's values of `COLUMNS`: ids as texts, a time as Unix seconds."""
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"not valid JSON: {error.msg} at character {error.pos + 1}", where=where) from None
-    if not isinstance(record, dict):
-        raise UsageError("not a JSON object", where=where, help='each line is {"user_id": "1", "items": ["7", "3"]}')
+    """The values of `COLUMNS` in one line: ids as texts, the time as Unix seconds."""
+    record = json_object(line, where, 'each line is {"user_id": "1", "items": ["7", "3"]}')
     needed(list(record), where)
     lists = {name: record.get(name) for name in ("items", "next_items")}
     for name, value in lists.items():
@@ -110,9 +107,8 @@ def _key(value: object, where: str) -> str | None:
 def _seconds(value: object, where: str) -> float | None:
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value
-    try:
-        moment = datetime.datetime.fromisoformat(str(value))
-    except ValueError:
+    seconds = iso_seconds(str(value))
+    if math.isnan(seconds):
         help = "write Unix seconds or 2024-05-01T12:30:00Z"
-        raise UsageError(f"`now` is {json.dumps(value)}, which is no time", where=where, help=help) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+        raise UsageError(f"`now` is {json.dumps(value)}, which is no time", where=where, help=help)
+    return seconds

@@ -1,4 +1,4 @@
-"""A policy in, which facts about a slate's user its rules read out."""
+"""Finds the facts about a slate's user that the rules of a policy read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recpolicy.language.policy import Now, OfHistory, Policy, Relevance, Serendi
 
 @dataclass(frozen=True)
 class Needs:
-    """What has to be gathered before slates can be scored; what is not needed is left empty."""
+    """The facts that the scores of slates depend on; the others are left empty."""
 
     history: bool
     next_items: bool
@@ -18,7 +18,7 @@ class Needs:
 
 
 def needs(policy: Policy) -> Needs:
-    """What the rules and blocks of a policy read, targets and tests aside."""
+    """Finds the facts that the rules and blocks of a policy read; targets and tests do not count."""
     nodes = list(_nodes((policy.rules, policy.blocks)))
     return Needs(
         history=any(_reads_history(node) for node in nodes),
@@ -32,7 +32,7 @@ def _reads_history(node: object) -> bool:
 
 
 def _nodes(tree: object) -> Iterator[object]:
-    """Everything in a tree of dataclasses and tuples."""
+    """All dataclasses in a tree of dataclasses and tuples."""
     if isinstance(tree, tuple):
         for part in tree:
             yield from _nodes(part)

@@ -1,4 +1,4 @@
-"""Slates ready to be scored in, what a compiled policy says of each of them out, as arrays and as a record batch."""
+"""Scores slates by a compiled policy, as arrays and as a record batch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recpolicy.compiler import CompiledPolicy
+from recpolicy.compiler.growth import divisor
 from recpolicy.dataset.columns import Bools, Floats, Ints
 from recpolicy.scoring.slates import Logged
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What the policy says of B slates; the rules by name."""
+    """The scores of B slates, by the names of the rules."""
 
     user: Ints  # [B], row of the users table
     reward: Floats  # [B], R in [-1, 1]
@@ -26,14 +27,14 @@ class Scores:
     an item of the history, `seen`; items `beyond` the last place."""
     values: Mapping[str, Floats]  # [B] in [0, 1], NaN where the rule is not applicable
     abstained: Mapping[str, Ints]  # [B], places without a value
-    satisfied: Mapping[str, Bools]  # [B], quotas alone
-    ranks: Mapping[str, Floats]  # [B, K] marginals; no rule where they were not asked for
+    satisfied: Mapping[str, Bools]  # [B], of quotas only
+    ranks: Mapping[str, Floats]  # [B, K] marginals; empty unless requested
 
     def __len__(self) -> int:
         return len(self.user)
 
     def table(self, user_id: pa.Array) -> pa.RecordBatch:
-        """One row a slate: the columns that docs/scoring.md lists; what is not applicable is null."""
+        """Builds a table with a row for each slate. docs/scoring.md lists the columns; null is not applicable."""
         columns: dict[str, pa.Array] = {"user_id": user_id.cast(pa.string()), "reward": pa.array(self.reward)}
         columns |= {name: pa.array(count) for name, count in self.counts.items()}
         for rule, value in self.values.items():
@@ -47,10 +48,10 @@ class Scores:
 
 
 def judge(compiled: CompiledPolicy, logged: Logged, *, ranks: bool) -> Scores:
-    """Score slates, with `ranks` place by place."""
+    """Scores slates; with `ranks`, also the part of each place."""
     rows, slates = logged.rows, logged.slates
     marginals = compiled.marginals(rows, slates)
-    values = {name: found.sum(1) for name, found in marginals.items()}
+    values = {name: by_place.sum(1) for name, by_place in marginals.items()}
     counts = {
         "blocked": compiled.blocked(rows, slates),
         "holes": (slates.items < 0).sum(1),
@@ -68,26 +69,28 @@ def judge(compiled: CompiledPolicy, logged: Logged, *, ranks: bool) -> Scores:
 
 
 def joined(parts: Sequence[Scores]) -> Scores:
-    """The scores of several parts, at least one, as those of one."""
-    first = parts[0]
+    """Concatenates the scores of several parts, at least one."""
     return Scores(
         np.concatenate([part.user for part in parts]),
         np.concatenate([part.reward for part in parts]),
-        {name: np.concatenate([part.counts[name] for part in parts]) for name in first.counts},
-        {name: np.concatenate([part.values[name] for part in parts]) for name in first.values},
-        {name: np.concatenate([part.abstained[name] for part in parts]) for name in first.abstained},
-        {name: np.concatenate([part.satisfied[name] for part in parts]) for name in first.satisfied},
-        {name: np.concatenate([part.ranks[name] for part in parts]) for name in first.ranks},
+        _concatenated([part.counts for part in parts]),
+        _concatenated([part.values for part in parts]),
+        _concatenated([part.abstained for part in parts]),
+        _concatenated([part.satisfied for part in parts]),
+        _concatenated([part.ranks for part in parts]),
     )
 
 
+def _concatenated(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
 def _reward(compiled: CompiledPolicy, weights: Floats, values: Mapping[str, Floats]) -> Floats:
-    """R, [B]: weighted values, buries subtracted, over the sum of the row's `weights` [B, rules]; 0 without any."""
+    """R, [B]: weighted values, buries subtracted, over the sum of the row's `weights` [B, rules]; 0 where that is 0."""
     out = np.zeros(len(weights))
     for rule, weight in zip(compiled.rules, weights.T, strict=True):
         out += rule.sign * weight * np.where(weight == 0, 0.0, values[rule.name])  # NaN only where the weight is 0
-    total = weights.sum(1)
-    return out / np.where(total > 0, total, 1.0)
+    return out / divisor(weights)
 
 
 def _lists(marginals: Floats) -> pa.Array:

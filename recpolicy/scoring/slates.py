@@ -1,4 +1,4 @@
-"""Record batches of logged slates in, the rows and slates that a compiled policy scores out."""
+"""Converts record batches of logged slates to the rows and slates that a compiled policy scores."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recpolicy.data import rows_at_end
-from recpolicy.dataset.columns import Bools, Codes, Floats, Ints, Ragged
+from recpolicy.data.columns import seconds
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ints, Ragged, none
 from recpolicy.dataset.rows import Dataset, Rows, Slates
 from recpolicy.scoring.columns import check_columns
 from recpolicy.scoring.ids import Index, Taken
 from recpolicy.scoring.needs import Needs
 
 PART = 2048
-"""Slates scored at once: their arrays stay in the processor's cache, and histories are copied for so many users."""
+"""Slates scored at once, so that their arrays stay in the processor's cache and few histories are copied at a time."""
 MOST_PROBLEMS = 20
-"""Rows that cannot be scored, after which reading stops."""
+"""Number of rows that cannot be scored after which reading stops."""
 
 Problem: TypeAlias = tuple[int, str]
 """A row of a table (from 0) that cannot be scored, and why."""
@@ -28,18 +29,18 @@ Problem: TypeAlias = tuple[int, str]
 
 @dataclass(frozen=True)
 class Logged:
-    """Slates as they were read, ready to be scored; the counts are per slate, [B]."""
+    """Slates ready to be scored; the counts are per slate, [B]."""
 
     rows: Rows
     slates: Slates
     seen: Ints
     """Items that are in the user's history."""
     unknown: Ints
-    """Items the catalog does not hold: holes."""
+    """Items that are not in the catalog; their places are holes."""
     repeated: Ints
-    """Items that stand in the slate already: holes."""
+    """Items that are in the slate already; their places are holes."""
     beyond: Ints
-    """Items behind the last place, which do not count."""
+    """Items after the last place, which do not count."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,11 @@ class Batch:
     next_items: Ragged  # known items alone
     now: Floats  # [B], NaN where it is not stated
     problems: tuple[Problem, ...]
-    """The first rows that cannot be scored: where there is one, the rest is not to be used."""
+    """The first rows that cannot be scored. Where there is one, the rest of the batch is not valid."""
 
 
 class Reader:
-    """What a data set knows of ids and users, laid out for reading slates of K places. Picklable."""
+    """The ids and users of a data set, prepared for reading slates of K places. Picklable."""
 
     def __init__(self, dataset: Dataset, needs: Needs, k: int) -> None:
         users = np.arange(dataset.users.rows)
@@ -64,23 +65,24 @@ class Reader:
         self.users, self.items = Index(dataset.user_ids), Index(dataset.item_ids)
         self._now = rows_at_end(dataset, users).now  # [users]
         self._taken = Taken(event_user, dataset.item, dataset.items.rows)
-        self._history = Ragged(dataset.start, dataset.item) if needs.history else None
+        self._history = Ragged(dataset.start, dataset.item) if needs.history else none(len(users))
 
     def read(self, batch: pa.RecordBatch) -> Batch:
-        """The ids of a record batch as rows. Raises UsageError for a column that is absent or of another type."""
+        """Looks up the ids of a record batch. Raises UsageError for a column that is absent or of a wrong type."""
         check_columns(batch.schema)
         names = batch.schema.names
         user = self.users.rows(batch.column("user_id"))
         items, missing = self._lists(batch.column("items"))
         problems = [*_unknown(user, batch.column("user_id")), *((int(row), "no `items`") for row in missing)]
-        stated = self.needs.next_items and "next_items" in names
-        next_items = _known(self._lists(batch.column("next_items"))[0]) if stated else empty(len(user))
-        timed = self.needs.now and "now" in names
-        now = _moments(batch.column("now")) if timed else np.full(len(user), np.nan)
+        next_items, now = none(len(user)), np.full(len(user), np.nan)
+        if self.needs.next_items and "next_items" in names:
+            next_items = _known(self._lists(batch.column("next_items"))[0])
+        if self.needs.now and "now" in names:
+            now = _moments(batch.column("now"))
         return Batch(user, items, next_items, now, tuple(sorted(problems)[:MOST_PROBLEMS]))
 
     def parts(self, batch: Batch) -> Iterator[Logged]:
-        """The slates of a batch without problems, at most `PART` at a time, cut and filled up to K places."""
+        """Yields the slates of a batch without problems, at most `PART` at a time, cut or filled to K places."""
         for first in range(0, max(1, len(batch.user)), PART):
             yield self._part(batch, slice(first, min(first + PART, len(batch.user))))
 
@@ -89,51 +91,41 @@ class Reader:
         begin, end = batch.items.offsets[:-1][part], batch.items.offsets[1:][part]
         lengths = end - begin
         place = np.arange(self.k)[:, None]
-        there = place < lengths  # [K, B], as all that follows: a place is one run of memory
-        slates = np.where(there, batch.items.values.take(begin + place, mode="clip"), -1)
-        unknown = (there & (slates < 0)).sum(0)
-        again = _again(slates)
-        slates[again] = -1
+        filled = place < lengths  # [K, B], as all that follows: a place is contiguous in memory
+        slates = np.where(filled, batch.items.values.take(begin + place, mode="clip"), -1)
+        unknown = (filled & (slates < 0)).sum(0)
+        repeated = _repeated(slates)
+        slates[repeated] = -1
         seen = self._taken.holds(np.broadcast_to(user, slates.shape), slates)
         now = np.where(np.isnan(batch.now[part]), self._now[user], batch.now[part])
-        history = empty(len(user)) if self._history is None else self._history.take(user)
-        next_items = Ragged.slices(
-            batch.next_items.values, batch.next_items.offsets[:-1][part], batch.next_items.offsets[1:][part]
-        )
+        next_items = batch.next_items.take(np.arange(part.start, part.stop))
         return Logged(
-            Rows(user, now, history, next_items),
+            Rows(user, now, self._history.take(user), next_items),
             Slates(slates.T),
             seen=seen.sum(0),
             unknown=unknown,
-            repeated=again.sum(0),
+            repeated=repeated.sum(0),
             beyond=np.maximum(lengths - self.k, 0),
         )
 
     def _lists(self, lists: pa.Array) -> tuple[Ragged, Ints]:
-        """A column of lists of items, and the rows where there is none."""
+        """A column of lists of items, and the rows without a list."""
         lengths = np.asarray(pc.list_value_length(lists).fill_null(-1))
-        offsets = np.zeros(len(lists) + 1, np.int64)
-        np.cumsum(np.maximum(lengths, 0), out=offsets[1:])
+        offsets = np.append(0, np.cumsum(np.maximum(lengths, 0), dtype=np.int64))
         values = self.items.rows(lists.flatten())
         return Ragged(offsets, np.append(values, np.int32(-1))), np.flatnonzero(lengths < 0)
 
 
-def empty(rows: int) -> Ragged:
-    """Lists without values."""
-    return Ragged(np.zeros(rows + 1, np.int64), np.zeros(0, np.int32))
-
-
 def _unknown(user: Codes, ids: pa.Array) -> list[Problem]:
     """A problem for each of the first rows whose user is not known."""
-    rows = np.flatnonzero(user < 0)[:MOST_PROBLEMS]
-    return [
-        (int(row), "no `user_id`" if (name := ids[int(row)].as_py()) is None else f'unknown user "{name}"')
-        for row in rows
-    ]
+    rows = np.flatnonzero(user < 0)[:MOST_PROBLEMS].tolist()
+    names = [ids[row].as_py() for row in rows]
+    reasons = ["no `user_id`" if name is None else f'unknown user "{name}"' for name in names]
+    return list(zip(rows, reasons, strict=True))
 
 
-def _again(slates: Codes) -> Bools:
-    """Places whose item stands at an earlier place of the same slate, [K, B] both."""
+def _repeated(slates: Codes) -> Bools:
+    """Places whose item is at an earlier place of the same slate, [K, B] both."""
     out = np.zeros(slates.shape, np.bool_)
     for lag in range(1, len(slates)):
         out[lag:] |= slates[lag:] == slates[:-lag]
@@ -141,15 +133,13 @@ def _again(slates: Codes) -> Bools:
 
 
 def _known(lists: Ragged) -> Ragged:
-    """Lists without what is unknown."""
-    kept = lists.values >= 0
-    return Ragged(np.append(0, np.cumsum(kept))[lists.offsets], lists.values[kept])
+    """Lists without unknown items."""
+    known = lists.values >= 0
+    return Ragged(np.append(0, np.cumsum(known))[lists.offsets], lists.values[known])
 
 
 def _moments(column: pa.Array) -> Floats:
     """Seconds since 1970 UTC, NaN where missing."""
-    kind = column.type
-    if pa.types.is_temporal(kind):
-        micro = column.cast(pa.timestamp("us", tz=getattr(kind, "tz", None))).cast(pa.int64())
-        return np.asarray(micro.cast(pa.float64(), safe=False).fill_null(np.nan)) / 1e6
+    if pa.types.is_temporal(column.type):
+        return seconds(column)
     return np.asarray(column.cast(pa.float64(), safe=False).fill_null(np.nan))

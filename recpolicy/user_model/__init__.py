@@ -1,1 +1,1 @@
-"""Models what a user takes next: calibrated chances of every item, from any recommenders blended."""
+"""Models the items that a user takes next: calibrated chances of every item, blended from several recommenders."""

@@ -14,9 +14,9 @@ from recpolicy.user_model.sources import Scores
 PAIRS = 10_000_000
 """Most (row, item) pairs that a blend is fitted on."""
 ROWS = 64
-"""Rows whose features are weighed at once."""
+"""Rows whose derivatives are computed at once."""
 RIDGE = 1e-3
-"""Penalty on half the squared weights, a row."""
+"""Penalty on half the squared weights, per row."""
 STEPS = 50
 FOLDS = 5
 BINS = 10
@@ -24,36 +24,36 @@ BINS = 10
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Rows whose next items are known, as the fit reads them."""
+    """Rows with known next items, as arrays for the fit."""
 
     features: Scores  # [F, B, items]
-    free: Bools  # [B, items], what may be taken next
-    taken: Bools  # [B, items], what was, and is free
+    free: Bools  # [B, items], items that may be taken next
+    taken: Bools  # [B, items], items that were taken next and are free
 
     @staticmethod
     def of(features: Scores, free: Bools, rows: Rows) -> Examples:
-        """The examples of rows; a next item that was seen before is none."""
+        """Builds the examples of rows; a next item that is not free does not count."""
         taken = np.zeros_like(free)
         taken[np.repeat(np.arange(len(rows)), rows.next_items.lengths), rows.next_items.values] = True
         return Examples(features, free, taken & free)
 
     def part(self, rows: Ints) -> Examples:
-        """Some of the rows."""
+        """Returns the examples of some of the rows."""
         return Examples(self.features[:, rows], self.free[rows], self.taken[rows])
 
     def log_likelihood(self, weights: Floats) -> Floats:
-        """Sum over each row's next items of log p(item), [B]."""
+        """Computes the sum over each row's next items of log p(item), [B]."""
         logp = log_softmax(logits(self.features, weights), self.free)
         return np.asarray(np.where(self.taken, logp, 0.0).sum(1), np.float64)
 
 
 def logits(features: Scores, weights: Floats) -> Scores:
-    """sum over f of weights[f] features[f], [B, items]."""
+    """Computes the sum over f of weights[f] features[f], [B, items]."""
     return np.asarray(np.tensordot(weights.astype(np.float32), features, 1), np.float32)
 
 
 def log_softmax(scores: Scores, free: Bools) -> Scores:
-    """Log of each item's share among the `free` items of its row; -inf elsewhere. All [B, items]."""
+    """Computes the log of each item's share among the `free` items of its row; -inf elsewhere. All [B, items]."""
     masked = np.where(free, scores, np.float32(-np.inf))
     top = masked.max(1, keepdims=True, initial=-np.inf)
     shifted = masked - np.where(np.isfinite(top), top, 0.0)
@@ -61,10 +61,10 @@ def log_softmax(scores: Scores, free: Bools) -> Scores:
 
 
 def fit(examples: Examples) -> Floats:
-    """Weights [F] of the largest likelihood of the next items, less RIDGE / 2 of their squares a row.
+    """Fits weights [F]: they maximise the log-likelihood of the next items minus RIDGE / 2 of their squares per row.
 
-    log p(i | row) = w . x_i - log sum over free j of exp(w . x_j), summed over the row's next items; concave in w, so
-    that Newton's method with halved steps finds the maximum.
+    log p(i | row) = w . x_i - log sum over free j of exp(w . x_j), summed over the row's next items. This is concave in
+    w, so that Newton's method with halved steps finds the maximum.
     """
     count = len(examples.features)
     weights = np.zeros(count)
@@ -73,17 +73,17 @@ def fit(examples: Examples) -> Floats:
     def objective(w: Floats) -> float:
         return float(examples.log_likelihood(w).sum() - penalty / 2 * (w @ w))
 
-    now = objective(weights)
+    value = objective(weights)
     for _ in range(STEPS):
         gradient, curvature = _derivatives(examples, weights)
         step = np.linalg.solve(curvature + penalty * np.eye(count), gradient - penalty * weights)
         size = 1.0
-        while (then := objective(weights + size * step)) < now and size > 1e-4:
+        while (new_value := objective(weights + size * step)) < value and size > 1e-4:
             size /= 2
         weights = weights + size * step
-        if then - now < 1e-6 * max(abs(now), 1.0):
+        if new_value - value < 1e-6 * max(abs(value), 1.0):
             break
-        now = then
+        value = new_value
     return weights
 
 
@@ -103,27 +103,27 @@ def _derivatives(examples: Examples, weights: Floats) -> tuple[Floats, Floats]:
 
 
 def cross_validated(examples: Examples, seed: int) -> Floats:
-    """Log-likelihood of each row's next items [B] under weights fitted on the other folds of rows."""
-    fold = np.random.default_rng(seed).permutation(len(examples.free)) % FOLDS
-    out = np.zeros(len(fold))
-    for own in range(FOLDS):
-        rest, held = np.flatnonzero(fold != own), np.flatnonzero(fold == own)
-        if len(rest) and len(held):
-            out[held] = examples.part(held).log_likelihood(fit(examples.part(rest)))
+    """Computes the log-likelihood of each row's next items [B] with weights fitted on the other folds of rows."""
+    fold_of = np.random.default_rng(seed).permutation(len(examples.free)) % FOLDS
+    out = np.zeros(len(fold_of))
+    for fold in range(FOLDS):
+        others, own = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+        if len(others) and len(own):
+            out[own] = examples.part(own).log_likelihood(fit(examples.part(others)))
     return out
 
 
 def reliability(chances: Scores, taken: Bools, counted: Bools) -> dict[str, Any]:
-    """Compares predicted chances with what came true, over the pairs `counted`; all [B, items].
+    """Compares predicted chances with the items taken, over the pairs `counted`; all [B, items].
 
     `bins`: BINS groups of equally many pairs by predicted chance, each with its mean chance, the share that was taken,
     and the number of pairs. `error`: the expected calibration error, the mean over bins of |chance - share|
     (Naeini et al., AAAI 2015, with bins of equal mass).
     """
-    predicted, came = chances[counted].astype(np.float64), taken[counted]
+    predicted, observed = chances[counted].astype(np.float64), taken[counted]
     order = np.argsort(predicted, kind="stable")
     bins = [
-        {"chance": float(predicted[at].mean()), "taken": float(came[at].mean()), "pairs": len(at)}
+        {"chance": float(predicted[at].mean()), "taken": float(observed[at].mean()), "pairs": len(at)}
         for at in np.array_split(order, BINS)
         if len(at)
     ]

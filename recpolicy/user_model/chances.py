@@ -8,18 +8,18 @@ from recpolicy.dataset.columns import Codes, Ints
 from recpolicy.user_model.sources import Scores
 
 STEPS = 100
-"""At most so many; a few are enough unless the shares fall by orders of magnitude."""
+"""Most steps of Newton's method; a few are enough unless the shares differ by orders of magnitude."""
 EXACT = 1e-6
-"""Share of n that the sum may fall short by."""
+"""Largest relative error of the sum of the chances."""
 
 
 def inclusion(shares: Scores, count: Ints) -> Scores:
-    """Chance that each item is among `count` [B] items drawn one after another without replacement, [B, items].
+    """Computes the chance that each item is among `count` [B] items drawn in turn without replacement, [B, items].
 
-    Item i is drawn next with probability proportional to `shares` [B, items] among those left. In continuous time each
-    waits exponentially with rate p_i, and the first n to arrive are the draw: with the time T of the n-th taken as
-    fixed, item i is among them with 1 - exp(-p_i T), where the sum of these is n (Rosen 1972). For n = 1 the chances
-    are the shares; n counts as at most 95 % of the items that have a share, beyond which all are near certain.
+    Item i is drawn next with probability proportional to `shares` [B, items] among the remaining items. In continuous
+    time each item waits exponentially with rate p_i, and the draw is the first n to arrive. If the time T of the n-th
+    is taken as fixed, item i is among them with 1 - exp(-p_i T), and the sum of these is n (Rosen 1972). For n = 1 the
+    chances are the shares. n is at most 95 % of the items that have a share; beyond that all are almost certain.
     """
     p = shares.astype(np.float64)
     n = np.minimum(count, 0.95 * (p > 0).sum(1))
@@ -30,16 +30,16 @@ def inclusion(shares: Scores, count: Ints) -> Scores:
         if (short <= EXACT * n).all():
             break
         time += short / np.maximum((p * late).sum(1), 1e-300)
-    found = -np.expm1(-p * time[:, None])
+    chances = -np.expm1(-p * time[:, None])
     one = count == 1
-    found[one] = p[one] / np.maximum(p[one].sum(1, keepdims=True), 1e-300)
-    return np.asarray(found, np.float32)
+    chances[one] = p[one] / np.maximum(p[one].sum(1, keepdims=True), 1e-300)
+    return np.asarray(chances, np.float32)
 
 
 def drawn(shares: Scores, count: int, draws: int, rng: np.random.Generator) -> Codes:
-    """Lists of `count` next items drawn without replacement by `shares` [B, items], [draws, B, count].
+    """Draws lists of `count` next items without replacement by `shares` [B, items], [draws, B, count], in order.
 
-    By the largest of log p + Gumbel noise (Yellott 1977; Kool et al., ICML 2019); in the order drawn.
+    They are the largest of log p + Gumbel noise (Yellott 1977; Kool et al., ICML 2019).
     """
     with np.errstate(divide="ignore"):
         logp = np.log(shares.astype(np.float64))

@@ -1,4 +1,4 @@
-"""Fits the item-to-item memories of a user model: sparse matrices from what was taken to what may be taken next."""
+"""Fits the item-to-item memories of a user model: sparse matrices from items taken to items that may be taken next."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from recpolicy.evaluation.baselines import BLOCK, Ease, ItemKNN, Popularity, pro
 Scores: TypeAlias = NDArray[np.float32]
 
 NEIGHBOURS = 200
-"""Entries kept of each row of a memory: those of the largest size."""
+"""Entries in each row of a memory: those with the largest absolute values."""
 WINDOW = 5
-"""Events that a transition may span."""
+"""Most events that a transition may span."""
 SHRINK, DAMPING = 10.0, 5.0
-"""Of transitions: pseudo-events added to how often an item was left, and to how often one was taken."""
+"""Pseudo-events of transitions: added to the count of those from an item, and to the count of those to an item."""
 NAMES = ("ease", "ease_recency", "itemknn", "itemknn_recency", "transitions")
 """The sources, in the order of their features."""
 LATEST = 2.0
-"""Half-life of a history in events where only its end matters."""
+"""Half-life of a history, in events, where only its end matters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,19 +35,19 @@ class Source:
 
     name: str
     memory: sparse.csr_array
-    """[items, items] float32; row j is what item j, taken, says for every other item."""
+    """[items, items] float32; row j holds the part of item j, taken, in the score of every other item."""
     half_life: float | None
-    """An event that lies n events back counts 2^(-n / half_life); None: all count alike."""
+    """An event n events ago counts 2^(-n / half_life); None: all count the same."""
 
     def scores(self, rows: Rows) -> Scores:
-        """Scores of all items, [B, items]."""
+        """Computes the scores of all items, [B, items]."""
         history = sparse.csr_array(profiles(rows, self.memory.shape[0], self.half_life))
         return np.asarray((history @ self.memory).toarray(), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Memories:
-    """The classic recommenders of a user model, and the popularity of every item."""
+    """The linear recommenders of a user model, and the popularity of every item."""
 
     sources: tuple[Source, ...]
     popularity: Scores
@@ -55,37 +55,37 @@ class Memories:
 
     @property
     def items(self) -> int:
-        """How many items they know."""
+        """Number of items in the catalog."""
         return len(self.popularity)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the features, in their order."""
+        """The names of the features, in order."""
         return (*(source.name for source in self.sources), "popularity")
 
     def features(self, rows: Rows) -> Scores:
-        """Features of all items for each row, [F, B, items].
+        """Computes the features of all items for each row, [F, B, items]; 0 for items seen.
 
-        Scores in deviations from the row's mean over the items not in its history, compressed by arcsinh: linear near
-        the mean and logarithmic in the tail, so that multinomial logits may be linear in them. 0 for items seen.
+        They are standardized over the items not in the row's history and compressed by arcsinh: linear near the mean
+        and logarithmic in the tail, so that multinomial logits may be linear in them.
         """
-        free = unseen(rows, len(self.popularity))
-        found = [standardized(source.scores(rows), free) for source in self.sources]
+        free = unseen(rows, self.items)
+        scores = [standardized(source.scores(rows), free) for source in self.sources]
         popularity = np.where(free, self.popularity, np.float32(0.0))
-        return np.stack([*found, popularity])
+        return np.stack([*scores, popularity])
 
 
 def standardized(scores: Scores, free: Bools) -> Scores:
-    """arcsinh of the scores in deviations from each row's mean over its `free` items; 0 elsewhere. All [B, items]."""
+    """Computes arcsinh((score - mean) / deviation) over each row's `free` items; 0 elsewhere. All [B, items]."""
     count = np.maximum(free.sum(1, keepdims=True), 1).astype(np.float32)
     mean = scores.sum(1, keepdims=True, where=free) / count
-    apart = np.where(free, scores - mean, np.float32(0.0))
-    deviation = np.sqrt((apart**2).sum(1, keepdims=True) / count)
-    return np.asarray(np.arcsinh(apart / np.where(deviation > 0, deviation, np.float32(1.0))), np.float32)
+    centered = np.where(free, scores - mean, np.float32(0.0))
+    deviation = np.sqrt((centered**2).sum(1, keepdims=True) / count)
+    return np.asarray(np.arcsinh(centered / np.where(deviation > 0, deviation, np.float32(1.0))), np.float32)
 
 
 def fit(dataset: Dataset, split: Split, classics: Mapping[str, object]) -> Memories:
-    """Returns the memories of EASE, ItemKNN and transitions, from the training part and recommenders tuned on it."""
+    """Builds the memories of EASE, ItemKNN and transitions, from the training part and the recommenders tuned on it."""
     ease, recent, knn, popular = (classics[name] for name in ("ease", "ease_recency", "itemknn", "popularity"))
     assert isinstance(ease, Ease) and isinstance(recent, Ease) and isinstance(knn, ItemKNN)
     assert isinstance(popular, Popularity)
@@ -104,16 +104,12 @@ def fit(dataset: Dataset, split: Split, classics: Mapping[str, object]) -> Memor
 
 def _weights(ease: Ease) -> sparse.csr_array:
     """EASE's weights B, the largest of each row."""
-    items = len(ease.factors.basis)
-    blocks = []
-    for first in range(0, items, BLOCK):
-        part = slice(first, min(first + BLOCK, items))
-        blocks.append(_largest(ease.weights(part)))
-    return sparse.vstack(blocks, "csr")
+    blocks = (slice(first, first + BLOCK) for first in range(0, len(ease.factors.basis), BLOCK))
+    return sparse.vstack([_largest(ease.weights(block)) for block in blocks], "csr")
 
 
 def _votes(knn: ItemKNN) -> sparse.csr_array:
-    """ItemKNN's similarities: row j holds those items whose neighbour j is."""
+    """ItemKNN's similarities: row j holds the items that have j as a neighbour."""
     near, similarity = (x[:, : knn.neighbours] for x in (knn.nearest.items, knn.nearest.similarity))
     items = len(near)
     other = np.repeat(np.arange(items), near.shape[1])
@@ -121,48 +117,33 @@ def _votes(knn: ItemKNN) -> sparse.csr_array:
 
 
 def _transitions(dataset: Dataset, split: Split) -> sparse.csr_array:
-    """How often item b followed item a within WINDOW events of a user, in shares of what followed a.
+    """The frequency of item b after item a within WINDOW events of a user, as a share of all items after a.
 
     T[a, b] = sum over events of 1 / distance, over (SHRINK + sum of row a) sqrt(DAMPING + events of b): a Markov chain
-    of several lags whose best-known items do not win every row.
+    of several lags in which the most popular items are not the largest of every row.
     """
     items = dataset.items.rows
     taken = Ragged.slices(dataset.item, dataset.start[:-1], split.train_end)
     user = np.repeat(np.arange(len(taken)), taken.lengths)
     pairs: list[tuple[Floats, Codes, Codes]] = []
     for lag in range(1, WINDOW + 1):
-        same = np.flatnonzero(user[:-lag] == user[lag:]) if len(user) > lag else np.zeros(0, np.int64)
+        same = np.flatnonzero(user[:-lag] == user[lag:])
         pairs.append((np.full(len(same), 1.0 / lag), taken.values[same], taken.values[same + lag]))
     weight, before, after = (np.concatenate(x) for x in zip(*pairs, strict=True))
     counts = sparse.csr_array((weight, (before, after)), (items, items))
     counts.sum_duplicates()
-    left = SHRINK + counts.sum(1)
+    total = SHRINK + counts.sum(1)
     events = np.bincount(taken.values, minlength=items)
-    counts.data /= np.repeat(left, np.diff(counts.indptr)) * np.sqrt(DAMPING + events)[counts.indices]
-    kept = [_sparse_row(counts, row) for row in range(items)]
-    lengths = [len(columns) for columns, _ in kept]
-    return sparse.csr_array(
-        (
-            np.concatenate([values for _, values in kept]).astype(np.float32),
-            np.concatenate([columns for columns, _ in kept]),
-            np.append(0, np.cumsum(lengths)),
-        ),
-        (items, items),
-    )
-
-
-def _sparse_row(matrix: sparse.csr_array, row: int) -> tuple[NDArray[np.int32], Floats]:
-    """Columns and values of a row's NEIGHBOURS largest entries."""
-    part = slice(matrix.indptr[row], matrix.indptr[row + 1])
-    columns, values = matrix.indices[part], matrix.data[part]
-    if len(values) > NEIGHBOURS:
-        best = np.sort(np.argpartition(-values, NEIGHBOURS - 1)[:NEIGHBOURS])
-        columns, values = columns[best], values[best]
-    return columns, values
+    counts.data /= np.repeat(total, np.diff(counts.indptr)) * np.sqrt(DAMPING + events)[counts.indices]
+    for row in np.flatnonzero(np.diff(counts.indptr) > NEIGHBOURS):
+        values = counts.data[counts.indptr[row] : counts.indptr[row + 1]]
+        values[np.argpartition(-values, NEIGHBOURS - 1)[NEIGHBOURS:]] = 0.0
+    counts.eliminate_zeros()
+    return counts.astype(np.float32)
 
 
 def _largest(block: Scores) -> sparse.csr_array:
-    """The NEIGHBOURS entries of largest size of each row, [rows, items]."""
+    """The NEIGHBOURS entries with the largest absolute values of each row, [rows, items]."""
     rows, items = block.shape
     most = min(NEIGHBOURS, items)
     best = np.sort(np.argpartition(-np.abs(block), most - 1, 1)[:, :most], 1)

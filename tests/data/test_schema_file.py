@@ -69,12 +69,12 @@ def test_ids_and_a_data_set_of_little_are_complete() -> None:
 
 
 def test_a_stored_column_keeps_a_computed_name() -> None:
-    kept = read(
+    declared = read(
         '[item]\nage = "int"\nfame = { role = "popularity" }\npublished = { type = "date", role = "published" }'
     )
-    assert kept.item["age"] == ColumnSpec("age", Type.INT, source="age")
-    assert kept.with_role(Role.POPULARITY) == kept.item["fame"]
-    assert "popularity" not in kept.item
+    assert declared.item["age"] == ColumnSpec("age", Type.INT, source="age")
+    assert declared.with_role(Role.POPULARITY) == declared.item["fame"]
+    assert "popularity" not in declared.item
 
 
 def test_now_may_have_a_time_and_a_zone() -> None:

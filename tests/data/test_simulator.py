@@ -19,11 +19,11 @@ def test_the_same_seed_gives_the_same_platform() -> None:
 
 
 def test_sizes_are_as_asked() -> None:
-    made = simulate(users=20, items=150, creators=10, seed=1)
-    dataset = made.dataset
+    simulation = simulate(users=20, items=150, creators=10, seed=1)
+    dataset = simulation.dataset
     assert (dataset.items.rows, dataset.users.rows) == (150, 20)
-    assert made.taste.shape == (20, len(TOPICS))
-    np.testing.assert_allclose(made.taste.sum(1), 1)
+    assert simulation.taste.shape == (20, len(TOPICS))
+    np.testing.assert_allclose(simulation.taste.sum(1), 1)
     per_user = np.diff(dataset.start)
     assert per_user.min() >= 15 and per_user.max() <= 60
 
@@ -53,14 +53,14 @@ def test_optional_columns_have_missing_values_and_others_none() -> None:
 
 
 def test_users_take_what_they_like() -> None:
-    made = simulate()
-    dataset = made.dataset
+    simulation = simulate()
+    dataset = simulation.dataset
     genres = dataset.items.columns["genres"]
     assert isinstance(genres, ListColumn)
     about = np.zeros((dataset.items.rows, len(TOPICS)))
     about[np.repeat(np.arange(dataset.items.rows), genres.values.lengths), genres.values.values] = 1
     about /= about.sum(1, keepdims=True)
-    interest = made.taste @ about.T  # [users, items]
+    interest = simulation.taste @ about.T  # [users, items]
     user = np.repeat(np.arange(dataset.users.rows), np.diff(dataset.start))
     assert interest[user, dataset.item].mean() > 2 * interest.mean()
 

@@ -1,4 +1,4 @@
-"""The policies that come with the package: clean, formatted, tested, and between them every word of the language."""
+"""Checks that the sample policies are clean, formatted and tested, and use every word of the language together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sandboxes in examples/: good policies are clean, their twins fail as written down, their pages are true."""
+"""Checks the sandboxes in examples/: their good policies, the policies that must fail, and their pages."""
 
 from __future__ import annotations
 
@@ -64,19 +64,19 @@ def test_a_twin_fails_as_written_down(
         assert cli.main(["check", path.name, *AS_OF]) == 0, "its text is right"
         capsys.readouterr()
     assert cli.main(["check", path.name, *AS_OF, *(["--data", "."] if by_data else [])]) == 1
-    seen = capsys.readouterr().out
+    output = capsys.readouterr().out
     golden = path.with_suffix(".err")
     if os.environ.get("RECPOLICY_GOLDEN"):
-        golden.write_text(seen, "utf-8")
-    assert seen == golden.read_text("utf-8")
-    assert len(re.findall(r"^(?:error|warning)\[", seen, re.MULTILINE)) >= (3 if by_data else 5)
+        golden.write_text(output, "utf-8")
+    assert output == golden.read_text("utf-8")
+    assert len(re.findall(r"^(?:error|warning)\[", output, re.MULTILINE)) >= (3 if by_data else 5)
 
 
 # ---- pages ----------------------------------------------------------------------------------------------------------
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A shown command, run as it stands."""
+    """Runs a command of a page as it stands."""
     ours = command.replace("recpolicy ", f"{shlex.quote(sys.executable)} -m recpolicy ", 1)
     return subprocess.run(
         ours if command.startswith("recpolicy ") else command,
@@ -115,6 +115,6 @@ def test_the_commands_of_a_page_run(folder: Path, tmp_path: Path) -> None:
     for line in lines:
         if line.startswith("recpolicy train "):  # minutes; tests/trainer trains
             continue
-        done = run(line, copy)
+        process = run(line, copy)
         expected = 1 if "exit code 1" in line else 0
-        assert done.returncode == expected, f"{line}\n{done.stdout}{done.stderr}"
+        assert process.returncode == expected, f"{line}\n{process.stdout}{process.stderr}"

@@ -14,12 +14,12 @@ from tests.house.tree import ROOT, files, packages, project
 
 def test_every_package_folder_is_declared() -> None:
     folders = {path.rpartition("/")[0] for path in files() if path.endswith("/__init__.py")}
-    assert set(packages().values()) == {f for f in folders if f.partition("/")[0] != "tests"}
+    assert set(packages().values()) == {f for f in folders if f.partition("/")[0] not in ("tests", "docs")}
 
 
-def test_every_python_file_outside_tests_and_benchmarks_lies_in_a_package() -> None:
+def test_every_python_file_outside_tests_benchmarks_and_docs_lies_in_a_package() -> None:
     loose = [p for p in files() if p.endswith(".py") and p.rpartition("/")[0] not in packages().values()]
-    assert [p for p in loose if p.partition("/")[0] not in ("tests", "benchmarks")] == []
+    assert [p for p in loose if p.partition("/")[0] not in ("tests", "benchmarks", "docs")] == []
 
 
 def test_all_data_of_a_package_is_declared() -> None:

@@ -1,4 +1,4 @@
-"""The repository in, its files, its packages and what the README says of them out."""
+"""Knows the files of the repository, its packages, and what its pages say about them."""
 
 from __future__ import annotations
 
@@ -54,6 +54,6 @@ def modules() -> dict[str, str]:
     return found
 
 
-def blocks(kind: str) -> list[tuple[str, str]]:
-    """What stands behind the language, and the text, of every fenced block of that language."""
-    return re.findall(rf"^```{kind}\b *(.*)\n((?:.*\n)*?)```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+def blocks(kind: str, page: str = "README.md") -> list[tuple[str, str]]:
+    """What stands behind the language, and the text, of every fenced block of that language on a page."""
+    return re.findall(rf"^```{kind}\b *(.*)\n((?:.*\n)*?)```$", (ROOT / page).read_text("utf-8"), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The language reference: every right example checks clean, every wrong one gives the code beside it."""
+"""Checks the language reference: right examples have no finding, wrong ones have the code beside them."""
 
 from __future__ import annotations
 

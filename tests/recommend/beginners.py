@@ -51,4 +51,4 @@ def begun(home: Path, model: str, settings: Llm) -> Recommender:
     texts = ["history likes jazz chess <think> likes jazz </think>"]
     about = [f"a post {row}" for row in range(dataset.items.rows)]
     parts = data.split(dataset, holdout=2)
-    return recommenders.begun(model, config, dataset, parts, 3, texts=texts, shown=texts, about=about)
+    return recommenders.init_recommender(model, config, dataset, parts, 3, texts=texts, shown=texts, about=about)

@@ -34,16 +34,16 @@ def test_a_catalog_of_ids_says_nothing_of_its_items(tmp_path: Path) -> None:
     )
     facts = item_attributes.attributes(data.open(tmp_path), np.arange(2))
     assert facts.of(np.arange(3)).shape == (3, 0)
-    assert [len(like) for like in item_attributes.alike(facts, np.arange(2), np.array([2]), 4)] == [0]
+    assert [len(like) for like in item_attributes.similar_items(facts, np.arange(2), np.array([2]), 4)] == [0]
 
 
 def test_the_most_alike_are_named_first_and_what_shares_nothing_is_not() -> None:
     #          a rare topic, a frequent one, another
     x = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]], np.float64)
     learned: Ints = np.arange(5)
-    [like] = item_attributes.alike(sparse(x), learned, np.array([5]), 4)
+    [like] = item_attributes.similar_items(sparse(x), learned, np.array([5]), 4)
     assert like.tolist() == [0, 1, 2, 3], "the rare topic counts for more, and item 4 shares none"
-    assert [len(of) for of in item_attributes.alike(sparse(x), learned, np.array([5, 4]), 2)] == [2, 1]
+    assert [len(of) for of in item_attributes.similar_items(sparse(x), learned, np.array([5, 4]), 2)] == [2, 1]
 
 
 def test_the_penalty_has_the_least_leave_one_out_errors() -> None:

@@ -18,7 +18,7 @@ from recpolicy.dataset.slates import unseen
 from recpolicy.errors import UsageError
 from recpolicy.recommendation import ALIKE
 from recpolicy.trainer.coldstart import attribute_embeddings
-from recpolicy.trainer.coldstart.attribute_embeddings import FOLDS, PENALTIES, Likely, Rehearsal
+from recpolicy.trainer.coldstart.attribute_embeddings import FOLDS, PENALTIES, ArrivalPrior, Rehearsal
 from recpolicy.trainer.config import Llm, Prompt
 from recpolicy.trainer.models import item_attributes, recommenders
 from recpolicy.trainer.models.item_attributes import Attributes
@@ -197,9 +197,9 @@ def test_the_prior_of_a_hidden_item_is_made_of_known_ones_alone(home: Path, cata
     facts = item_attributes.attributes(dataset, learned)
     prompter = Prompter(dataset, Prompt(think=2), 3, recommenders.speech(recommenders.TINY))
     users = Invented(None, prompter, Memories((), np.zeros(61, np.float32)), np.zeros(0))
-    likely = Likely(users, facts, learned)
+    arrival_prior = ArrivalPrior(users, facts, learned)
     arguments = (recommender, prompter, catalog, learned, 1_707_000_000, None, 0, lambda _: None)
-    it, plain = attribute_embeddings.rehearse(*arguments, likely), attribute_embeddings.rehearse(*arguments)
+    it, plain = attribute_embeddings.rehearse(*arguments, arrival_prior), attribute_embeddings.rehearse(*arguments)
     assert not plain.prior.any() and torch.equal(it.hidden, plain.hidden) and torch.equal(it.fold, plain.fold)
     fold = np.full(61, -1)
     fold[it.items] = it.fold.numpy()
@@ -211,12 +211,13 @@ def test_the_prior_of_a_hidden_item_is_made_of_known_ones_alone(home: Path, cata
             if fold[item] != hidden:
                 wanted = LEAST if item in shown else -4 - 0.01 * item
             else:
-                [near] = item_attributes.alike(facts, learned[fold[learned] != hidden], np.array([item]), ALIKE)
+                [near] = item_attributes.similar_items(facts, learned[fold[learned] != hidden], np.array([item]), ALIKE)
                 free = np.array([other for other in near.tolist() if other not in shown])
                 wanted = float(np.log(np.exp(-4 - 0.01 * free).mean()))
             wanted = float(np.logaddexp(wanted, third)) / RESIDUAL
             assert float(it.prior[row, at]) == pytest.approx(wanted, rel=1e-4), (row, item)
-    own = (plain.closed == it.closed).all(1)[:, None] & ~it.away  # where the prior did not change the slate so far
+    first = (plain.closed == it.closed) & (it.closed == it.taken & ~it.away)  # no slate yet that the prior may change
+    own = first.all(1)[:, None] & ~it.away
     assert own.any()
     torch.testing.assert_close((it.logits - it.prior)[own], plain.logits[own], rtol=1e-3, atol=1e-3)
 

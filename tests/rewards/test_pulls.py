@@ -129,22 +129,25 @@ def test_equal_exposures_have_equal_slopes() -> None:
     share = 2 / (4 + 4 * w2)
 
     def by_name(measure: str) -> list[float]:
-        slopes = population_metrics[measure].slopes(shown)
-        return [float(slopes[population_metrics[measure].column.codes[i, 0]]) for i in range(4)]
+        metric = population_metrics[measure]
+        slopes = metric.slopes(metric.exposure(shown))
+        return [float(slopes[metric.column.codes[i, 0]]) for i in range(4)]
 
     assert by_name("largest_share") == pytest.approx([0.5 - share] * 2 + [-share] * 2)
     assert by_name("coverage") == pytest.approx([math.exp(-2)] * 2 + [math.exp(-2 * w2)] * 2)
     f = population_metrics["gini"].value(shown)
     assert by_name("gini") == pytest.approx([(2 / 3 - f) / (1 + f)] * 2 + [(-2 / 3 - f) / (1 + f)] * 2)
     for crowd in population_metrics.values():
-        assert crowd.of_items(crowd.slopes(shown))[-2:].tolist() == [0.0, 0.0]  # without a creator, and a hole
+        of_items = crowd.of_items(crowd.slopes(crowd.exposure(shown)))
+        assert of_items[-2:].tolist() == [0.0, 0.0]  # without a creator, and a hole
 
 
 @pytest.mark.parametrize("measure", ["gini", "largest_share"])
 def test_where_nothing_is_shown_nothing_pulls(measure: Literal["gini", "largest_share"]) -> None:
     target = Target(NOWHERE, "aim", Population(NOWHERE, measure, item("creator")), "<=", 0.1)
     judge = compiled(MANY, 2, targets=(target,))
-    assert not judge.population_metrics["aim"].slopes(slates([-1, -1])).any()
+    crowd = judge.population_metrics["aim"]
+    assert not crowd.slopes(crowd.exposure(slates([-1, -1]))).any()
 
 
 def test_everybodys_slates_must_be_known_where_their_target_pulls() -> None:

@@ -1,4 +1,4 @@
-"""`recpolicy init`: whatever the data folder, what it writes passes `check`, `fmt --check` and `test`."""
+"""Checks that the files of `recpolicy init` pass `check`, `fmt --check` and `test` for any data folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write(folder: Path, name: str, columns: Mapping[str, list[Any]]) -> None:
 
 
 def succeeds(folder: Path) -> None:
-    """The whole flow over what stands in the folder."""
+    """Runs the commands over the policy in the folder."""
     (policy,) = folder.glob("*.policy")
     assert cli.main(["check", str(policy)]) == 0
     assert cli.main(["fmt", "--check", str(policy)]) == 0
@@ -43,14 +43,14 @@ def succeeds(folder: Path) -> None:
 
 
 def uncommented(text: str) -> str:
-    """The policy with its commented suggestions switched on."""
+    """Returns the policy with its commented suggestions switched on."""
     before, mark, after = text.partition("# More that these columns allow.")
     lines = after.split("\n")[1:]
     return before + "\n".join(re.sub(r"^# ", "", line) for line in lines) if mark else text
 
 
 def cells(dataset: Dataset, of: str) -> dict[str, list[Any]]:
-    """The columns of a table as they would stand in a CSV file."""
+    """Returns the columns of a table as a CSV file holds them."""
     specs, table = (
         (dataset.schema.item, dataset.items) if of == "item" else (dataset.schema.user, dataset.users)
     )  # fmt: skip
@@ -92,8 +92,8 @@ def platform(tmp_path: Path) -> Path:
 
 def test_the_whole_flow_on_a_platform(platform: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["init", str(platform)]) == 0
-    said = capsys.readouterr().out
-    assert f"wrote {platform / 'schema.toml'}" in said and f"recpolicy test {platform / 'platform.policy'}" in said
+    output = capsys.readouterr().out
+    assert f"wrote {platform / 'schema.toml'}" in output and f"recpolicy test {platform / 'platform.policy'}" in output
     succeeds(platform)
     assert cli.main(["check", str(platform / "platform.policy"), "--data", str(platform)]) == 0
 
@@ -148,12 +148,12 @@ def test_every_column_has_its_line_and_a_reason(platform: Path) -> None:
 @pytest.mark.parametrize("name", ["schema.toml", "platform.policy"])
 def test_no_file_is_overwritten(platform: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     out = platform / "mine"
-    there = out / name
+    path = out / name
     out.mkdir()
-    there.write_text("precious")
+    path.write_text("precious")
     assert cli.main(["init", str(platform), "--out", str(out)]) == 2
-    assert str(there) in capsys.readouterr().err
-    assert there.read_text() == "precious" and list(out.iterdir()) == [there]
+    assert str(path) in capsys.readouterr().err
+    assert path.read_text() == "precious" and list(out.iterdir()) == [path]
 
 
 def test_a_second_time_the_policy_is_there_already(platform: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,10 +168,10 @@ def test_a_schema_that_is_there_is_used(platform: Path) -> None:
     path.write_text(
         path.read_text("utf-8").replace("is_ad = ", 'promo = { column = "is_ad", type = "bool" }\n# '), "utf-8"
     )
-    kept = path.read_text("utf-8")
+    text = path.read_text("utf-8")
     (platform / "platform.policy").unlink()
     assert cli.main(["init", str(platform)]) == 0
-    assert path.read_text("utf-8") == kept
+    assert path.read_text("utf-8") == text
     assert "where item.is_ad" not in (platform / "platform.policy").read_text("utf-8")
     succeeds(platform)
 
@@ -224,12 +224,12 @@ def tables(draw: st.DrawFn) -> dict[str, dict[str, list[str]]]:
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(made=tables())
+@given(folder_tables=tables())
 def test_any_folder_gets_a_schema_and_a_policy_that_hold(
-    made: dict[str, dict[str, list[str]]], tmp_path_factory: pytest.TempPathFactory
+    folder_tables: dict[str, dict[str, list[str]]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("any") / "any data"
-    for name, columns in made.items():
+    for name, columns in folder_tables.items():
         write(folder, name, columns)
     inferred, _ = infer.schema(source.find(folder), name="any data")
     before = data.open(folder)

@@ -45,11 +45,11 @@ def run(word: str, folder: Path) -> str:
     [snippet] = [text for text in SNIPPETS if word in text]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     environment |= {"PYSPARK_PYTHON": sys.executable, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", snippet], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout
+    assert process.returncode == 0, process.stderr[-4000:]
+    return process.stdout
 
 
 def by_row(scores: pa.Table) -> list[dict[str, object]]:

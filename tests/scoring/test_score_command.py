@@ -77,9 +77,9 @@ def test_progress_is_told_up_to_the_end(scorer: Scorer, tmp_path: Path) -> None:
     for kind in ("parquet", "jsonl"):
         path = tmp_path / f"slates.{kind}"
         pq.write_table(logged(100), path) if kind == "parquet" else as_jsonl(logged(100), path)
-        told = deque[tuple[int, float]](maxlen=1)
-        scoring.score_files(scorer, path, None, progress=lambda *done, told=told: told.append(done))
-        assert told.pop() == (100, 1.0)
+        calls = deque[tuple[int, float]](maxlen=1)
+        scoring.score_files(scorer, path, None, progress=lambda *progress, calls=calls: calls.append(progress))
+        assert calls.pop() == (100, 1.0)
 
 
 def test_jsonl_reads_times_and_numbers(scorer: Scorer, tmp_path: Path) -> None:
@@ -97,11 +97,11 @@ def test_jsonl_reads_times_and_numbers(scorer: Scorer, tmp_path: Path) -> None:
 def test_the_summary_says_what_was_found(policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pq.write_table(logged(400), tmp_path / "slates.parquet")
     assert cli.main(["score", str(policy), "--slates", str(tmp_path / "slates.parquet")]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith('slates.parquet: 400 slates by "scored" version 1, 6 places\n')
+    output = capsys.readouterr().out
+    assert output.startswith('slates.parquet: 400 slates by "scored" version 1, 6 places\n')
     for rule in ("relevance", "variety", "fresh", "doubtful", "one_voice", "surprise", "R, the whole reward"):
-        assert f"\n{rule} " in said
-    assert "Slates with a blocked item: " in said and "items that the catalog does not hold" in said
+        assert f"\n{rule} " in output
+    assert "Slates with a blocked item: " in output and "items that the catalog does not hold" in output
     assert sorted(tmp_path.iterdir()) == [tmp_path / "slates.parquet"]
 
 
@@ -136,9 +136,9 @@ def test_bad_rows_are_named_together_and_nothing_is_written(
     as_jsonl(table, tmp_path / "slates.jsonl")
     out = tmp_path / "out.jsonl"
     assert cli.main(["score", str(policy), "--slates", str(tmp_path / "slates.jsonl"), "-o", str(out)]) == 2
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     for words in ('line 2: unknown user "x"', "line 3: no `items`", 'line 4: unknown user "y"', "slates.jsonl"):
-        assert words in said
+        assert words in output
     assert sorted(p.name for p in tmp_path.iterdir()) == ["slates.jsonl"]
 
 
@@ -232,11 +232,11 @@ def test_memory_does_not_grow_with_the_file(policy: Path, tmp_path: Path) -> Non
             "import re, sys; from recpolicy.cli import main; code = main(sys.argv[1:]);"
             r"print(re.search(r'VmHWM:\s+(\d+)', open('/proc/self/status').read())[1], file=sys.stderr); sys.exit(code)"
         )
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", script, "score", str(policy), "--slates", str(path), "-o", out],
             capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         assert pq.ParquetFile(out).metadata.num_rows == count
-        return int(done.stderr.split()[-1])
+        return int(process.stderr.split()[-1])
 
     assert peak(100_000) < 1.25 * peak(10_000)

@@ -298,11 +298,12 @@ def weights(own: Recommender) -> torch.Tensor:
 
 
 def test_an_alarm_counts_on(tmp_path: Path) -> None:
-    monitor, control = TrainingMonitor(Controller({}, 1.0)), SimpleNamespace(should_training_stop=False)
+    monitor = TrainingMonitor(Controller({}, 1.0), lambda step, logs: None)
+    control = SimpleNamespace(should_training_stop=False)
     for step in range(1, 31):
         if step in (10, 25):
             checkpoints.save(tmp_path / "alarms.pt", monitor.state_dict())
-            monitor = TrainingMonitor(Controller({}, 1.0))
+            monitor = TrainingMonitor(Controller({}, 1.0), lambda step, logs: None)
             monitor.load_state_dict(checkpoints.load(tmp_path / "alarms.pt", torch.device("cpu")))
         logs = {"reward": 1.0, "frac_groups_zero_std": 0.0, "entropy": 1.0 if step <= 5 else 0.01}
         monitor.on_log(None, SimpleNamespace(global_step=step), control, logs=logs)

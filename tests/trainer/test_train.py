@@ -283,7 +283,7 @@ def test_a_wrong_option_is_not_blamed_on_the_settings_file(tmp_path: Path) -> No
 def test_the_page_on_training_lists_every_setting_with_its_default() -> None:
     from recpolicy.trainer.config import Config
 
-    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
     listed = tomllib.loads(page.split("```toml\n")[1].split("```")[0])
     assert listed == Config().of_model(pretrained=True).model_dump()
 

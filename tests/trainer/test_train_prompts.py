@@ -14,7 +14,7 @@ from recpolicy import schema
 from recpolicy.language import checker
 from recpolicy.trainer import pipeline
 from recpolicy.trainer.config import Config
-from recpolicy.trainer.evaluation.evaluator import Examiner
+from recpolicy.trainer.evaluation.evaluator import Evaluator
 from recpolicy.trainer.models import user_model
 from tests.command import recpolicy
 from tests.trainer import platform
@@ -69,7 +69,7 @@ def test_a_run_with_pools_says_so_and_keeps_to_them(home: Path) -> None:
     users = user_model.load(home / "pooled", before, context.prompter)
     rows = context.tested()
     prior = user_model.prior(users.log_shares(rows), context.k)
-    examiner = Examiner.of(own, context.prompter, context.compiled, rows, prior)
+    examiner = Evaluator.of(own, context.prompter, context.compiled, rows, prior)
     slates = examiner.greedy(own).items
     assert rows.pool is not None and (slates >= 0).all()
     assert all(set(slate) <= set(pool) for slate, pool in zip(slates, rows.pool, strict=True))

@@ -1,4 +1,4 @@
-"""A trained recommender and a catalog with further items in, the recommender with a token for each of them out."""
+"""Extends a trained recommender by a token for each item that came after training."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from recpolicy.errors import UsageError
 from recpolicy.trainer.coldstart import regression
 from recpolicy.trainer.coldstart.attribute_embeddings import Rehearsal
 from recpolicy.trainer.models.item_attributes import Attributes
-from recpolicy.trainer.models.pretrained import own, tables
+from recpolicy.trainer.models.pretrained import added_token, tables
 from recpolicy.trainer.models.recommenders import Recommender
 
 LEAST = 5
-"""Training events that make an item's embedding one to learn from."""
+"""Least number of training events of an item whose embedding is learned from."""
 
 
 def learned_from(catalog: Aligned, events: Ints) -> Ints:
-    """Rows of the items still in the catalog whose embeddings training made: those with LEAST events, else all.
+    """Returns the rows of items still in the catalog to learn from: those with LEAST training events, else all.
 
     `events`: how many each of the earlier items had in training. Raises UsageError where there are fewer than two.
     """
-    here = catalog.present[: catalog.earlier]
+    present = catalog.present[: catalog.earlier]
     for least in (LEAST, 0):
-        rows = np.flatnonzero(here & (events >= least))
+        rows = np.flatnonzero(present & (events >= least))
         if len(rows) > 1:
             return rows
     raise UsageError(
@@ -39,7 +39,7 @@ def learned_from(catalog: Aligned, events: Ints) -> Ints:
 
 
 def merged(recommender: Recommender) -> Recommender:
-    """The same recommender, its adapters part of its weights. The model is changed in place."""
+    """Merges the adapters into the weights, in place, and returns the recommender without adapters."""
     if recommender.adapters is None:
         return recommender
     return replace(recommender, model=recommender.adapters.merge_and_unload(), adapters=None)
@@ -49,13 +49,13 @@ def merged(recommender: Recommender) -> Recommender:
 def extended(
     recommender: Recommender, catalog: Aligned, learned: Ints, facts: Attributes, rehearsal: Rehearsal
 ) -> Recommender:
-    """The recommender, without adapters, with a token for each item that arrived behind the others, which stay.
+    """Adds a token for each item that arrived, behind the others, which do not change; returns the recommender.
 
-    Model and tokenizer are changed in place. What the head reads as the item's embedding is what was rehearsed. Where
-    the embeddings that are read as input are a table of their own, theirs are predicted from those of `learned` items.
+    Model and tokenizer are changed in place; the model has no adapters. The head gets the rehearsed embeddings. Where
+    the input embeddings are a table of their own, theirs are predicted from those of the `learned` items.
     """
     arrived, model, tokenizer, form = catalog.arrived, recommender.model, recommender.tokenizer, recommender.form
-    tokenizer.add_tokens([own(item_token(row)) for row in arrived.tolist()])
+    tokenizer.add_tokens([added_token(item_token(row)) for row in arrived.tolist()])
     if len(tables(model)[0].weight) < len(tokenizer):  # some models have rows to spare
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     places = form.item_base + torch.from_numpy(arrived)
@@ -68,10 +68,10 @@ def extended(
 
 
 def _predicted(facts: Attributes, learned: Ints, known: Floats, arrived: Ints) -> Floats:
-    """What the attributes of `arrived` items say of the embeddings `known` of `learned` ones, in their usual length.
+    """Embeddings of `arrived` items, predicted from those `known` of `learned` ones and scaled to their median length.
 
-    A prediction is a mean and therefore short, and the model has never read an embedding so short.
+    A prediction is a mean and therefore short, and the model has never read so short an embedding.
     """
-    found = regression.fit(facts, learned, known).of(facts.of(arrived))
-    lengths = np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-    return np.asarray(found / lengths * np.median(np.linalg.norm(known, axis=1)), np.float64)
+    vectors = regression.fit(facts, learned, known).of(facts.of(arrived))
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return np.asarray(vectors / lengths * np.median(np.linalg.norm(known, axis=1)), np.float64)

@@ -1,4 +1,4 @@
-"""Items' attributes and numbers of theirs in, linear functions from the one to the other out."""
+"""Fits linear functions from the attributes of items to numbers."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Regression:
     slopes: Floats  # [width, targets]
 
     def of(self, x: Floats) -> Floats:
-        """The values for attributes [items, width], [items, targets]."""
+        """Computes the values for attributes `x` [items, width], [items, targets]."""
         return self.mean + (x - self.centre) @ self.slopes
 
 
 def fit(attributes: Attributes, rows: Ints, targets: Floats) -> Regression:
-    """Ridge regression of `targets` [rows, targets] on the attributes of these items.
+    """Fits ridge regression of `targets` [rows, targets] on the attributes of these items.
 
-    The penalty is the one of PENALTIES whose leave-one-out errors are least, in closed form from the diagonal of the
-    hat matrix (Allen's PRESS, Technometrics 1974).
+    The slopes are (X^T X + penalty I)^-1 X^T Y of centered X and Y. The penalty is the one of PENALTIES with the least
+    leave-one-out errors, in closed form from the diagonal of the hat matrix (Allen's PRESS, Technometrics 1974).
     """
-    named = np.isin(attributes.item, rows)
-    centre = np.bincount(attributes.feature[named], attributes.value[named], attributes.width) / len(rows)
+    mask = np.isin(attributes.item, rows)
+    centre = np.bincount(attributes.feature[mask], attributes.value[mask], attributes.width) / len(rows)
     mean = targets.mean(0)
 
     def blocks() -> Iterator[tuple[Floats, Floats]]:

@@ -1,8 +1,8 @@
-"""The form of a completion in, the tokens allowed at each of its places out.
+"""Describes the form of a completion: which tokens are allowed at each of its places.
 
-A completion is `<think> words </think><answer> items </answer>` and an end of text. Sampling and scoring ask the same
-object which tokens may come next, so both see one distribution. Most places allow one token only; a choice is made
-among words, and among the items that a `Shelf` holds open.
+A completion is `<think> words </think><answer> items </answer>` and an end of text. Sampling and scoring use the same
+object, so both see one distribution. Most places allow one token only; the choices are those of words, and those of the
+items that an `ItemMask` allows.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from recpolicy.dataset.columns import Codes
 class Place(IntEnum):
     """What the next token of a completion is."""
 
-    OPEN_THINK = 0
-    WORD = 1
+    WORD = 0
     """A word of reasoning, or the end of it."""
-    CLOSE_THINK = 2
-    OPEN_ANSWER = 3
-    ITEM = 4
-    CLOSE_ANSWER = 5
-    END = 6
-    NOTHING = 7
+    CLOSE_THINK = 1
+    OPEN_ANSWER = 2
+    ITEM = 3
+    CLOSE_ANSWER = 4
+    END = 5
+    NOTHING = 6
     """After the end: padding."""
 
 
@@ -53,35 +52,37 @@ class AnswerFormat:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest completion, end of text included."""
+        """Number of tokens of the longest completion, end of text included."""
         return (self.max_think + 2 if self.max_think else 0) + self.slate + 3
 
-    def first(self) -> Place:
-        """The place a completion starts with."""
-        return Place.OPEN_THINK if self.max_think else Place.OPEN_ANSWER
+    @property
+    def opening(self) -> int:
+        """The token that every completion begins with."""
+        return self.think_open if self.max_think else self.answer_open
 
     @property
     def item_columns(self) -> slice:
-        """The items in the vocabulary."""
+        """The columns of the vocabulary that are items."""
         return slice(self.item_base, self.item_base + self.items)
 
     @property
     def word_columns(self) -> slice:
-        """Words and the form in the vocabulary."""
+        """The columns of the vocabulary that are words or parts of the form."""
         return slice(0, self.item_base)
 
     def is_item(self, ids: Tensor) -> Tensor:
-        """Which of the ids, any shape, are items."""
+        """Returns which of the ids are items, a bool tensor of the same shape."""
         return (ids >= self.item_base) & (ids < self.item_base + self.items)
 
     def tokens(self, items: Codes) -> frozenset[int]:
-        """The tokens of these item rows."""
+        """Returns the tokens of items, which are given as rows of the items table."""
         return frozenset((items + self.item_base).tolist())
 
     def places(self, previous: Tensor, words: Tensor, items: Tensor, legal_left: Tensor) -> Tensor:
-        """The place after each token: all arguments and the result of one shape.
+        """Returns the place after each token. All arguments and the result have the same shape.
 
-        `previous` token ids, `words` of reasoning and `items` of the answer so far, and whether a legal item is left.
+        `previous` are token ids, `words` and `items` the number of each so far, `legal_left` whether a legal item is
+        left.
         """
         place = torch.where(words >= self.max_think, int(Place.CLOSE_THINK), int(Place.WORD))
         open_slot = (items < self.slate) & legal_left
@@ -99,61 +100,56 @@ class AnswerFormat:
     @cached_property
     def forced(self) -> Tensor:
         """The only token each place allows, [places]; -1 where there is a choice."""
-        token = torch.full((len(Place),), -1)
-        token[Place.OPEN_THINK], token[Place.CLOSE_THINK] = self.think_open, self.think_close
-        token[Place.OPEN_ANSWER], token[Place.CLOSE_ANSWER] = self.answer_open, self.answer_close
-        token[Place.END], token[Place.NOTHING] = self.end, self.pad
-        return token
+        token = {Place.CLOSE_THINK: self.think_close, Place.OPEN_ANSWER: self.answer_open}
+        token |= {Place.CLOSE_ANSWER: self.answer_close, Place.END: self.end, Place.NOTHING: self.pad}
+        return torch.tensor([token.get(place, -1) for place in Place])
 
     @cached_property
     def reasoning(self) -> Tensor:
-        """Which tokens below `item_base` may stand where a word may, [item_base] bool: words and the end of them."""
+        """Which tokens below `item_base` are allowed at the place of a word: words and `</think>`, [item_base] bool."""
         allowed = torch.zeros(self.item_base, dtype=torch.bool)
         allowed[[*self.word_ids, self.think_close]] = True
         return allowed
 
     def chosen(self, completion: Tensor) -> slice:
-        """The columns of finished completions [B, T] in which all choices lie, at least one.
+        """Returns the columns of finished completions [B, T] that hold all choices, at least one column.
 
-        The first token is forced, as is all that follows the items.
+        The first token is forced, and all tokens after the items are.
         """
         after = torch.tensor([self.answer_close, self.end, self.pad], device=completion.device)
         return slice(1, max(2, int((~torch.isin(completion, after)).any(0).sum())))
 
     def chosen_items(self, completion: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Row, token and rank (from 0) of every item of finished completions [B, T]; three vectors of one length."""
+        """Finds the items of finished completions [B, T]: row, column and rank in the slate (from 0) of each, [N]."""
         item = self.is_item(completion)
         row, at = item.nonzero(as_tuple=True)
         return row, at, (item.cumsum(1) - 1)[row, at]
 
     def chosen_words(self, completion: Tensor) -> tuple[Tensor, Tensor]:
-        """Row and token of every word of finished completions [B, T], and of every end of reasoning that was free."""
+        """Finds the words of finished completions [B, T] and each `</think>` that was a choice: row and column, [N]."""
         word = self.is_word(completion)
         ended = (completion == self.think_close) & (word.sum(1, keepdim=True) < self.max_think)
         row, at = (word | ended).nonzero(as_tuple=True)
         return row, at
 
     def is_word(self, ids: Tensor) -> Tensor:
-        """Which of the ids, any shape, are neither items nor parts of the form."""
-        form = torch.tensor(
-            [self.think_open, self.think_close, self.answer_open, self.answer_close, self.end, self.pad],
-            device=ids.device,
-        )
-        return ~self.is_item(ids) & ~torch.isin(ids, form)
+        """Returns which of the ids are neither items nor parts of the form, a bool tensor of the same shape."""
+        form = (self.think_open, self.think_close, self.answer_open, self.answer_close, self.end, self.pad)
+        return ~self.is_item(ids) & ~torch.isin(ids, torch.tensor(form, device=ids.device))
 
     def spread(self, places: Tensor, whole: Tensor, completion: Tensor) -> Tensor:
-        """Each place's credit [B, K] on its item's token, [B, T].
+        """Returns the advantage of each token, [B, T], from those of the places [B, K] and of the `whole` slates [B].
 
-        The tokens before the first item carry that of the `whole` slate [B], those after the last item none.
+        An item's token has that of its place, the tokens before the first item that of the slate, later ones 0.
         """
         item = self.is_item(completion)
         following = item.cumsum(1) - item.long()  # rank of the item at or after each token
-        done = following >= item.sum(1, keepdim=True)
-        own = places.gather(1, following.clamp(max=self.slate - 1)).masked_fill(done, 0.0)
-        return torch.where(item | done, own, whole[:, None])
+        after = following >= item.sum(1, keepdim=True)
+        own = places.gather(1, following.clamp(max=self.slate - 1)).masked_fill(after, 0.0)
+        return torch.where(item | after, own, whole[:, None])
 
     def slates(self, completion: Tensor) -> Tensor:
-        """Item rows of each completion in order, [B, T] ids to [B, K]; holes (-1) fill what is missing at the end."""
+        """Returns the slates of completions [B, T], item rows [B, K]; short slates have -1 at the end."""
         row, at, rank = self.chosen_items(completion)
         slates = torch.full((len(completion), self.slate), -1, dtype=torch.int32, device=completion.device)
         slates[row, rank] = (completion[row, at] - self.item_base).to(torch.int32)

@@ -19,14 +19,15 @@ class ItemMask:
     def __init__(
         self, legal: Tensor, guard: Guard | None = None, *, record: int = 0, prior: Tensor | None = None
     ) -> None:
-        """Starts from `legal` [B, items] bool; a `guard` of hard quotas was made with the same items.
+        """Starts from `legal` [B, items] bool; the `guard` of hard quotas was built with the same items.
 
-        `record`: how many places `history` covers. `prior` [B, items]: logits added to the model's at every place.
+        `record` is the number of places that `history` covers, `prior` [B, items] the logits that are added to the
+        model's at every place.
         """
         self.allowed = legal.clone()
         """Items that may stand at the next place, [B, items] bool."""
         self.history = torch.zeros(len(legal), record, legal.shape[1], dtype=torch.bool, device=legal.device)
-        """What was allowed at each place that is filled, [B, record, items] bool: the mask that the loss needs."""
+        """Items that were allowed at each filled place, [B, record, items] bool: the mask that the loss needs."""
         self.prior = prior
         self._guard = guard
         if guard is not None:

@@ -1,7 +1,7 @@
-"""Completions and what a model says before each of their tokens in, log-probabilities of the tokens out.
+"""Computes the log-probabilities of completions under the mask and temperature they were sampled with.
 
-Under the mask and temperature they were sampled with: words among words, items among those that were open. At all
-other places the form allows one token, which is certain.
+Words are chosen among words, items among the allowed items. At all other places the form allows one token, whose
+probability is 1.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch import Tensor
 from recpolicy.trainer.decoding.answer_format import AnswerFormat
 
 Read: TypeAlias = Callable[[Tensor, Tensor, slice], Tensor]
-"""Rows [N], tokens [N] of a batch of completions and a range of the vocabulary to the logits there, [N, range]."""
+"""Returns logits [N, C] at rows [N] and columns [N] of a batch of completions, for a slice of the vocabulary."""
 
 LEAST = torch.finfo(torch.float32).min
-"""In the place of the logit of what is not allowed; unlike an infinite one, times probability 0 it is 0."""
+"""Logit of what is not allowed. Unlike an infinite one, times probability 0 it is 0."""
 
 
 def log_probabilities(
@@ -29,17 +29,20 @@ def log_probabilities(
     temperature: float,
     prior: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probability, entropy (no gradient) and divergence of each token of completions [B, T] padded on the right.
+    """Computes log-probability, entropy (without gradient) and divergence of each token, three tensors [B, T].
 
-    All are [B, T]. `opened` [B, K, items] bool: what a `Shelf` held open at each place. `prior` [B, items]: its prior.
-    The divergence is that of a choice from the prior's alone, sum p log (p / p0) over what is open; 0 for words and
-    without a prior.
+    For a choice with logits z, prior b (0 for words) and temperature t among the allowed tokens:
+
+        log p(i) = (z_i + b_i) / t - log sum over j of exp((z_j + b_j) / t)
+        entropy = - sum p log p,  divergence = sum p log(p / p0),  where p0 is p for z = 0
+
+    The divergence is 0 for words and without a prior; all three are 0 for forced tokens. Completions [B, T] are padded
+    on the right; `allowed` [B, K, items] bool is that of `ItemMask.history`, `prior` [B, items] that of the mask.
     """
     row, at, rank = form.chosen_items(completion)
-    items, beside = form.item_columns, None
-    if prior is not None:
-        beside = prior[row], _normaliser(prior, allowed, temperature)[row, rank]
-    item = _choice(read(row, at, items), allowed[row, rank], completion[row, at] - form.item_base, temperature, beside)
+    own_prior = None if prior is None else (prior[row], _normaliser(prior, allowed, temperature)[row, rank])
+    logits, token = read(row, at, form.item_columns), completion[row, at] - form.item_base
+    item = _choice(logits, allowed[row, rank], token, temperature, own_prior)
     word_row, word_at = form.chosen_words(completion)
     words = read(word_row, word_at, form.word_columns)
     word = _choice(words, form.reasoning.to(words.device), completion[word_row, word_at], temperature)
@@ -50,7 +53,7 @@ def log_probabilities(
 
 
 def _normaliser(prior: Tensor, allowed: Tensor, temperature: float) -> Tensor:
-    """The logarithm of the sum of exp(prior / temperature) over what is open at each place, [B, K]."""
+    """Computes the logarithm of the sum of exp(prior / temperature) over the allowed items of each place, [B, K]."""
     scaled = prior.float() / temperature
     most = scaled.amax(1, keepdim=True)
     total = torch.bmm(allowed.float(), (scaled - most).exp_()[..., None])[..., 0]
@@ -60,19 +63,18 @@ def _normaliser(prior: Tensor, allowed: Tensor, temperature: float) -> Tensor:
 def _choice(
     logits: Tensor, allowed: Tensor, token: Tensor, temperature: float, prior: tuple[Tensor, Tensor] | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probability of `token` [N] among those `allowed` [N, C] or [C], entropy and divergence of the choice, [N].
+    """Computes the log-probability of `token` [N] among those `allowed` [N, C] or [C], entropy and divergence, [N].
 
-    The logits [N, C] are a model's own, to which those of the `prior` [N, C] are added, which comes with its normaliser
-    [N]. The entropy has no gradient.
+    The logits [N, C] are the model's own. The `prior` comes as logits [N, C], to be added to them, and normaliser [N].
     """
-    found: tuple[Tensor, Tensor, Tensor] = _Choice.apply(  # type: ignore[no-untyped-call]
+    values: tuple[Tensor, Tensor, Tensor] = _Choice.apply(  # type: ignore[no-untyped-call]
         logits, allowed, token, temperature, *(prior or (None, None))
     )
-    return found
+    return values
 
 
 class _Choice(torch.autograd.Function):
-    """`_choice` with few passes over its logits, which are most of what scoring a batch has to touch."""
+    """`_choice` with few passes over its logits, which are most of what scoring a batch reads from memory."""
 
     @staticmethod
     def forward(
@@ -84,6 +86,7 @@ class _Choice(torch.autograd.Function):
         prior: Tensor | None,
         normaliser: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """Computes log-probability, entropy and divergence, and saves the probabilities for the gradient."""
         scaled = logits.to(torch.float32, copy=True).div_(temperature)
         own = None if prior is None else scaled.clone()
         if prior is not None:
@@ -92,22 +95,22 @@ class _Choice(torch.autograd.Function):
         logp = scaled.masked_fill_(~allowed, LEAST).log_softmax(-1)
         probability = torch.exp(logp, out=scaled)
         entropy = -torch.linalg.vecdot(probability, logp)
-        found, divergence = logp.gather(1, token[:, None])[:, 0], torch.zeros_like(entropy)
+        chosen_logp, divergence = logp.gather(1, token[:, None])[:, 0], torch.zeros_like(entropy)
         if own is not None:  # log p - log p0 = own - log sum exp(own + prior) + log sum exp(prior)
             mean = torch.linalg.vecdot(probability, own)
-            divergence = mean - (chosen - found) + normaliser
+            divergence = mean - (chosen - chosen_logp) + normaliser
             own.sub_(mean[:, None]).mul_(probability)
         ctx.save_for_backward(probability, token, own)
         ctx.temperature, ctx.dtype = temperature, logits.dtype
         ctx.mark_non_differentiable(entropy)
-        return found, entropy, divergence
+        return chosen_logp, entropy, divergence
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """d log p(token) / d logit = ([it is the token] - p) / t, and of the divergence p (own - E own) / t."""
+        """Computes d log p(i) / d z_j = ([i = j] - p_j) / t and d divergence / d z_j = p_j (z_j - E z) / t^2."""
         probability, token, own = ctx.saved_tensors
         by = (gradients[0] / ctx.temperature)[:, None]
-        found = (probability * -by).scatter_add_(1, token[:, None], by)
+        gradient = (probability * -by).scatter_add_(1, token[:, None], by)
         if own is not None:
-            found.addcmul_(own, (gradients[2] / ctx.temperature)[:, None])
-        return found.to(ctx.dtype), None, None, None, None, None
+            gradient.addcmul_(own, (gradients[2] / ctx.temperature)[:, None])
+        return gradient.to(ctx.dtype), None, None, None, None, None

@@ -1,6 +1,6 @@
-"""A causal LM and rows of prompt and completion in, states and logits at the completions out, each prompt run once.
+"""Computes states and logits of a causal language model at completions, and runs each prompt only once.
 
-Everything here takes the bare model of transformers; `inside` reaches it in whatever wraps it for training.
+All functions take the bare model of transformers; `inside` reaches it within whatever wraps it for training.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointWrapper
 from torch.nn import LinearCrossEntropyOptions
 from torch.nn.functional import cross_entropy, linear, linear_cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.utils.generic import ModelOutput
@@ -35,15 +36,10 @@ LARGE = 1000.0  # a logit on which a cap or a scale would show
 CHUNKS = LinearCrossEntropyOptions(batch_chunk_size=256)
 """Rows whose logits are held at once: those of a batch would be read from memory many times over."""
 
-# what was found out about each model
-_REASONS: WeakKeyDictionary[nn.Module, str | None] = WeakKeyDictionary()
-_PLAIN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
-_STACKS: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
-
 
 @contextmanager
 def evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """The model in evaluation mode with all its weights here, and afterwards as it was. All processes have to ask."""
+    """Puts the model into evaluation mode for a block, with all its weights here. All processes have to call it."""
     training = model.training
     model.eval()
     try:
@@ -53,28 +49,38 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
         model.train(training)
 
 
+def _once_per_model(check: Callable[[PreTrainedModel], T]) -> Callable[[PreTrainedModel], T]:
+    """Runs a check once for each model, in evaluation mode and without gradients, and remembers its result."""
+    results: WeakKeyDictionary[nn.Module, T] = WeakKeyDictionary()
+
+    def remembered(causal: PreTrainedModel) -> T:
+        if causal not in results:
+            with evaluating(causal), torch.no_grad():
+                results[causal] = check(causal)
+        return results[causal]
+
+    return remembered
+
+
 def left_pad(rows: list[list[int]], pad: int) -> tuple[Tensor, Tensor]:
-    """Token ids of unequal length as ids and mask, both [B, P] int64, padded on the left."""
-    width = max(map(len, rows))
-    ids = torch.full((len(rows), width), pad)
-    mask = torch.zeros(len(rows), width, dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, width - len(row) :] = torch.tensor(row)
-        mask[i, width - len(row) :] = 1
+    """Pads rows of token ids on the left; returns ids and mask, both [B, P] int64."""
+    tokens = [torch.tensor(row, dtype=torch.long) for row in rows]
+    ids = pad_sequence(tokens, batch_first=True, padding_value=pad, padding_side="left")
+    mask = pad_sequence([torch.ones_like(row) for row in tokens], batch_first=True, padding_side="left")
     return ids, mask
 
 
 def positions(mask: Tensor) -> Tensor:
-    """Position ids for left-padded rows, [B, T] from 0 at the first real token."""
+    """Computes position ids for left-padded rows, [B, T], from 0 at the first real token."""
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 
 def read(
     causal: PreTrainedModel, ids: Tensor, mask: Tensor, cache: DynamicCache | None = None, *, use_cache: bool = True
 ) -> tuple[Tensor, DynamicCache]:
-    """States before the head at tokens [B, T] that follow those in the cache, [B, T, H], and the cache with them.
+    """Returns the states before the head at tokens [B, T] that follow those in the cache, [B, T, H], and the cache.
 
-    `mask` [B, past + T] says which tokens are real. A cache that rows branched is gone on from `going_on`.
+    `mask` [B, past + T] is 1 for real tokens. A cache that was branched is continued within `going_on`.
     """
     out = _body(causal)(
         input_ids=ids,
@@ -87,7 +93,7 @@ def read(
 
 
 def unwrapped(model: nn.Module) -> PreTrainedModel:
-    """The model of transformers within DDP, FSDP, DeepSpeed, torch.compile and peft; adapters stay in its layers."""
+    """Returns the model of transformers within DDP, FSDP, DeepSpeed, torch.compile and peft, with its adapters."""
     bare = extract_model_from_parallel(model, keep_torch_compile=False)
     causal = bare.get_base_model() if isinstance(bare, PeftModel) else bare
     assert isinstance(causal, PreTrainedModel)
@@ -100,11 +106,11 @@ def inside(
     attention_mask: Tensor,
     run: Callable[[PreTrainedModel, Tensor, Tensor], T],
 ) -> T:
-    """What `run` finds for the bare model, ids and mask, as the forward pass of `model` with all that wraps it.
+    """Calls `run` with the bare model, ids and mask, as the forward pass of `model` with all that wraps it.
 
-    Calling the bare model would pass by DDP, which then averages no gradients, and by FSDP, which then has gathered no
-    weights. Both look only at what leaves the forward pass: the head belongs into `run`, which gives tensors or tuples
-    of them. As TRL does, the caller enters `accelerator.autocast()`.
+    A direct call of the bare model would bypass DDP, which would then average no gradients, and FSDP, which would then
+    gather no weights. Both look only at what the forward pass returns: the head has to be applied within `run`, which
+    returns tensors or tuples of them. As TRL does, the caller enters `accelerator.autocast()`.
     """
     causal = unwrapped(model)
 
@@ -112,29 +118,27 @@ def inside(
         return run(causal, input_ids, attention_mask)
 
     with sharding.forward(causal, forward):
-        found: T = model(input_ids=input_ids, attention_mask=attention_mask)
-    return found
+        result: T = model(input_ids=input_ids, attention_mask=attention_mask)
+    return result
 
 
 def why_not(model: nn.Module) -> str | None:
-    """Why prompts cannot be shared in this model as it stands, in a sentence, or None where they can.
+    """Returns the reason why prompts cannot be shared in this model now, as a sentence; None if they can be shared.
 
-    A cache serves if it keeps all that later tokens look at: each earlier token's keys and values, or those that a
-    sliding window still reaches. A model that trains with gradient checkpointing is given no cache by transformers.
+    The cache must keep all that later tokens look at: the keys and values of each earlier token, or those that a
+    sliding window still reaches. A model that trains with gradient checkpointing has no cache in transformers.
     """
     causal = unwrapped(model)
     if causal.training and any(
         getattr(m, "gradient_checkpointing", False) or isinstance(m, CheckpointWrapper) for m in causal.modules()
     ):
         return f"{type(causal).__name__} trains with gradient checkpointing, under which it has no key/value cache."
-    if causal not in _REASONS:
-        with evaluating(causal), torch.no_grad():
-            _REASONS[causal] = _why_never(causal)
-    return _REASONS[causal]
+    return _why_never(causal)
 
 
+@_once_per_model
 def _why_never(causal: PreTrainedModel) -> str | None:
-    """What speaks against the model in any mode, found out on eight made-up tokens."""
+    """Returns the reason that holds in any mode, from a trial on eight made-up tokens."""
     name = type(causal).__name__
     if causal.config.is_encoder_decoder:
         return f"{name} reads its prompt with an encoder, so there is no prefix to share."
@@ -154,7 +158,7 @@ def _why_never(causal: PreTrainedModel) -> str | None:
 
 
 def _tolerance(causal: PreTrainedModel) -> float:
-    """How far two ways to the same states may lie apart, as a share: much for numbers with few digits."""
+    """Returns how much two computations of the same states may differ, as a share: more for less precise numbers."""
     rounded = torch.is_autocast_enabled(causal.device.type) or any(
         p.dtype != torch.float32 for p in causal.parameters()
     )
@@ -162,10 +166,10 @@ def _tolerance(causal: PreTrainedModel) -> float:
 
 
 def completion_states(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, keep: int) -> Tensor:
-    """States before the head at the places that predict the last `keep` tokens of each row, [B, keep, H].
+    """Computes the states before the head that predict the last `keep` tokens of each row, [B, keep, H].
 
     `input_ids`, `attention_mask` [B, P + keep]: prompts padded on the left, completions on the right. Rows with the
-    same prompt share one run of it, in whatever order they stand. Where `why_not` has a reason, rows are run whole.
+    same prompt share one run of it, in any order. If `why_not` gives a reason, the rows are run in full.
     """
     states = _shared if why_not(model) is None else _whole
     return states(model, input_ids, attention_mask, keep)
@@ -178,8 +182,8 @@ def _whole(model: PreTrainedModel, ids: Tensor, mask: Tensor, keep: int) -> Tens
 
 def _shared(model: PreTrainedModel, ids: Tensor, mask: Tensor, keep: int) -> Tensor:
     prompts = torch.stack([ids[:, :-keep], mask[:, :-keep]])  # [2, B, P]
-    (prompt, told), row = torch.unique(prompts, dim=1, return_inverse=True)  # [2, U, P], [B]
-    states, cache = read(model, prompt, told)
+    (prompt, prompt_mask), row = torch.unique(prompts, dim=1, return_inverse=True)  # [2, U, P], [B]
+    states, cache = read(model, prompt, prompt_mask)
     last = states[:, -1:][row]  # [B, 1, H]
     if keep == 1:
         return last
@@ -191,37 +195,34 @@ def _shared(model: PreTrainedModel, ids: Tensor, mask: Tensor, keep: int) -> Ten
 
 
 def branch(causal: PreTrainedModel, cache: DynamicCache, which: Tensor, room: int = 0) -> None:
-    """Go on from a cache of prompts in B rows, those of the prompts `which` [B]; see `attention.branch`."""
+    """Turns a cache of prompts into one of B rows that continue the prompts `which` [B]; see `attention.branch`."""
     attention.branch(cache, which, shared=_stacks(causal), room=room)
 
 
 def going_on(causal: PreTrainedModel, cache: DynamicCache) -> AbstractContextManager[None]:
-    """Where a model reads on from a cache that was branched."""
+    """Returns the context in which a model continues a cache that was branched."""
     return attention.stacked(causal, cache) if _stacks(causal) else nullcontext()
 
 
 def _stacks(causal: PreTrainedModel) -> bool:
-    """Whether `attention.attend` takes the place of the model's own attention: on a CPU, where both say the same."""
-    if causal.device.type != "cpu":
+    """Returns whether `attention.attend` replaces the model's own attention: on a CPU, if both compute the same."""
+    return causal.device.type == "cpu" and _stacks_equal(causal)
+
+
+@_once_per_model
+def _stacks_equal(causal: PreTrainedModel) -> bool:
+    """Returns whether both attentions compute the same on eight made-up tokens, in two rows with one prompt."""
+    config = causal.config.get_text_config(decoder=True)
+    if not causal._supports_attention_backend or config._attn_implementation not in attention.PLAIN:
         return False
-    if causal not in _STACKS:
-        config = causal.config.get_text_config(decoder=True)
-        known = causal._supports_attention_backend and config._attn_implementation in attention.PLAIN
-        with evaluating(causal), torch.no_grad():
-            _STACKS[causal] = known and _stacks_alike(causal)
-    return _STACKS[causal]
-
-
-def _stacks_alike(causal: PreTrainedModel) -> bool:
-    """Whether it says what the model's own attention does on eight made-up tokens, in two rows with one prompt."""
-    ids = torch.arange(1, 9).expand(2, -1) % causal.config.get_text_config(decoder=True).vocab_size
+    ids = torch.arange(1, 9).expand(2, -1) % config.vocab_size
 
     def states(stacked: bool) -> Tensor:
         cache = _body(causal)(input_ids=ids[:1, :4], use_cache=True).past_key_values
         attention.branch(cache, torch.zeros(2, dtype=torch.long), shared=stacked)
         with attention.stacked(causal, cache) if stacked else nullcontext():
-            found: Tensor = _body(causal)(input_ids=ids[:, 4:], past_key_values=cache, use_cache=True).last_hidden_state
-        return found
+            out: Tensor = _body(causal)(input_ids=ids[:, 4:], past_key_values=cache, use_cache=True).last_hidden_state
+        return out
 
     try:
         own, ours = states(False), states(True)
@@ -231,10 +232,10 @@ def _stacks_alike(causal: PreTrainedModel) -> bool:
 
 
 def logits(model: PreTrainedModel, states: Tensor, columns: slice = EVERY) -> Tensor:
-    """The model's logits for `states` [B, T, H]: [B, T, V], or [B, T, C] of the tokens `columns` alone.
+    """Computes the model's logits for `states` [B, T, H]: [B, T, V], or [B, T, C] for the tokens `columns` alone.
 
-    A head that is a plain product is applied to the wanted columns only. Where a model does more with its logits
-    (scales, caps) or adapts its head, its own forward pass makes all of them.
+    A head that is a plain product is applied to these columns only. If a model does more with its logits (scales, caps)
+    or adapts its head, its own forward pass computes all of them.
     """
     weights = _product(model)
     if weights is None:
@@ -244,7 +245,7 @@ def logits(model: PreTrainedModel, states: Tensor, columns: slice = EVERY) -> Te
 
 
 def mean_cross_entropy(model: PreTrainedModel, states: Tensor, tokens: Tensor) -> Tensor:
-    """Mean of -log p(token), all of the vocabulary open, of `tokens` [N] behind `states` [N, H]."""
+    """Computes the mean of -log p(token) over the whole vocabulary, for `tokens` [N] that follow `states` [N, H]."""
     weights = _product(model)
     if weights is None:
         return cross_entropy(_own_logits(model, states[:, None])[:, 0].float(), tokens)
@@ -253,9 +254,9 @@ def mean_cross_entropy(model: PreTrainedModel, states: Tensor, tokens: Tensor) -
 
 
 def _product(causal: PreTrainedModel) -> tuple[Tensor, Tensor | None] | None:
-    """Weight [V, H] and bias [V] of the head, or None where logits are not simply that product.
+    """Returns weight [V, H] and bias [V] of the head, or None if logits are more than that product.
 
-    The weights that peft trains in a head's stead are taken as they stand; a head with LoRA has no such weight.
+    Weights that peft trains in place of the head are used as they are; a head with LoRA has no such weight.
     """
     head = causal.get_output_embeddings()
     if not isinstance(head, nn.Linear | AuxiliaryTrainingWrapper) or head._forward_hooks or head._forward_pre_hooks:
@@ -263,35 +264,40 @@ def _product(causal: PreTrainedModel) -> tuple[Tensor, Tensor | None] | None:
     weight, bias = head.weight, getattr(head, "bias", None)
     if weight.ndim != 2 or not weight.is_floating_point():  # sharded flat, or quantised
         return None
-    if causal not in _PLAIN:
-        with evaluating(causal), torch.no_grad():
-            row = weight[weight.norm(dim=1).argmax()]
-            state = (row * (LARGE / row.dot(row))).expand(1, 2, -1)  # [1, 2, H], its largest logit is LARGE
-            made, product = _own_logits(causal, state), linear(state, weight, bias)
-            _PLAIN[causal] = bool((made - product).norm() <= _tolerance(causal) * product.norm())
-    return (weight, bias) if _PLAIN[causal] else None
+    return (weight, bias) if _is_product(causal) else None
+
+
+@_once_per_model
+def _is_product(causal: PreTrainedModel) -> bool:
+    """Returns whether the model's own forward pass does no more than multiply by the head's weight and add its bias."""
+    head = causal.get_output_embeddings()
+    weight, bias = head.weight, getattr(head, "bias", None)
+    row = weight[weight.norm(dim=1).argmax()]
+    state = (row * (LARGE / row.dot(row))).expand(1, 2, -1)  # [1, 2, H], its largest logit is LARGE
+    own, product = _own_logits(causal, state), linear(state, weight, bias)
+    return bool((own - product).norm() <= _tolerance(causal) * product.norm())
 
 
 def _own_logits(causal: PreTrainedModel, states: Tensor) -> Tensor:
-    """What the model's own forward pass makes of states, [B, T, V]: they take the place of what its body says."""
+    """Computes the logits [B, T, V] of the model's own forward pass, in which `states` replace those of the body."""
 
-    def answer(_module: nn.Module, _inputs: Any, said: ModelOutput) -> ModelOutput:
-        said.last_hidden_state = states
-        return said
+    def replaced(_module: nn.Module, _inputs: Any, output: ModelOutput) -> ModelOutput:
+        output.last_hidden_state = states
+        return output
 
-    hook = _body(causal).register_forward_hook(answer)
+    hook = _body(causal).register_forward_hook(replaced)
     try:
         one = torch.zeros(1, 1, dtype=torch.long, device=states.device)
-        made: Tensor = type(causal).forward(causal, input_ids=one, use_cache=False).logits
+        logits: Tensor = type(causal).forward(causal, input_ids=one, use_cache=False).logits
     finally:
         hook.remove()
-    if made.shape[:2] != states.shape[:2]:
+    if logits.shape[:2] != states.shape[:2]:
         raise _bodiless(causal)
-    return made
+    return logits
 
 
 def _body(causal: PreTrainedModel) -> nn.Module:
-    """The model without its head."""
+    """Returns the model without its head."""
     body: nn.Module = causal.get_decoder()
     if body is causal:
         raise _bodiless(causal)

@@ -1,7 +1,8 @@
-"""What a run needs to know of the processes it is spread over: a single one is the first and all of them.
+"""Answers what a run has to know about its processes, and passes values between them.
 
-They are started by `accelerate launch` or `torchrun`, a process a device. All of them run the whole program; what is
-done for many rows is shared out, and what is decided is decided by the first for all.
+The processes are started by `accelerate launch` or `torchrun`, one a device. All of them run the whole program. They
+share out what is computed for many rows; the main process decides for all. A single process is the main one. Functions
+that pass values between processes have to be called by all of them.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ T = TypeVar("T")
 
 FSDP = {
     "fsdp_version": "2",
-    "fsdp_auto_wrap_policy": "NO_WRAP",  # `sharding` has wrapped the layers before accelerate comes to it
+    "fsdp_auto_wrap_policy": "NO_WRAP",  # `sharding` has wrapped the layers before accelerate sees the model
     "fsdp_state_dict_type": "SHARDED_STATE_DICT",
-    "fsdp_cpu_ram_efficient_loading": "false",  # would leave all processes but the first without weights
+    "fsdp_cpu_ram_efficient_loading": "false",  # would leave all processes but the main one without weights
     "fsdp_activation_checkpointing": "false",  # llm.gradient_checkpointing does it
     "fsdp_offload_params": "false",
 }
@@ -38,45 +39,41 @@ FSDP = {
 
 
 def _state() -> PartialState:
-    """This process among the others, which it meets on the first call."""
+    """Returns accelerate's state of this process; the first call joins the others."""
     return PartialState(cpu=not torch.cuda.is_available())
 
 
 def count() -> int:
-    """How many there are."""
-    found: int = _state().num_processes
-    return found
+    """Returns the number of processes."""
+    return int(_state().num_processes)
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
-    found: int = _state().process_index
-    return found
+    """Returns the number of this process, from 0."""
+    return int(_state().process_index)
 
 
 def sharded() -> bool:
-    """Whether each is to keep a part of a model's weights (FSDP)."""
+    """Returns whether each process keeps only a part of the model's weights (FSDP)."""
     return os.environ.get("ACCELERATE_USE_FSDP") == "true"
 
 
 def device() -> torch.device:
-    """Where this one computes."""
-    found: torch.device = _state().device
-    return found
+    """Returns the device on which this process computes."""
+    return torch.device(_state().device)
 
 
-def first() -> bool:
-    """Whether this one is the first, which writes, prints and decides."""
-    found: bool = _state().is_main_process
-    return found
+def is_main() -> bool:
+    """Returns whether this is the main process, which writes, prints and decides."""
+    return bool(_state().is_main_process)
 
 
 @contextmanager
-def together() -> Iterator[None]:
-    """The whole of a program that all processes run.
+def process_group() -> Iterator[None]:
+    """Runs the whole of a program in all processes, and leaves the process group at the end.
 
-    Whichever fails first says why. The others, which fail for the same reason or because it is gone, keep silent.
-    Raises UsageError where they are to share the weights in a way that is not provided for.
+    Only the process that fails first shows its error. The others fail for the same reason, or because it is gone.
+    Raises UsageError for a way to share the weights that is not supported.
     """
     state = _state()
     try:
@@ -104,65 +101,62 @@ def _refuse_other_sharding() -> None:
             where="accelerate",
             help="on a CPU use plain processes: examples/accelerate/cpu.yaml",
         )
-    for key, wanted in FSDP.items():
-        if (found := os.environ.get(key.upper(), "")).lower() != wanted.lower():
+    for key, required in FSDP.items():
+        if (value := os.environ.get(key.upper(), "")).lower() != required.lower():
             raise UsageError(
-                f"{key} is {found or 'not set'}, and has to be {wanted}",
+                f"{key} is {value or 'not set'}, and has to be {required}",
                 where="accelerate",
                 help="set FSDP up as in examples/accelerate/fsdp.yaml: see docs/scale.md",
             )
 
 
 def main_process_first() -> AbstractContextManager[None]:
-    """Where the first process goes before the others, which find what it has made."""
-    ahead: AbstractContextManager[None] = _state().main_process_first()
-    return ahead
+    """Runs the block in the main process before the others, which then find what it has written."""
+    block: AbstractContextManager[None] = _state().main_process_first()
+    return block
 
 
-def wait() -> None:
-    """Go on when all are here."""
+def barrier() -> None:
+    """Waits until all processes are here."""
     _state().wait_for_everyone()
 
 
 def on_main(do: Callable[[], T]) -> T:
-    """What the first process finds when it does this, which the others do not; they wait. All have to ask."""
-    return broadcast(do() if first() else None)  # type: ignore[return-value]
+    """Calls `do` in the main process alone, while the others wait; returns its result in all of them."""
+    return broadcast(do() if is_main() else None)  # type: ignore[return-value]
 
 
-def own(rows: int) -> range:
-    """Which of so many rows this process sees to: neighbours, none of them another's."""
-    rank, all_ = _state().process_index, count()
-    return range(rows * rank // all_, rows * (rank + 1) // all_)
+def own_rows(rows: int) -> range:
+    """Returns this process's part of `rows` rows: adjacent ones, and each row belongs to one process."""
+    return range(rows * rank() // count(), rows * (rank() + 1) // count())
 
 
-def all_gather(found: Sequence[T]) -> list[T]:
-    """What all processes found, one after the other. All have to ask."""
-    return list(found) if count() == 1 else list(gather_object(list(found)))
+def all_gather(values: Sequence[T]) -> list[T]:
+    """Returns the values of all processes, in the order of the processes."""
+    return list(values) if count() == 1 else list(gather_object(list(values)))
 
 
 def broadcast(value: T) -> T:
-    """The first process's value, in all of them: they go on alike even if they round differently.
-
-    All have to ask.
-    """
+    """Returns the main process's value in all processes: they go on the same way even if they round differently."""
     if count() == 1:
         return value
-    told = [value]
-    broadcast_object_list(told)
-    return told[0]
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
 
 
 def batch_share(examples: int) -> float:
-    """What a mean over so many examples of this process's counts in the mean over everybody's; 1 on average.
+    """Computes the weight of this process's mean over `examples` examples, P n_p / max(sum of all n, 1).
 
-    DDP averages gradients over processes, whatever share of the examples each has. All have to ask.
+    P is the number of processes, n_p the examples of this one; the weight is 1 on average. DDP averages gradients over
+    processes with equal weights, however many examples each has.
     """
     every = all_gather([examples])
     return examples * len(every) / max(sum(every), 1) if len(every) > 1 else 1.0
 
 
 def batch(rows: int, setting: str) -> int:
-    """A process's part of a batch of so many rows. Raises UsageError naming the setting where they do not go around."""
+    """Returns a process's part of a batch of rows. Raises UsageError with the setting if they do not divide evenly."""
     if rows % count():
         raise UsageError(
             f"{rows} rows a step cannot be shared out evenly among {count()} processes",

@@ -1,7 +1,7 @@
-"""A model in, its weights spread over the processes (FSDP 2) out, and gathered again for what needs all at once.
+"""Spreads the weights of a model over the processes (FSDP 2), and gathers them where all are needed at once.
 
-In the loss a layer's weights are gathered when it runs and dropped behind it. Decoding runs every layer once a token:
-there all are gathered once, before, and processes go on without waiting for each other.
+In the loss, a layer's weights are gathered before it runs and dropped after it. Decoding runs every layer once a token:
+there, all weights are gathered once, before, and the processes do not wait for each other.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from recpolicy.trainer.distributed import processes
 
 
 def placed(model: PreTrainedModel | PeftModel) -> None:
-    """Put the model where this process computes; where FSDP is asked for, this process's part of it.
+    """Puts the model, or with FSDP this process's part of it, on the device of this process.
 
-    That is done once, before any trainer sees the model: to those of three stages in a row it is sharded already.
-    Raises UsageError for a model with adapters.
+    This is done once, before any trainer sees the model. Raises UsageError for FSDP of a model with adapters.
     """
     if not processes.sharded():
         model.to(processes.device())  # type: ignore[arg-type]  # transformers wraps the method without its types
@@ -43,27 +42,27 @@ def placed(model: PreTrainedModel | PeftModel) -> None:
 
 
 def own(weight: Tensor) -> Tensor:
-    """What this process has of a weight, in the same memory."""
+    """Returns this process's part of a weight, in the same memory."""
     return weight.to_local() if isinstance(weight, DTensor) else weight
 
 
 def whole(model: nn.Module) -> dict[str, Any] | None:
-    """The state dict of a sharded model in one piece, in the first process; others get an empty one. All have to ask.
+    """Returns the full state dict of a sharded model in the main process, and an empty one in the others.
 
-    Tied weights are there once. None for a model that lies whole in every process.
+    Tied weights occur once. Returns None for a model that is not sharded. All processes have to call it.
     """
     if not isinstance(model, FSDPModule):
         return None
-    found = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    state = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
     once, every = ({name for name, _ in model.named_parameters(remove_duplicate=same)} for same in (True, False))
-    return {name: weight for name, weight in found.items() if name not in every - once}
+    return {name: weight for name, weight in state.items() if name not in every - once}
 
 
 @contextmanager
 def gathered(model: nn.Module) -> Iterator[None]:
-    """The model with all its weights in every process, for as long as nothing is trained. All have to ask.
+    """Gathers all weights of the model in every process, for a block that trains nothing.
 
-    Within a forward pass of the model, or where they are gathered already, nothing is done.
+    Does nothing within a forward pass of the model, or if they are gathered already. All processes have to call it.
     """
     if not isinstance(model, FSDPModule) or not isinstance(next(model.parameters()), DTensor):
         yield
@@ -76,18 +75,18 @@ def gathered(model: nn.Module) -> Iterator[None]:
 
     model.set_reshard_after_forward(False)
     with forward(model, gather):
-        model()  # FSDP wants the first call of all to be that of the whole model
+        model()  # FSDP expects that the whole model is called before its parts
     try:
         yield
     finally:
         for unit in units:
             unit.set_reshard_after_forward(unit is not model, recurse=False)
-        model.reset_iter_state()  # as after a training step that was given up: sharded again, and no call remembered
+        model.reset_iter_state()  # as after an abandoned training step: sharded again, and no call remembered
 
 
 @contextmanager
 def forward(model: nn.Module, run: Callable[..., Any]) -> Iterator[None]:
-    """The model with another forward pass, called with all that wraps its own."""
+    """Replaces the model's forward pass by `run` for a block; what wraps the model's own then wraps `run`."""
     before = model.__dict__.get("forward")  # TRL and accelerate put theirs there
     model.forward = run
     try:

@@ -1,4 +1,4 @@
-"""A model's completions for held-out users in, what their reasoning is worth out: answers with other reasoning."""
+"""Measures what a model's reasoning is worth: the slates after its own, after none, and after another user's."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from recpolicy.dataset.rows import Slates
 from recpolicy.evaluation import metrics
-from recpolicy.trainer.decoding.answer_format import AnswerFormat
-from recpolicy.trainer.evaluation.evaluator import Examiner
+from recpolicy.trainer.evaluation.evaluator import Evaluator
 from recpolicy.trainer.models.recommenders import Recommender
 
 SAMPLES = 3
-"""Users whose reasoning is shown."""
+"""Number of users whose reasoning is shown."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """Greedy completions of the examiner's rows."""
+class Answers:
+    """Greedy completions of an evaluator's rows."""
 
     slates: Slates
     reasoning: list[list[int]]
@@ -29,50 +27,49 @@ class Said:
     texts: list[str]
 
 
-def said(recommender: Recommender, examiner: Examiner) -> Said:
-    """What a model answers to every row, by greedy decoding."""
+def answers(recommender: Recommender, evaluator: Evaluator) -> Answers:
+    """Returns the model's greedy completion of every row: slate, reasoning and text."""
     form, tokenizer = recommender.form, recommender.tokenizer
-    rows = [row for batch in examiner.completions(recommender) for row in batch]
+    rows = [row for batch in evaluator.completions(recommender) for row in batch]
     slates = np.concatenate([form.slates(row[None]).cpu().numpy() for row in rows])
     texts = tokenizer.batch_decode([row[row != form.pad] for row in rows])
-    return Said(Slates(slates), [_reasoning(form, row) for row in rows], texts)
+    return Answers(Slates(slates), [row[form.is_word(row)].tolist() for row in rows], texts)
 
 
-def _reasoning(form: AnswerFormat, completion: Tensor) -> list[int]:
-    return [token for token, word in zip(completion.tolist(), form.is_word(completion).tolist(), strict=True) if word]
-
-
-def answering(recommender: Recommender, examiner: Examiner, reasoning: Sequence[list[int]]) -> Slates:
-    """The greedy slate of every row after this reasoning in place of the model's own."""
+def answering(recommender: Recommender, evaluator: Evaluator, reasoning: Sequence[list[int]]) -> Slates:
+    """Returns the greedy slate of every row after this reasoning, which replaces the model's own."""
     form = recommender.form
-    thought = [
+    prompts = [
         [*prompt, form.think_open, *words, form.think_close]
-        for prompt, words in zip(examiner.prompts, reasoning, strict=True)
+        for prompt, words in zip(evaluator.prompts, reasoning, strict=True)
     ]
-    return replace(examiner, prompts=thought).greedy(replace(recommender, form=replace(form, max_think=0)))
+    return replace(evaluator, prompts=prompts).greedy(replace(recommender, form=replace(form, max_think=0)))
 
 
-def worth(recommender: Recommender, examiner: Examiner, found: Said, before: Said, seed: int) -> dict[str, Any] | None:
-    """What the model's reasoning brought its slates, as in `eval.json`; None for a model that does not reason.
+def reasoning_value(
+    recommender: Recommender, evaluator: Evaluator, own: Answers, before: Answers, seed: int
+) -> dict[str, Any] | None:
+    """Measures what the model's reasoning adds to its slates, as in `eval.json`; None for a model that does not reason.
 
-    `own`, `none` and `another_user` are mean NDCG and whole reward of slates behind the model's own reasoning, behind
-    an empty one, and behind that of the user before; `own_minus` the paired differences. `words` is the mean length in
-    tokens, `changed` the share of users for whom it is another than that of the model `before`, and `samples` the
-    reasoning of both models for the first few users.
+    `own`, `none` and `another_user` are the mean NDCG and the mean whole reward of the slates after the model's own
+    reasoning, after an empty one, and after that of the user before; `own_minus` are the paired differences. `words` is
+    the mean length in tokens. `changed` is the share of users, in [0, 1], whose reasoning differs from that of the
+    model `before`. `samples` is the reasoning of both models for the first few users.
     """
     if not recommender.form.max_think:
         return None
-    compiled, rows = examiner.compiled, examiner.rows
+    compiled, rows = evaluator.compiled, evaluator.rows
     assert compiled is not None
-    reasoning: dict[str, list[list[int]]] = {
-        "none": [[] for _ in found.reasoning],
-        "another_user": [*found.reasoning[-1:], *found.reasoning[:-1]],
+    replaced: dict[str, list[list[int]]] = {
+        "none": [[] for _ in own.reasoning],
+        "another_user": [*own.reasoning[-1:], *own.reasoning[:-1]],
     }
-    slates = {"own": found.slates} | {name: answering(recommender, examiner, r) for name, r in reasoning.items()}
+    slates = {"own": own.slates} | {name: answering(recommender, evaluator, r) for name, r in replaced.items()}
     measured = {
         name: {"ndcg": metrics.accuracy("ndcg", rows, s), "reward": compiled.total(rows, s)}
         for name, s in slates.items()
     }
+    texts = (recommender.tokenizer.batch_decode(a.reasoning[:SAMPLES]) for a in (before, own))
     return {
         **{name: {key: metrics.mean(value) for key, value in m.items()} for name, m in measured.items()},
         "own_minus": {
@@ -80,16 +77,11 @@ def worth(recommender: Recommender, examiner: Examiner, found: Said, before: Sai
             for name, m in measured.items()
             if name != "own"
         },
-        "words": {"sft": _length(before), "grpo": _length(found)},
-        "changed": float(np.mean([a != b for a, b in zip(before.reasoning, found.reasoning, strict=True)])),
-        "samples": [
-            {"sft": a, "grpo": b}
-            for a, b in zip(
-                *(recommender.tokenizer.batch_decode(s.reasoning[:SAMPLES]) for s in (before, found)), strict=True
-            )
-        ],
+        "words": {"sft": _mean_length(before), "grpo": _mean_length(own)},
+        "changed": float(np.mean([a != b for a, b in zip(before.reasoning, own.reasoning, strict=True)])),
+        "samples": [{"sft": a, "grpo": b} for a, b in zip(*texts, strict=True)],
     }
 
 
-def _length(found: Said) -> float:
-    return float(np.mean([len(words) for words in found.reasoning]))
+def _mean_length(given: Answers) -> float:
+    return float(np.mean([len(words) for words in given.reasoning]))

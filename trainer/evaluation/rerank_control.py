@@ -1,4 +1,4 @@
-"""Re-ranks a user model's candidates for a policy, without training: what a team would ship instead."""
+"""Reranks a user model's candidates for a policy, without training: the alternative to a trained model."""
 
 from __future__ import annotations
 
@@ -13,43 +13,44 @@ from recpolicy.search.expected import Objective
 from recpolicy.trainer.evaluation.validation import Validation, ValidationResult
 
 STRENGTHS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Strengths of the policy against expected relevance that are tried."""
+"""The grid of strengths: how much the policy counts against expected relevance."""
 STRONGEST = 100.0
-"""Strength at which the grid stops to grow."""
+"""The grid grows until it holds a strength this large."""
 
 
 @dataclass
 class Control:
-    """Slates of the largest expected reward for some rows, at every strength of the policy asked for."""
+    """Slates of the largest expected reward for some rows, computed once for each strength of the policy."""
 
     compiled: CompiledPolicy
     rows: Rows
-    """With chances."""
+    """Have chances."""
     legal: Bools
-    found: dict[float, Slates] = field(default_factory=dict)
+    slates_at: dict[float, Slates] = field(default_factory=dict)
+    """The slates by strength, as far as they are computed."""
 
     def slates(self, strength: float) -> Slates:
-        """Those of one strength: of the rules without labels, and of each target."""
-        if strength not in self.found:
-            self.found[strength] = expected.slates(self.rows, self.legal, self.objective(strength))
-        return self.found[strength]
+        """Returns the slates of one strength, [B, K]; it weighs the rules without labels and each target."""
+        if strength not in self.slates_at:
+            self.slates_at[strength] = expected.slates(self.rows, self.legal, self.objective(strength))
+        return self.slates_at[strength]
 
     def objective(self, strength: float) -> Objective:
-        """What the slates of a strength are chosen by; a target pulls as much as the rules without labels together."""
+        """Returns what the slates maximize; a target counts as much as all rules without labels together."""
         return Objective(self.compiled, strength, pulls(self.compiled, strength))
 
 
 def pulls(compiled: CompiledPolicy, strength: float) -> Mapping[str, float]:
-    """The multiplier of each target: those that need labels have none, since expected relevance counts as it is."""
+    """Returns each target's multiplier: `strength`, or 0 if it needs labels, since expected relevance has weight 1."""
     return {t.target.name: 0.0 if t.needs_labels else strength for t in compiled.targets}
 
 
 def tune(control: Control, final: Control, validation: Validation) -> tuple[float, dict[float, ValidationResult]]:
-    """The strength whose slates for the validation users stand best, and how each strength stands.
+    """Finds the strength whose slates for the validation users score best; returns it and every strength's result.
 
-    By what these users really took: expected labels would favour the user model that they are of, whatever it knows.
-    Targets without labels are measured on the slates of `final`, for the users as they stand in the end. The grid grows
-    beyond its strongest as long as that is the best.
+    Slates are scored by what these users really took: expected labels would favour the user model that they come from.
+    Targets without labels are measured on the slates of `final`, for the users as they are at the end of the data. The
+    grid grows by doubling as long as its largest strength is the best.
     """
 
     def standing(strength: float) -> ValidationResult:

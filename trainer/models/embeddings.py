@@ -1,4 +1,4 @@
-"""A data set in, what its items' embeddings start from out: who took them together, and what is said of them."""
+"""Computes what item embeddings start from: which items users took together, and what the attributes of items are."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from recpolicy.trainer.models.item_attributes import BLOCK, attributes, directio
 
 
 def start(dataset: Dataset, split: Split, width: int) -> Tensor:
-    """What a model without words knows of items from the beginning, [items, width], deviation 1.
+    """Returns the first embeddings of a model without words, [items, width], deviation 1.
 
-    Half the variance is `tastes`, half `meanings`: a model that sees genres and creators in its embeddings learns
-    faster what a policy says of them. All of it is trained on, each item's embedding by itself.
+    They are (tastes + meanings) / sqrt(2): a model that sees genres and creators in its embeddings learns faster what a
+    policy demands of them. In training each embedding changes by itself.
     """
     return (tastes(dataset, split, width) + meanings(dataset, split, width)) / 2**0.5
 
 
 def tastes(dataset: Dataset, split: Split, width: int) -> Tensor:
-    """The leading directions of which items the training users took together, [items, width], deviation 1.
+    """Computes the leading directions of which items the training users took together, [items, width], deviation 1.
 
-    These are the item factors of PureSVD (Cremonesi et al., RecSys 2010) with users scaled to unit length, turned by a
-    random rotation, with a little noise: items nobody took are not all alike.
+    These are the item factors V S of PureSVD (Cremonesi et al., RecSys 2010) with users scaled to unit length, turned
+    by a random rotation. A little noise lets items differ that nobody took.
     """
     matrix = taken(dataset, split)
     matrix /= np.sqrt(np.maximum(matrix.sum(1, keepdims=True), 1.0))
@@ -33,16 +33,16 @@ def tastes(dataset: Dataset, split: Split, width: int) -> Tensor:
     rank = min(width, *matrix.shape)
     _, strength, leading = torch.svd_lowrank(torch.from_numpy(matrix), q=rank, niter=4)
     factors = _turned(leading * strength, width)
-    found: Tensor = factors / factors.std() + torch.randn_like(factors) / 10
-    return found
+    noisy: Tensor = factors / factors.std() + torch.randn_like(factors) / 10
+    return noisy
 
 
 def meanings(dataset: Dataset, split: Split, width: int) -> Tensor:
-    """The leading directions of what is said of items (title words, topics, creator ...), [items, width], deviation 1.
+    """Computes the leading directions of item attributes (words, topics, creator ...), [items, width], deviation 1.
 
-    The principal components of their attributes, each weighed by its rarity, as vectors of length 1, turned by a random
-    rotation. Zeros where nothing that differs is said. Columns of equal variance in all, which tell the few genres
-    apart before the many creators, made likelihoods worse (ML-100K, validation, -5.83 instead of -5.80).
+    These are the principal components of the attributes, weighed by rarity and scaled to length 1, turned by a random
+    rotation. All are zeros where no attribute differs. Components of equal variance, which separate the few genres
+    before the many creators, gave worse likelihoods (ML-100K, validation, -5.83 instead of -5.80).
     """
     items = dataset.items.rows
     learned = np.unique(Ragged.slices(dataset.item, dataset.start[:-1], split.train_end).values).astype(np.int64)
@@ -61,7 +61,7 @@ def meanings(dataset: Dataset, split: Split, width: int) -> Tensor:
 
 
 def _turned(factors: Tensor, width: int) -> Tensor:
-    """Factors [items, rank] in `width` dimensions, all of which then vary alike."""
+    """Factors [items, rank] in `width` dimensions, which then have the same variance."""
     rotation, _ = torch.linalg.qr(torch.randn(width, width))
     turned: Tensor = factors @ rotation[: factors.shape[1]]
     return turned

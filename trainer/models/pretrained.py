@@ -1,4 +1,4 @@
-"""The name of a pretrained language model in, the model and its tokenizer with a token for every item out."""
+"""Loads a pretrained language model and its tokenizer, and gives them a token for every item."""
 
 from __future__ import annotations
 
@@ -37,49 +37,45 @@ SMOLLM2 = "smollm2"
 PAD = "<|pad|>"
 KNOWN = "known: tiny, smollm2, the folder of a causal language model, or its id on the Hugging Face hub"
 QUESTION = "\x02"
-"""Stands for the user's words while a chat template is filled in."""
+"""A placeholder for the user's words while a chat template is filled in."""
 
 
 def tokenizer(name: str, items: int) -> PreTrainedTokenizerFast:
-    """The model's own tokenizer, with the tags of an answer and at the end of the vocabulary one token per item.
+    """Loads the model's tokenizer; adds the tags of an answer and, at the end of the vocabulary, a token for each item.
 
-    Tags and items are ordinary tokens, since TRL strips special ones when it decodes, and take the space before them.
-    Padding has a token that nothing else uses. Raises UsageError for a model that is not there.
+    Tags and items are ordinary tokens, since TRL removes special ones when it decodes, and include the space before
+    them. Padding has its own token. Raises UsageError for a model that cannot be found or read.
     """
     source = _source(name)
     try:
-        found = AutoTokenizer.from_pretrained(source, padding_side="left")
+        loaded = AutoTokenizer.from_pretrained(source, padding_side="left")
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0].strip().removesuffix(" from one of:")
         help = "it needs a tokenizer.json, or what makes one of its other files: pip install sentencepiece tiktoken"
         raise UsageError(f"the tokenizer of {name} cannot be read: {reason}", help=help) from error
-    if not isinstance(found, PreTrainedTokenizerFast):
+    if not isinstance(loaded, PreTrainedTokenizerFast):
         raise UsageError(f"the tokenizer of {name} is not a fast one", help="choose a model with a tokenizer.json")
-    if found.eos_token_id is None:
+    if loaded.eos_token_id is None:
         raise UsageError(f"the tokenizer of {name} has no token that ends a text", help="choose another model")
-    known = found.get_vocab()
-    found.add_tokens([own(tag) for tag in TAGS if tag not in known])
-    if found.pad_token_id is None or found.pad_token_id == found.eos_token_id:
-        found.add_special_tokens({"pad_token": PAD})
-    found.add_tokens([own(item_token(row)) for row in range(items)])
-    return found
+    known = loaded.get_vocab()
+    loaded.add_tokens([added_token(tag) for tag in TAGS if tag not in known])
+    if loaded.pad_token_id is None or loaded.pad_token_id == loaded.eos_token_id:
+        loaded.add_special_tokens({"pad_token": PAD})
+    loaded.add_tokens([added_token(item_token(row)) for row in range(items)])
+    return loaded
 
 
-def own(text: str) -> AddedToken:
-    """An ordinary token with this text, which takes the space before it."""
+def added_token(text: str) -> AddedToken:
+    """Returns an ordinary token with this text, which includes the space before it."""
     return AddedToken(text, special=False, normalized=False, lstrip=True)
 
 
 def speech(name: str) -> Speech:
-    """In plain English, within the model's chat template. Raises UsageError for a model that cannot be used."""
-    _refuse_other_kinds(name)
-    own = tokenizer(name, 0)
-    before, behind = frame(own)
-    return Speech(PLAIN, tuple(own.get_added_vocab()), lambda prompt: f"{before}{prompt.strip()}{behind}")
+    """Returns the prompt style of the model: plain English in its chat template.
 
-
-def _refuse_other_kinds(name: str) -> None:
-    """Raise UsageError for what continues no text: transformers would give it a head of random weights."""
+    Raises UsageError for a model that cannot be used. One that is not causal is refused here, as transformers would
+    give it a head of random weights.
+    """
     source = _source(name)
     try:
         kinds = AutoConfig.from_pretrained(source).architectures or ()
@@ -90,24 +86,28 @@ def _refuse_other_kinds(name: str) -> None:
             f"{name} is no causal language model: its config.json calls it {', '.join(kinds)}",
             help="choose a model that continues a text, such as smollm2; most are called ...ForCausalLM",
         )
+    loaded = tokenizer(name, 0)
+    before, behind = frame(loaded)
+    return Speech(PLAIN, tuple(loaded.get_added_vocab()), lambda prompt: f"{before}{prompt.strip()}{behind}")
 
 
 def frame(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
-    """What stands before and behind the user's words in a prompt: the chat template's text, where there is one.
+    """Returns the text before and behind the user's words in a prompt, from the chat template if there is one.
 
-    Raises UsageError for a chat template that cannot be filled in with a user's words alone.
+    Raises UsageError for a chat template that needs more than a user's words.
     """
     if tokenizer.chat_template is None:
         return tokenizer.bos_token or "", "\n"
-    chat, own = [{"role": "user", "content": QUESTION}], f"the chat template of {tokenizer.name_or_path}"
+    chat = [{"role": "user", "content": QUESTION}]
+    subject = f"the chat template of {tokenizer.name_or_path}"
     help = "choose another model, or mend its chat_template"
     try:
         filled = str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
     except (TemplateError, TypeError, ValueError) as error:
-        raise UsageError(f"{own} cannot be filled in: {error}", help=help) from error
-    before, asked, behind = filled.partition(QUESTION)
-    if not asked:
-        raise UsageError(f"{own} leaves out what a user says", help=help)
+        raise UsageError(f"{subject} cannot be filled in: {error}", help=help) from error
+    before, question, behind = filled.partition(QUESTION)
+    if not question:
+        raise UsageError(f"{subject} leaves out what a user says", help=help)
     return before, behind
 
 
@@ -120,11 +120,11 @@ def decoder(
     settings: Llm,
     seed: int,
 ) -> PreTrainedModel | PeftModel:
-    """The model with room for the tokenizer's vocabulary, ready to be trained.
+    """Loads the model, resizes its token tables to the tokenizer's vocabulary, and prepares it for training.
 
-    The vector of an item starts half as what the model knows of its words `items`, half as what the users who took it
-    have in common (`tastes` of the model's width, [items, width]). With adapters (LoRA, Hu et al., ICLR 2022) only the
-    vectors of the added tokens are trained beside them, and the weights stay in the settings' precision; else all
+    The first vector of an item is the normed sum of two: the mean vector of its words `items` in the model, and what
+    its users have in common (`tastes` of the model's width, [items, width]). With adapters (LoRA, Hu et al., ICLR 2022)
+    only they and the vectors of the added tokens are trained, and the weights stay in the settings' precision; else all
     weights are, in float32. Raises UsageError for a model that does not read `longest` tokens.
     """
     torch.manual_seed(seed)
@@ -143,17 +143,20 @@ def decoder(
     for table in tables(model):
         with torch.no_grad():
             known = table.weight.float()
-            told = torch.stack([known[ids].mean(0) if ids else torch.zeros(known.shape[1]) for ids in words])
-            apart = _standard(_standard(told[len(TAGS) :]) + tastes(known.shape[1]))
-            told[len(TAGS) :] = apart * known[:first].std()
-            table.weight[rows] = told.to(table.weight)
+            vectors = torch.stack([known[ids].mean(0) if ids else torch.zeros(known.shape[1]) for ids in words])
+            normed = _standard(_standard(vectors[len(TAGS) :]) + tastes(known.shape[1]))
+            vectors[len(TAGS) :] = normed * known[:first].std()
+            table.weight[rows] = vectors.to(table.weight)
     if not settings.lora_rank:
         return model
     return _mixed(get_peft_model(model, _adapters(model, rows.tolist(), settings)))
 
 
 def tables(model: PreTrainedModel) -> list[nn.Embedding | nn.Linear]:
-    """What holds a vector for each token: the embeddings, and the head where it is not the same."""
+    """Returns the tables of token vectors: the embeddings and, where its weights are not the same, the head.
+
+    Raises UsageError for a model that has none.
+    """
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
     if not isinstance(embeddings, nn.Embedding) or not isinstance(head, nn.Linear):
         raise UsageError(
@@ -164,14 +167,14 @@ def tables(model: PreTrainedModel) -> list[nn.Embedding | nn.Linear]:
 
 
 def _standard(vectors: Tensor) -> Tensor:
-    """The vectors [items, width] less their mean, in their deviation; zeros where all are alike."""
-    apart = vectors - vectors.mean(0)
-    deviation = apart.std()
-    return apart / deviation if deviation > 0 else apart
+    """The vectors [items, width] less their mean, over their deviation; zeros where all are equal."""
+    centered = vectors - vectors.mean(0)
+    deviation = centered.std()
+    return centered / deviation if deviation > 0 else centered
 
 
 def _adapters(model: PreTrainedModel, added: list[int], settings: Llm) -> LoraConfig:
-    """LoRA in every matrix but the head, and the vectors of the added tokens."""
+    """Settings for LoRA in every matrix but the head, and for trainable vectors of the added tokens."""
     names = {module: name.rpartition(".")[2] for name, module in model.named_modules()}
     return LoraConfig(
         r=settings.lora_rank,
@@ -183,17 +186,17 @@ def _adapters(model: PreTrainedModel, added: list[int], settings: Llm) -> LoraCo
 
 
 class Adapter(nn.Linear):
-    """A matrix of LoRA that is multiplied in the precision of what it is given, whatever that of its weights."""
+    """A matrix of LoRA that multiplies in the precision of its input, whatever that of its weights."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """As `nn.Linear` does, without a bias."""
+        """Computes x W^T in the precision of `x`."""
         return nn.functional.linear(x, self.weight.to(x.dtype))
 
 
 def _mixed(model: PeftModel) -> PeftModel:
-    """What is trained in float32, as small steps would be rounded away in bfloat16, and multiplied as the rest is.
+    """Trainable weights in float32, as bfloat16 would round small steps away; products in the precision of the rest.
 
-    By itself peft widens all that goes into adapters and comes out of them: a step then takes 1.25 times as long.
+    By default peft converts all inputs and outputs of adapters, and a step takes 1.25 times as long.
     """
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -202,15 +205,15 @@ def _mixed(model: PeftModel) -> PeftModel:
         if isinstance(layer, LoraLayer):
             layer.cast_input_dtype_enabled = False
             for matrices in (layer.lora_A, layer.lora_B):
-                for name, held in matrices.items():
-                    assert isinstance(held, nn.Linear)
-                    matrices[name] = Adapter(held.in_features, held.out_features, bias=False)
-                    matrices[name].weight = held.weight
+                for name, matrix in matrices.items():
+                    assert isinstance(matrix, nn.Linear)
+                    matrices[name] = Adapter(matrix.in_features, matrix.out_features, bias=False)
+                    matrices[name].weight = matrix.weight
     return model
 
 
 def precision(settings: Llm) -> torch.dtype:
-    """The number type of weights that are not trained."""
+    """Returns the number type of weights that are not trained."""
     if settings.precision != "auto":
         return torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
     if torch.cuda.is_available():
@@ -220,13 +223,13 @@ def precision(settings: Llm) -> torch.dtype:
 
 
 def adapted(folder: Path, name: str, tokenizer: PreTrainedTokenizerFast, settings: Llm) -> PeftModel:
-    """The model with the adapters saved in `folder`, ready to be trained on."""
+    """Loads the model with the adapters saved in `folder`, prepared for further training."""
     model = _read(name, tokenizer, settings)
     return _mixed(PeftModel.from_pretrained(model, folder, is_trainable=True))
 
 
 def origin(name: str) -> str:
-    """Where the model comes from, in words."""
+    """Returns where the model comes from, in words."""
     if name == SMOLLM2:
         return "a Python package (93 MB), which pip fetches once"
     return "its folder" if Path(name).is_dir() else "the Hugging Face hub, or what the hub's cache has of it"
@@ -234,17 +237,17 @@ def origin(name: str) -> str:
 
 @cache
 def content(folder: Path) -> str:
-    """A hash of the files in a model's folder."""
-    found = hashlib.sha256()
+    """Computes a SHA-256 hash of the files in a model's folder."""
+    digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.is_file():
             with path.open("rb") as file:
-                found.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return found.hexdigest()
+                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _source(name: str) -> str | Path:
-    """What transformers reads the model from. Raises UsageError for one that is nowhere."""
+    """The folder or id that transformers reads the model from. Raises UsageError where there is no such model."""
     if name == SMOLLM2:
         return smollm2.folder()
     if not Path(name).is_dir():
@@ -256,7 +259,7 @@ def _source(name: str) -> str | Path:
 
 @cache
 def _find(name: str) -> None:
-    """Ask the hub for the model's config; without a network this ends at once, where transformers tries for minutes.
+    """Ask the hub for the model's config; without a network this fails at once, where transformers tries for minutes.
 
     Raises UsageError where neither the hub nor its cache has it.
     """
@@ -279,7 +282,7 @@ def _find(name: str) -> None:
 
 
 def checkpointed(model: PreTrainedModel, settings: Llm) -> PreTrainedModel:
-    """The model, computing its activations anew in the backward pass where the settings ask for it."""
+    """Turns on gradient checkpointing where the settings ask for it, and returns the model."""
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model
@@ -291,13 +294,13 @@ def _read(name: str, tokenizer: PreTrainedTokenizerFast, settings: Llm) -> PreTr
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise _absent(name, error) from error
-    held = len(tables(model)[0].weight)
-    if held < len(tokenizer):
+    size = len(tables(model)[0].weight)
+    if size < len(tokenizer):
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         for table in tables(model):
-            nn.init.zeros_(table.weight[held:])  # what is random would not be saved with the adapters
+            nn.init.zeros_(table.weight[size:])  # random ones would not be saved with the adapters
     model.config.pad_token_id = tokenizer.pad_token_id
-    # a model's own (top_k, repetition penalty) would filter items that the policy allows
+    # the model's own config (top_k, repetition penalty) would filter items that the policy allows
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     return checkpointed(model, settings)
 

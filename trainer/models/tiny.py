@@ -1,4 +1,4 @@
-"""Words of prompts and settings in, a small decoder with fresh weights and its word-level tokenizer out."""
+"""Builds a small decoder with random weights and its word-level tokenizer."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from recpolicy.trainer.decoding.answer_format import AnswerFormat
 from recpolicy.trainer.prompting.prompts import TAGS, Speech
 
 PAD, END, UNKNOWN = "<pad>", "<end>", "<unk>"
+MEAN = 0.1
+"""What the mean of the tokens before counts at first, where an embedding has a deviation of 0.02."""
 SPEECH = Speech(reserved=(PAD, END, UNKNOWN))
 
 
 def tokenizer(texts: Iterable[str], items: int) -> PreTrainedTokenizerFast:
-    """A word-level tokenizer over the words of `texts`, with one token per item at the end of the vocabulary.
+    """Builds a word-level tokenizer over the words of `texts`, with one token per item at the end of the vocabulary.
 
-    Items and the form's tags are ordinary tokens: TRL strips special ones when it decodes.
+    Items and tags are ordinary tokens: TRL removes special ones when it decodes.
     """
-    words = sorted({word for text in texts for word in text.split()} - set(TAGS))
-    words = [w for w in words if not w.startswith("<item_")]
+    words = sorted({word for text in texts for word in text.split() if not word.startswith("<item_")} - set(TAGS))
     vocabulary = [PAD, END, UNKNOWN, *TAGS, *words, *map(item_token, range(items))]
     core = Tokenizer(WordLevel({w: i for i, w in enumerate(vocabulary)}, unk_token=UNKNOWN))
     core.pre_tokenizer = WhitespaceSplit()
@@ -38,10 +39,10 @@ def tokenizer(texts: Iterable[str], items: int) -> PreTrainedTokenizerFast:
 
 
 def decoder(settings: Tiny, tokenizer: PreTrainedTokenizerFast, longest: int, seed: int) -> PreTrainedModel:
-    """A small Llama-type decoder with fresh weights; `longest` is the most tokens of prompt and completion.
+    """Builds a small Llama-type decoder with random weights; `longest` is the most tokens of prompt and completion.
 
-    `settings.dropout` acts on the embeddings and on what every block adds, while the object that is returned trains;
-    a saved and loaded model has none.
+    `settings.dropout` acts in training on the embeddings and on the output of every block; a model that was saved and
+    loaded has none.
     """
     torch.manual_seed(seed)
     config = LlamaConfig(
@@ -58,6 +59,7 @@ def decoder(settings: Tiny, tokenizer: PreTrainedTokenizerFast, longest: int, se
         pad_token_id=tokenizer.pad_token_id,
     )
     model = LlamaForCausalLM(config)
+    start_attention(model)
     if settings.dropout:
         for module in model.modules():
             if isinstance(module, torch.nn.Embedding | LlamaMLP):
@@ -69,8 +71,22 @@ def decoder(settings: Tiny, tokenizer: PreTrainedTokenizerFast, longest: int, se
     return model
 
 
+def start_attention(model: LlamaForCausalLM) -> None:
+    """Sets the first layer's attention such that it adds MEAN times the mean of what stands before each token.
+
+    Its values are the (normalised) embeddings themselves, and queries and keys are small, so that all tokens count
+    nearly alike. With item embeddings from a factorisation of who took what (`embeddings.tastes`), each token then
+    holds what PureSVD knows of a user (Cremonesi et al., RecSys 2010): the sum of the vectors of the items taken. At
+    random the answer's first token would have to learn from few examples to look at the history at all.
+    """
+    attention = model.model.layers[0].self_attn
+    with torch.no_grad():
+        attention.v_proj.weight.copy_(torch.eye(model.config.hidden_size))
+        attention.o_proj.weight.copy_(MEAN * torch.eye(model.config.hidden_size))
+
+
 def start_items(model: PreTrainedModel, form: AnswerFormat, known: Tensor) -> None:
-    """Set the item embeddings to what is `known` [items, width], scaled like the others."""
+    """Sets the item embeddings to those `known` [items, width], scaled as the others are."""
     embeddings = model.get_input_embeddings()
     assert isinstance(embeddings, torch.nn.Embedding)
     with torch.no_grad():

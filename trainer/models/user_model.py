@@ -1,4 +1,4 @@
-"""Models what a run's users take next: a fine-tuned language model and classic recommenders, blended and calibrated."""
+"""Models which items users take next: a calibrated blend of a fine-tuned language model and classic recommenders."""
 
 from __future__ import annotations
 
@@ -25,37 +25,38 @@ from recpolicy.user_model.sources import Memories, Scores
 BATCH = 256
 FILE = "user_model.safetensors"
 LANGUAGE_MODEL = "language_model"
-"""Name of the language model's source, beside those of the memories."""
+"""Name of the language model as a source, beside those of the memories."""
 DRAWS = 16
-"""Lists of next items drawn for a row, where their order matters."""
+"""Number of lists of next items sampled for a row, where their order matters."""
 RESIDUAL = 0.15
-"""What a recommender's own logits count beside the user model's, which are log-probabilities."""
+"""Weight of a recommender's own logits beside the user model's, which are log-probabilities."""
 LEAST = -20.0
-"""In the place of the log-probability of an item seen, or all but impossible."""
+"""The least log-probability; it also stands for an item seen."""
 
 
 @dataclass(frozen=True, eq=False)
 class UserModel:
-    """The chance of every item to be taken next by a user with a history.
+    """Probability of every item to be the next one that a user with a given history takes.
 
-    Multinomial logits, linear in the log-probabilities of the language model behind the last item of the history and in
-    the features of the classic recommenders (`Memories.features`), with weights of the largest likelihood.
+    p(item | history) = softmax over unseen items of sum_f w_f x_f(item), a multinomial logit. The features x are the
+    language model's log-probabilities behind the last item of the history and those of the classic recommenders
+    (`Memories.features`); the weights w [F] maximize the likelihood of next items (`blend.fit`).
     """
 
     recommender: Recommender | None
-    """The fine-tuned model, which is not trained further; None where only the classics count."""
+    """The fine-tuned model, which is not trained further; None: only the classic recommenders count."""
     prompter: Prompter
     memories: Memories
     weights: Floats
-    """Of the sources, in the order of `names`."""
+    """One for each source, [F], in the order of `names`."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The sources: the language model, if it is one of them, and the memories'."""
+        """Names of the sources, [F]: the language model, if it is one, and those of the memories."""
         return (*([LANGUAGE_MODEL] if self.recommender else []), *self.memories.names)
 
     def log_shares(self, rows: Rows) -> Scores:
-        """Log-probability of every item to be the very next one taken, [B, items]; LEAST for items seen."""
+        """Computes log p of every item to be the very next one taken, [B, items]; at least LEAST, as for seen items."""
         out = np.empty((len(rows), self.memories.items), np.float32)
         for first in range(0, len(rows), BATCH):
             part = np.arange(first, min(first + BATCH, len(rows)))
@@ -64,42 +65,41 @@ class UserModel:
         return out
 
     def with_chances(self, rows: Rows, count: Ints, *, order: bool) -> Rows:
-        """The rows with expected labels, as the function of the same name has it."""
+        """Returns the rows with expected labels by this model, as the function `with_chances` does."""
         return with_chances(rows, self.log_shares(rows), count, order=order)
 
     def features(self, rows: Rows) -> tuple[Scores, Bools]:
-        """Features of every item for each row, [F, B, items], and what may be taken next, [B, items]."""
+        """Computes the features x of every item, [F, B, items], and which items may be taken next, [B, items] bool."""
         free = unseen(rows, self.memories.items)
-        found = self.memories.features(rows)
+        classic = self.memories.features(rows)
         if self.recommender is None:
-            return found, free
-        own = np.where(free, blend.log_softmax(self._language(rows), free), np.float32(0.0))
-        return np.concatenate([own[None], found]), free
+            return classic, free
+        own = np.where(free, blend.log_softmax(self._language(self.recommender, rows), free), np.float32(0.0))
+        return np.concatenate([own[None], classic]), free
 
     def examples(self, rows: Rows) -> Examples:
-        """Rows with next items as a fit reads them."""
+        """Returns rows with next items as a fit reads them."""
         return Examples.of(*self.features(rows), rows)
 
-    def _language(self, rows: Rows) -> Scores:
+    def _language(self, recommender: Recommender, rows: Rows) -> Scores:
         """The language model's logits behind the last item of each history, [B, items]."""
-        assert self.recommender is not None
-        model, form = self.recommender.model, self.recommender.form
-        prompts = self.recommender.encode(self.prompter.prompts(rows))
-        with evaluating(model):
-            return next_items(model, form, prompts, rows.history).cpu().numpy()
+        prompts = recommender.encode(self.prompter.prompts(rows))
+        with evaluating(recommender.model):
+            return next_items(recommender.model, recommender.form, prompts, rows.history).cpu().numpy()
 
     def save(self, folder: Path) -> None:
-        """Write the memories and weights into `folder`; the language model is kept by itself."""
+        """Writes memories and weights into `folder`, but not the language model, which has its own folder."""
         save_file({**sources.save(self.memories), "weights": self.weights}, str(folder / FILE))
 
 
 def prior(log_shares: Scores, k: int, of: Scores | None = None) -> Scores:
-    """What is added to a recommender's logits of items, [B, items], so that its own are a RESIDUAL part of the whole.
+    """Computes the logits that are added to a recommender's own, [B, items]: log(p + p_k) / RESIDUAL.
 
-    log(p + p_k) / RESIDUAL, where p are the shares [B, items] whose logarithm is given and p_k is a row's K-th largest:
-    behind the items that are likely enough for a slate of K places it hardly matters how unlikely one is, since their
-    chances differ by far less than what a policy may say of them. `of` [B, M]: log-probabilities of other items of the
-    same users, whose part is then returned, [B, M].
+    p are the probabilities whose logarithms are `log_shares` [B, items]; p_k is a row's K-th largest. It keeps all
+    unlikely items close to one another: for a slate of K places it hardly matters how unlikely an item is, and a policy
+    may ask for it. Both logits together, times RESIDUAL, are log(p + p_k) + RESIDUAL own: the recommender learns a
+    residual to the user model. `of` [B, M] are log-probabilities of other items for the same users; then the logits of
+    those are returned, [B, M].
     """
     most = min(k, log_shares.shape[1])
     least = -np.partition(-log_shares, most - 1, 1)[:, most - 1 : most]  # [B, 1]
@@ -107,32 +107,38 @@ def prior(log_shares: Scores, k: int, of: Scores | None = None) -> Scores:
 
 
 def load(folder: Path, recommender: Recommender, prompter: Prompter) -> UserModel:
-    """The user model that `UserModel.save` wrote."""
+    """Reads the user model that `UserModel.save` wrote."""
     arrays = load_file(str(folder / FILE))
     return UserModel(recommender, prompter, sources.load(arrays), arrays["weights"])
 
 
 def fit(recommender: Recommender | None, prompter: Prompter, memories: Memories, rows: Rows) -> UserModel:
-    """Returns the blend under which the rows' next items are likeliest."""
+    """Fits the weights that maximize the likelihood of the rows' next items."""
     fitted = UserModel(recommender, prompter, memories, np.zeros(0))
     return replace(fitted, weights=blend.fit(_examples(fitted, rows)))
 
 
 def assess(fitted: UserModel, validation: Rows, test: Rows, seed: int) -> dict[str, Any]:
-    """Measures a user model fitted on the validation rows, as `eval.json` has it.
+    """Measures a user model that was fitted on the validation rows, as `eval.json` has it.
 
-    `weights` by source; `log_likelihood`: mean log-probability of a next item, of the blend on validation rows
-    (cross-validated over users) and on test rows, and of each source alone on test rows, fitted in the same way;
-    `ndcg` of each one's own ranking of the test rows; `reliability` over all pairs of a test row and an item not seen,
-    and `reliability_at_the_top` over those of each row's likeliest items, one a place of a slate.
+    `weights` are those of the sources. `log_likelihood` is the mean log p of a next item: of the blend on validation
+    rows (cross-validated over users) and on test rows, and of each source alone on test rows, fitted in the same way.
+    `ndcg` is NDCG@K of each one's own ranking of the test rows. `reliability` is over all pairs of a test row and an
+    unseen item, and `reliability_at_the_top` over the K likeliest items of each row.
     """
     tuned, judged = _examples(fitted, validation), fitted.examples(test)
     k = fitted.prompter.k
-    alone: dict[str, Any] = {}
+
+    def quality(examples: Examples, weights: Floats) -> dict[str, Any]:
+        slates = top(blend.logits(examples.features, weights), test, k)
+        ndcg = metrics.mean(metrics.accuracy("ndcg", test, slates))
+        return {"log_likelihood": _mean(examples.log_likelihood(weights), examples), "ndcg": ndcg}
+
+    alone = {}
     for i, name in enumerate(fitted.names):
-        one, other = (Examples(e.features[i : i + 1], e.free, e.taken) for e in (tuned, judged))
-        weights = blend.fit(one)
-        alone[name] = {"log_likelihood": _mean(other, weights), "ndcg": _ndcg(other, weights, test, k)}
+        one, other = (replace(e, features=e.features[i : i + 1]) for e in (tuned, judged))
+        alone[name] = quality(other, blend.fit(one))
+    blended = quality(judged, fitted.weights)
     shares = blend.log_softmax(blend.logits(judged.features, fitted.weights), judged.free)
     predicted = chances.inclusion(np.exp(shares), judged.taken.sum(1))
     best = np.zeros_like(judged.free)
@@ -140,10 +146,10 @@ def assess(fitted: UserModel, validation: Rows, test: Rows, seed: int) -> dict[s
     return {
         "weights": dict(zip(fitted.names, fitted.weights.tolist(), strict=True)),
         "log_likelihood": {
-            "validation": float(blend.cross_validated(tuned, seed).sum() / max(int(tuned.taken.sum()), 1)),
-            "test": _mean(judged, fitted.weights),
+            "validation": _mean(blend.cross_validated(tuned, seed), tuned),
+            "test": blended["log_likelihood"],
         },
-        "ndcg": _ndcg(judged, fitted.weights, test, k),
+        "ndcg": blended["ndcg"],
         "alone": alone,
         "reliability": blend.reliability(predicted, judged.taken, judged.free),
         "reliability_at_the_top": blend.reliability(predicted, judged.taken, judged.free & best),
@@ -151,9 +157,10 @@ def assess(fitted: UserModel, validation: Rows, test: Rows, seed: int) -> dict[s
 
 
 def with_chances(rows: Rows, log_shares: Scores, count: Ints, *, order: bool) -> Rows:
-    """The rows with expected labels: their users will take `count` [B] further items.
+    """Returns the rows with expected labels: the chance of each item to be among the `count` [B] next ones taken.
 
-    `log_shares` [B, items]: log-probabilities of the very next item. With `order` lists of next items are drawn, too.
+    `log_shares` [B, items]: log-probabilities of the very next item; `chances.inclusion` turns them into those of the
+    next `count`. With `order`, DRAWS lists of next items are sampled, too, [DRAWS, B, max count], -2 behind the last.
     """
     free = unseen(rows, log_shares.shape[1])
     shares = np.where(free, np.exp(log_shares), np.float32(0.0))
@@ -165,15 +172,10 @@ def with_chances(rows: Rows, log_shares: Scores, count: Ints, *, order: bool) ->
 
 
 def _examples(fitted: UserModel, rows: Rows) -> Examples:
-    """The rows as a fit reads them, as many as its memory allows."""
+    """As many of the rows as a fit has memory for."""
     most = max(blend.PAIRS // max(fitted.memories.items, 1), 1)
     return fitted.examples(rows.sample(most, seed=0))
 
 
-def _mean(examples: Examples, weights: Floats) -> float:
-    return float(examples.log_likelihood(weights).sum() / max(int(examples.taken.sum()), 1))
-
-
-def _ndcg(examples: Examples, weights: Floats, rows: Rows, k: int) -> float:
-    slates = top(blend.logits(examples.features, weights), rows, k)
-    return metrics.mean(metrics.accuracy("ndcg", rows, slates))
+def _mean(log_likelihood: Floats, examples: Examples) -> float:
+    return float(log_likelihood.sum() / max(int(examples.taken.sum()), 1))

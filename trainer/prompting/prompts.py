@@ -1,4 +1,4 @@
-"""Rows of a data set in, prompts and training completions out, as text."""
+"""Writes the prompts and training completions of rows as text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ likes {{ topics }}
 history {{ history }}
 task recommend {{ k }} items
 """
-"""The template of models that learn the words of their prompts from scratch."""
+"""Template for models that learn the words of their prompts from scratch."""
 
 PLAIN = """\
 About the user: {{ profile }}.
@@ -60,47 +60,40 @@ What makes a good list:
 
 Task: recommend {{ k }} {{ "of the candidates" if pool else "items" }} that the user has not taken yet, the best first.
 """
-"""The template of models that know English."""
+"""Template for models that know English."""
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-"""What the parts of a completion stand between."""
-
+"""The tags around the parts of a completion."""
 LATELY = 10
-"""Most recent items that count as a user's recent taste."""
-
+"""Number of recent items that show a user's recent taste."""
 LONGEST = 100
-"""Characters of the longest word or title of the data that stands in a prompt whole."""
-
+"""Most characters of a word or title of the data in a prompt; longer ones are cut."""
 _ITEM = "<item_"
-"""How the token of every item begins."""
-
-
-def _as_it_is(prompt: str) -> str:
-    return prompt
+"""The start of every item's token."""
 
 
 @dataclass(frozen=True)
 class Speech:
-    """How one model is spoken to."""
+    """The prompt style of one model."""
 
     template: str = TERSE
-    """Its template where the settings have none."""
+    """Template that is used where the settings have none."""
     reserved: tuple[str, ...] = ()
-    """Texts that mean something to its tokenizer and that data must not spell; TAGS and item tokens never may."""
-    frame: Callable[[str], str] = _as_it_is
-    """From a prompt to what the model reads."""
+    """Texts that its tokenizer reads as tokens; data must not contain them, nor TAGS or item tokens."""
+    frame: Callable[[str], str] = str
+    """Puts a prompt into the form that the model reads."""
 
     def clean(self, word: str) -> str:
-        """A word or title of the data in one line of at most LONGEST characters, nothing in it read as a token."""
+        """Returns a word or title of the data in one line of at most LONGEST characters, without reserved texts."""
         line = _line(word)
         return self._broken(line if len(line) <= LONGEST else f"{line[: LONGEST - 3].rstrip()}...") or "unknown"
 
     def quoted(self, text: str) -> str:
-        """A longer text, its lines kept, nothing in it read as a token."""
+        """Returns a longer text with the same lines, without reserved texts."""
         return "\n".join(self._broken(_line(line)) for line in text.splitlines())
 
     def _broken(self, line: str) -> str:
-        """A space goes behind the first character of everything that is reserved, until nothing is."""
+        """The line with a space behind the first character of every reserved text, until none is left."""
         while (broken := self._reserved.sub(_parted, line)) != line:
             line = broken
         return line
@@ -112,34 +105,34 @@ class Speech:
 
 
 def _line(text: str) -> str:
-    """The text in one line, in the characters' usual form and without those that are not seen.
+    """The text in one line of normalized (NFKC), visible characters.
 
-    Tokenizers that normalise text would otherwise make a tag of one that is written in other characters.
+    Tokenizers that normalize text would otherwise read a tag in one that is written with other characters.
     """
-    seen = "".join(" " if c.isspace() or category(c) == "Cc" else c for c in text if category(c) not in ("Cf", "Cs"))
-    return " ".join(normalize("NFKC", seen).split())
+    visible = "".join(" " if c.isspace() or category(c) == "Cc" else c for c in text if category(c) not in ("Cf", "Cs"))
+    return " ".join(normalize("NFKC", visible).split())
 
 
-def _parted(found: re.Match[str]) -> str:
-    text = found[0]
+def _parted(match: re.Match[str]) -> str:
+    text = match[0]
     return f"{text[0]} {text[1:]}" if len(text) > 1 else " "
 
 
 @dataclass(frozen=True)
 class Prompter:
-    """Puts the rows of one data set into words."""
+    """Writes rows of one data set as prompts and completions."""
 
     dataset: Dataset
     settings: Prompt
     k: int
     speech: Speech = Speech()
     policy: str = ""
-    """What the prompts say of the policy."""
+    """The policy in words, for the prompts."""
 
     def prompts(self, rows: Rows) -> list[str]:
-        """One prompt a row. Raises UsageError for a template that cannot be rendered."""
-        likes, latest = self._often(rows.history), rows.history.last(self.settings.history)
-        said: dict[str, Callable[[int], object]] = {
+        """Writes a prompt for each row. Raises UsageError for a template that cannot be rendered."""
+        likes, latest = self._counts(rows.history), rows.history.last(self.settings.history)
+        values: dict[str, Callable[[int], object]] = {
             "profile": lambda i: self._profiles[rows.user[i]],
             "topics": lambda i: self._words(likes[i], 5),
             "history": lambda i: " ".join(map(item_token, latest.row(i))),
@@ -149,9 +142,9 @@ class Prompter:
             "policy": lambda i: self.speech.quoted(self.policy),
             "k": lambda i: self.k,
         }
-        template, named = self._template(tuple(said))
+        template, named = self._template(tuple(values))
         try:
-            filled = [template.render({name: said[name](i) for name in named}) for i in range(len(rows))]
+            filled = [template.render({name: values[name](i) for name in named}) for i in range(len(rows))]
         except (TemplateError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
             why = str(error).replace(f"'{Item.__module__}.{Item.__name__} object'", "an item")
             known = f"an item has: {', '.join(item_text.fields(self.dataset))}"
@@ -159,9 +152,9 @@ class Prompter:
         return [self.speech.frame(prompt) for prompt in filled]
 
     def completions(self, rows: Rows) -> list[str]:
-        """The training completion of each row: reasoning built from the data, then what the user took next."""
-        likes, lately = self._often(rows.history), self._often(rows.history.last(LATELY))
-        plan = self._often(rows.next_items)
+        """Writes the training completion of each row: reasoning built from the data, then what the user took next."""
+        likes, lately = self._counts(rows.history), self._counts(rows.history.last(LATELY))
+        plan = self._counts(rows.next_items)
         texts = []
         for i in range(len(rows)):
             answer = " ".join(item_token(v) for v in rows.next_items.row(i)[: self.k])
@@ -173,7 +166,7 @@ class Prompter:
         return texts
 
     def about(self) -> list[str]:
-        """What each item is, in words, [items]."""
+        """Returns each item's title and topics in words, [items]."""
         return [f"{item['title']} {item['topics']}".strip() for item in self._items]
 
     @property
@@ -182,14 +175,14 @@ class Prompter:
         return self.settings.template or self.speech.template
 
     def _template(self, known: tuple[str, ...]) -> tuple[Template, set[str]]:
-        """The template, read, and the names it uses. Raises UsageError for a name that is not known."""
+        """The parsed template and the names in it. Raises UsageError for a name that is not known."""
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         try:
             named = meta.find_undeclared_variables(environment.parse(self.template)) - set(environment.globals)
             template = environment.from_string(self.template)
         except TemplateError as error:
             raise UsageError(
-                f"the prompt template cannot be read: {error}", help="see docs/training.md, `prompt.template`"
+                f"the prompt template cannot be read: {error}", help="see docs/settings.md, `prompt.template`"
             ) from error
         if not named:
             help = f"it is the text itself, not a file's name, and shows what stands in {{{{ }}}}: {', '.join(known)}"
@@ -213,23 +206,23 @@ class Prompter:
         return item_text.profiles(self.dataset, self.speech.clean)
 
     def _by_topic(self, items: Codes) -> dict[str, list[Item]]:
-        """The items of each topic, the most frequent topic first; an item of several topics stands with each."""
-        found: dict[str, list[Item]] = {}
+        """The items of each topic, the most frequent topic first; an item of several topics is in each."""
+        groups: dict[str, list[Item]] = {}
         for item in items:
             for topic in self._topics.of.row(item):
-                found.setdefault(self._topics.words[topic], []).append(self._items[item])
-        return dict(sorted(found.items(), key=lambda entry: -len(entry[1])))
+                groups.setdefault(self._topics.words[topic], []).append(self._items[item])
+        return dict(sorted(groups.items(), key=lambda entry: -len(entry[1])))
 
-    def _often(self, items: Ragged) -> Ints:
+    def _counts(self, items: Ragged) -> Ints:
         """How often each topic occurs in each row's items, [rows, topics]."""
-        held = self._topics.of.take(items.values.astype(np.int64))
-        row = np.repeat(np.repeat(np.arange(len(items)), items.lengths), held.lengths)
+        topics = self._topics.of.take(items.values.astype(np.int64))
+        row = np.repeat(np.repeat(np.arange(len(items)), items.lengths), topics.lengths)
         width = len(self._topics.words)
-        counts = np.bincount(row * width + held.values, minlength=len(items) * width)
+        counts = np.bincount(row * width + topics.values, minlength=len(items) * width)
         return counts.reshape(len(items), width)
 
     def _words(self, counts: Ints, most: int) -> str:
-        """The most frequent topics in words, the first of equals first."""
+        """The most frequent topics in words; of equals the first comes first."""
         if not counts.any():
             return "anything"
         top = np.argsort(-counts, kind="stable")[:most]

@@ -1,4 +1,4 @@
-"""Slates of a batch and what was open at their places in, what each choice of an item was worth out."""
+"""Computes advantages: of whole slates, and of each choice of an item."""
 
 from __future__ import annotations
 
@@ -10,40 +10,44 @@ from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
 from recpolicy.evaluation.group_stats import group_centered
 
 OTHERS = 4
-"""Slates of the group whose items are tried at a slate's places."""
+"""Other slates of the group whose items are tried at a slate's places."""
 
 Worth = Callable[[Codes, Ints], Floats]
-"""Slates [N, K] and the row of the batch that each is of [N] to their worth [N]."""
+"""Returns the worth [N] of slates [N, K]; the second argument is the batch row of each slate [N]."""
 Allowed = Callable[[Ints, Ints, Codes], Bools]
-"""Rows of the batch, places and items, [N] each, to whether the item could have been chosen there."""
+"""Returns whether each item [N] could have been chosen at its batch row [N] and place [N]."""
 
 
 def of_slates(worth: Floats, generations: int) -> Floats:
-    """The worth of each slate beside the mean of its group, [B]; `copies` slates of a row are adjacent."""
+    """Computes the advantage of each slate, A_b = worth_b - mean worth of b's group, [B].
+
+    The `generations` slates of a prompt are adjacent and form a group.
+    """
     return group_centered(worth[:, None], generations)[:, 0]
 
 
 def of_places(slates: Codes, own: Floats, group: Codes, worth: Worth, allowed: Allowed) -> Floats:
-    """What the choice at each place was worth, [B, K], all that was chosen at the other places kept.
+    """Computes the advantage of the choice at each place, the items at all other places held fixed, [B, K].
 
-    The worth of the slate less the mean worth of the same slate with that place's items of others in its group, which
-    are samples of the same choice: a difference reward (Wolpert and Tumer 2001) against the counterfactual baseline of
-    COMA (Foerster et al., AAAI 2018, section 4), estimated by sampling. What all other places add to the noise of a
-    slate's worth is the same on both sides and drops out. An item that stands at a later place of the slate changes
-    places with the one that it replaces; what could not have been chosen there does not count. 0 for a hole, and where
-    nothing else was tried.
+    A_bk = worth(s_b) - mean over i in C_bk of worth(s_b with the item that slate i of the group has at place k).
 
-    `own` [B]: the worth of the slates [B, K]. `group` [others, B, K]: the other slates.
+    C_bk holds the other slates whose item at place k could have been chosen there. It is a difference reward (Wolpert
+    and Tumer 2001) against the counterfactual baseline of COMA (Foerster et al., AAAI 2018, section 4), estimated by
+    sampling: the items of the other slates are samples of the same choice. The noise that other places add to the worth
+    of a slate is the same in both terms and cancels. If the tried item stands at another place of the slate, the two
+    items change places. The advantage is 0 for a hole, and where C_bk is empty.
+
+    `own` [B] is the worth of the slates [B, K]; `group` [others, B, K] are the other slates.
     """
     others, b, k = group.shape
     tried = np.broadcast_to(slates[None, :, None], (others, b, k, k)).copy()
     row, place = np.broadcast_to(np.arange(b)[:, None], (b, k)), np.broadcast_to(np.arange(k), (b, k))
-    at = np.nonzero(slates[None, :, None] == group[..., None])  # where the slate holds the item already
+    at = np.nonzero(slates[None, :, None] == group[..., None])  # where the slate already holds the item
     tried[at] = slates[at[1], at[2]]
     tried[:, row, place, place] = group
     counts = (group >= 0) & (slates >= 0)
-    asked, there = (np.broadcast_to(x, group.shape)[counts] for x in (row, place))
-    counts[counts] = allowed(asked, there, group[counts])
+    counted_row, counted_place = (np.broadcast_to(x, group.shape)[counts] for x in (row, place))
+    counts[counts] = allowed(counted_row, counted_place, group[counts])
     new = counts & (group != slates)
     gain = np.zeros(group.shape)
     of = np.broadcast_to(row, group.shape)[new]

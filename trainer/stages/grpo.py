@@ -1,14 +1,14 @@
-"""Runs GRPO: calibrates objectives, steers targets, keeps the best weights on validation, stops early."""
+"""Runs GRPO: calibrates objectives, moves multipliers, keeps the best weights on validation, stops early."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 from datasets import Dataset as PromptDataset
-from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from recpolicy.dataset.columns import Floats
@@ -27,24 +27,11 @@ from recpolicy.trainer.stages.monitor import TrainingMonitor
 from recpolicy.trainer.stages.multiplier_callback import MultiplierCallback
 from recpolicy.trainer.stages.multipliers import Controller
 from recpolicy.trainer.stages.objectives import Objectives
-from recpolicy.trainer.stages.sft import BestOnValidation
+from recpolicy.trainer.stages.sft import BestCheckpoint
 from recpolicy.trainer.stages.training import Training
 
 CALIBRATION = 32
-"""Prompts whose slates tell the objectives' deviations before the first step."""
-
-
-class Metrics(TrainerCallback):
-    """Hands what TRL logs at every step on, numbers only."""
-
-    def __init__(self, report: Callable[[int, Mapping[str, float]], None]) -> None:
-        self.report = report
-
-    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """TRL's log of one step, or its summary at the end, which is left out."""
-        logs = kwargs["logs"]
-        if "frac_groups_zero_std" in logs:
-            self.report(state.global_step, {k: float(v) for k, v in logs.items()})
+"""Prompts whose slates give the objectives' deviations before the first step."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +40,20 @@ class Trained:
 
     best: Score
     stopped: str | None
-    """Why it was stopped before its last step, None where it was not."""
+    """Why it was stopped before its last step; None if it was not."""
 
 
-class Watcher(Protocol):
-    """Who is told how GRPO goes on."""
+class ProgressListener(Protocol):
+    """Receives the progress of GRPO."""
 
     def validated(self, step: int, score: Score) -> None:
-        """The running average of the weights was measured."""
+        """Receives the score of the running average of the weights."""
 
     def stepped(self, step: int, values: Mapping[str, float]) -> None:
-        """One step was taken; what TRL logged."""
+        """Receives what TRL logged of one step."""
 
-    def targets_measured(self, step: int, standing: ValidationResult, objectives: Objectives) -> None:
-        """Targets were measured on the model as it stands, and their multipliers moved."""
+    def targets_measured(self, step: int, result: ValidationResult, objectives: Objectives) -> None:
+        """Receives the targets of the model as it is now, with the multipliers that follow from them."""
 
 
 def train(
@@ -76,40 +63,37 @@ def train(
     validation: Validation,
     config: Config,
     training: Training,
-    watcher: Watcher,
+    listener: ProgressListener,
 ) -> Trained:
-    """Move the recommender in place by the judge's policy, ending with the weights that were best on validation.
+    """Trains the recommender in place by GRPO; it ends with the weights that were best on validation.
 
-    The judge's rows are those of the contexts. Best is what lacks least of the targets, and among those that lack
-    nothing the largest whole reward. The model it starts from takes part, as step 0; a training that goes on from a
-    checkpoint has to be given the one it began with.
-    Raises UsageError where no list of the first steps was worth more than another.
+    The rows of the reward computer are those of the contexts. The best weights lack least of the targets; among those
+    that lack nothing, they have the largest reward. The model at the start takes part, as step 0. To resume from a
+    checkpoint, pass the model that the training began with.
+    Raises UsageError if no list of the first steps was worth more than another.
     """
     settings = config.grpo
-    best = BestOnValidation(
-        lambda: validation.of(recommender).score,
-        settings.ema_decay,
-        settings.evaluate_every,
-        settings.steps,
-        watcher.validated,
+    measure = partial(validation.of, recommender)
+    best = BestCheckpoint(
+        lambda: measure().score, settings.ema_decay, settings.evaluate_every, settings.steps, listener.validated
     )
     objectives = Objectives(reward_computer.compiled, np.ones(0))
     controller = Controller({}, 1.0)
     multiplier_callback = MultiplierCallback(
-        lambda: validation.of(recommender),
+        measure,
         controller,
         objectives,
         settings.steer_every,
-        lambda step, standing: watcher.targets_measured(step, standing, objectives),
+        lambda step, result: listener.targets_measured(step, result, objectives),
     )
     if training.checkpoints.last is None:
-        start = validation.of(recommender)
+        start = measure()
         best.begin(recommender.trained, start.score)
         objectives.exposure_slates = start.slates
-        multiplier_callback.calibrate(*calibrated(recommender, contexts, reward_computer, objectives, config))
+        multiplier_callback.calibrate(*calibrate(recommender, contexts, reward_computer, objectives, config))
         if reward_computer.compiled.targets:
             multiplier_callback.move(0, start)
-    monitor = TrainingMonitor(controller)
+    monitor = TrainingMonitor(controller, listener.stepped)
     trainer = PolicyGRPOTrainer(
         recommender,
         reward_computer,
@@ -119,23 +103,24 @@ def train(
         settings.credit == "place",
         args=arguments(settings, recommender.form.longest, training),
         train_dataset=PromptDataset.from_dict({"prompt": list(contexts.prompts), "row": contexts.row.tolist()}),
-        callbacks=[multiplier_callback, best, Metrics(watcher.stepped), monitor],
+        callbacks=[multiplier_callback, best, monitor],
     )
     training.carry_out(trainer, best=best, multiplier_callback=multiplier_callback, monitor=monitor)
     return Trained(best.restore(recommender.trained), monitor.stopped)
 
 
-def calibrated(
+def calibrate(
     recommender: Recommender,
     contexts: Contexts,
     reward_computer: RewardComputer,
     objectives: Objectives,
     config: Config,
 ) -> tuple[Floats, float]:
-    """The objectives' deviations on slates of the model as it stands, and the mean sum of the rules' weights.
+    """Computes the objectives' deviations on slates of the model, and the mean sum of the rules' weights.
 
-    Every rule has the deviation of R, so that the rules' sum is R itself; a target has its own. The sum is that of a
-    policy all of whose ramps have ended; 1 where no rule has weight.
+    A deviation is that of the values in a group of slates (`group_std`). Every rule has the deviation of R, so that the
+    rules' sum is R itself; a target has its own. The sum is that of a policy all of whose ramps have ended, or 1 if no
+    rule has weight.
     """
     generations = config.grpo.generations
     first = np.repeat(np.arange(min(CALIBRATION, len(contexts.prompts))), generations)
@@ -146,15 +131,15 @@ def calibrated(
         prompts = [contexts.prompts[at] for at in first.tolist()]
         _, completion, *_ = sample(recommender, reward_computer, prompts, rows, config.grpo.temperature, chance, prior)
     rewards = reward_computer.of_slates(recommender.form.slates(completion).cpu().numpy(), rows)
-    found = objectives.returns(reward_computer.rows.take(rewards.row), rewards.valid)
-    spread = group_std(found.values, generations)
+    returns = objectives.returns(reward_computer.rows.take(rewards.row), rewards.valid)
+    spread = group_std(returns.values, generations)
     rules = len(reward_computer.compiled.rules)
     spread[:rules] = group_std(np.nan_to_num(rewards.parts).sum(1, keepdims=True), generations)
     return processes.broadcast((spread, float(rewards.weights.sum(1).mean()) or 1.0))
 
 
 def arguments(settings: Grpo, longest: int, training: Training) -> GRPOConfig:
-    """TRL's arguments for these settings; completions have at most `longest` tokens."""
+    """Returns TRL's arguments for these settings; completions have at most `longest` tokens."""
     return GRPOConfig(
         **training.arguments(settings, settings.prompts_per_step * settings.generations, "grpo.prompts_per_step")
         | {"logging_steps": 1, "lr_scheduler_type": "linear"},

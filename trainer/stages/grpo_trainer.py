@@ -1,10 +1,19 @@
 """Trains a recommender by GRPO on the rewards and targets of a compiled policy.
 
-TRL's GRPOTrainer with an advantage for every place of a slate. A batch of completions passes six calls:
+It is TRL's GRPOTrainer (Shao et al. 2024) with an advantage for every place of a slate and the loss of Dr. GRPO (Liu et
+al. 2025). For B completions y_b of at most T tokens, the loss is
+
+    L = - 1 / (B T) sum over b, t of min(r_bt A_bt, clip(r_bt, 1 - epsilon, 1 + epsilon) A_bt)
+        + beta / (B T) sum over b and places k of KL(p_bk || p0_bk)
+
+where r_bt = pi(y_bt) / pi_old(y_bt) under the mask and temperature of sampling, A_bt is the advantage (`credit`) of the
+token's place, p_bk the choice of an item at place k, and p0_bk that of the prior alone.
+
+A batch of completions passes six calls:
 
 1. `_sample`: `decoding.rollout.decode` samples slates under an `ItemMask`; a prompt is run once for all of them.
 2. `_calculate_rewards`: `RewardComputer.of_slates` computes the rewards of all rules.
-3. `_generate_and_score_completions`: `Objectives.returns` and `.worth` add targets, by their multipliers.
+3. `_generate_and_score_completions`: `Objectives.returns` and `.worth` add the targets, by their multipliers.
 4. `credit.of_places`: the advantage of each place.
 5. `_get_per_token_logps_and_entropies`: `log_probabilities` under the mask and temperature of sampling.
 6. `_compute_loss`: TRL's loss, plus beta times the divergence from the prior.
@@ -44,7 +53,7 @@ A = TypeVar("A", bound=NDArray[Any])
 
 @dataclass
 class Batch:
-    """The completions in hand: B of this process, sampled for rows of the reward computer."""
+    """The B completions of this process that are being scored, sampled for rows of the reward computer."""
 
     rows: list[int]  # [B]
     slates: Codes | None = None  # [B, K]
@@ -66,9 +75,9 @@ class PolicyGRPOTrainer(GRPOTrainer):
         by_place: bool = True,
         **settings: Any,
     ) -> None:
-        """Takes, beside TRL's `settings`, the prior of each row [rows, items] and the weight of the divergence from it.
+        """Sets up the trainer; `priors` [rows, items] are logits, and `beta` weighs the divergence from them.
 
-        Without `by_place` every place has the advantage of the whole slate.
+        Without `by_place` every place has the advantage of the whole slate. `settings` are those of GRPOTrainer.
         """
         self._recommender, self._computer, self._objectives = recommender, reward_computer, objectives
         self._priors, self._beta, self._by_place = priors, beta, by_place
@@ -87,7 +96,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
         )
 
     def _sample(self, prompts: list[str], _: GRPOTrainer) -> dict[str, Any]:
-        """Samples a completion for each of the prompts of the batch."""
+        """Samples a completion for each prompt of the batch."""
         model, form, batch = self.accelerator.unwrap_model(self.model), self._recommender.form, self._batch
         with self._timed("sampling"), prefix_sharing.evaluating(model):
             ids, completion, batch.allowed, batch.prior = sample(
@@ -114,7 +123,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
-        """Log the seconds that a part of the step takes as `time/PART`; TRL logs the whole as `step_time`."""
+        """Logs the seconds that a part of the step takes as `time/PART`; TRL logs the whole as `step_time`."""
         began = time.perf_counter()
         yield
         self._note(f"time/{part}", time.perf_counter() - began)
@@ -123,7 +132,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
         self._metrics["train"][key].append(value)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log a step without the values that are about none of its rows, for which TRL would log None."""
+        """Logs a step without the values that apply to none of its rows, for which TRL would log None."""
         measured = self._metrics["train"]
         for key in [key for key, values in measured.items() if all(map(math.isnan, values))]:
             del measured[key]
@@ -150,10 +159,10 @@ class PolicyGRPOTrainer(GRPOTrainer):
             rows = self._computer.rows.take(rewards.row)
             returns = self._objectives.returns(rows, rewards.valid, rewards.progress)
             gathered = Returns(self._all_gather(returns.values), self._all_gather(returns.weights))
-            self._objectives.notice(gathered)
-            for name, value in self._objectives.report(gathered, self._generations).items():
+            self._objectives.update_running_values(gathered)
+            logged = self._objectives.diagnostics(gathered, self._generations)
+            for name, value in (logged | {"valid_slates": float((rewards.valid.items >= 0).all(1).mean())}).items():
                 self._note(name, value)
-            self._note("valid_slates", float((rewards.valid.items >= 0).all(1).mean()))
             first = self.accelerator.process_index * len(inputs)
             own = slice(first, first + len(inputs))
             whole = credit.of_slates(self._objectives.worth(gathered), self._generations)[own]
@@ -162,8 +171,8 @@ class PolicyGRPOTrainer(GRPOTrainer):
                 places = self._credited(batch, rewards, self._objectives.worth(returns), own)
         by_place, of_slate = (torch.from_numpy(x).float().to(completion.device) for x in (places, whole))
         advantages = self._recommender.form.spread(by_place, of_slate, completion)
-        scored = output | {"advantages": advantages, "allowed": batch.allowed}
-        return scored if batch.prior is None else scored | {"prior": batch.prior}
+        prior = {} if batch.prior is None else {"prior": batch.prior}
+        return output | {"advantages": advantages, "allowed": batch.allowed} | prior
 
     def _credited(self, batch: Batch, rewards: BatchRewards, worth: Floats, own: slice) -> Floats:
         """Computes the advantage of each place of the process's `own` slates, [B, K]; processes may share a group."""
@@ -181,19 +190,20 @@ class PolicyGRPOTrainer(GRPOTrainer):
         )
 
     def _all_gather(self, values: A) -> A:
-        """The values [B, ...] of all processes' slates."""
+        """Returns the values [B, ...] of the slates of all processes."""
         if self.accelerator.num_processes == 1:
             return values
-        found: A = self.accelerator.gather(torch.from_numpy(values).to(self.accelerator.device)).cpu().numpy()
-        return found
+        gathered: A = self.accelerator.gather(torch.from_numpy(values).to(self.accelerator.device)).cpu().numpy()
+        return gathered
 
     def _compute_loss(self, model: PreTrainedModel, inputs: dict[str, Any]) -> Tensor:
         self._batch = Batch([], allowed=inputs["allowed"], prior=inputs.get("prior"))  # TRL has permuted the rows
         with self._timed("loss"):
             loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
-        apart = self._divergence.sum() / len(self._divergence)  # over the places of a slate
-        self._note("divergence", float(apart.detach()))
-        return loss + self._beta * apart / self._recommender.form.longest / self.current_gradient_accumulation_steps
+        divergence = self._divergence.sum() / len(self._divergence)  # summed over the places of a slate
+        self._note("divergence", float(divergence.detach()))
+        longest, accumulated = self._recommender.form.longest, self.current_gradient_accumulation_steps
+        return loss + self._beta * divergence / longest / accumulated
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -206,9 +216,9 @@ class PolicyGRPOTrainer(GRPOTrainer):
         compute_aux_loss: bool = False,
         **_: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Log-probabilities [B, T] of the completions under the mask they were sampled with, and entropies [B, T].
+        """Computes the completions' log-probabilities [B, T], under the mask of sampling, and entropies [B, T].
 
-        Their divergence from the prior is kept for the loss.
+        Keeps their divergence from the prior for the loss.
         """
         form = self._recommender.form
         completion = torch.where(attention_mask.bool(), input_ids, form.pad)[:, -logits_to_keep:]
@@ -216,12 +226,12 @@ class PolicyGRPOTrainer(GRPOTrainer):
         assert allowed is not None
 
         def score(bare: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            chosen = form.chosen(completion)  # the token before goes with the prompt, and those behind change nothing
+            chosen = form.chosen(completion)  # the token before it is read with the prompt; later ones change nothing
             end = ids.shape[1] - logits_to_keep + chosen.stop
             states = prefix_sharing.completion_states(bare, ids[:, :end], mask[:, :end], chosen.stop - chosen.start)
 
-            def read(row: Tensor, at: Tensor, among: slice) -> Tensor:
-                return prefix_sharing.logits(bare, states[row, at - chosen.start, None], among).squeeze(1)
+            def read(row: Tensor, at: Tensor, columns: slice) -> Tensor:
+                return prefix_sharing.logits(bare, states[row, at - chosen.start, None], columns).squeeze(1)
 
             return log_probabilities(read, form, completion, allowed, self.temperature, prior)
 
@@ -239,9 +249,10 @@ def sample(
     chance: Tensor,
     prior: Scores | None = None,
 ) -> tuple[list[list[int]], Tensor, Tensor, Tensor | None]:
-    """A completion for each prompt and training row: prompt ids, completions [B, T], open [B, K, items], prior.
+    """Samples a completion for each prompt and training row.
 
-    `chance` as in `decode`; the prior as in `ItemMask`.
+    Returns the prompts' token ids, the completions [B, T], the allowed items [B, K, items] bool and the prior.
+    `chance` is that of `decode`, `prior` that of `ItemMask`.
     """
     ids = recommender.encode(list(prompts))
     of = reward_computer.rows.take(np.asarray(rows))

@@ -1,9 +1,9 @@
-"""What TRL logs of each step in, a reason to stop a training that no longer learns out."""
+"""Reports what TRL logs of each GRPO step, and stops a training that no longer learns."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,20 +24,23 @@ COLLAPSED = 0.05
 
 @dataclass
 class TrainingMonitor(TrainerCallback):
-    """Stops GRPO when it has nothing to learn from, or has collapsed; `stopped` then says why."""
+    """Stops GRPO when it has nothing to learn from, or has collapsed; `stopped` then gives the reason."""
 
     controller: Controller
+    report: Callable[[int, Mapping[str, float]], None]
+    """Receives the number and the log of every step."""
     stopped: str | None = None
     entropy: list[float] = field(default_factory=list)
     lasted: dict[str, int] = field(default_factory=dict)
-    """Steps each sign has lasted by now."""
+    """Steps that each sign has lasted so far."""
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Look at the log of one step. Raises UsageError where no step so far had any signal."""
+        """Reports and checks the log of one step. Raises UsageError if no step so far had any signal."""
         logs: Mapping[str, float] = kwargs["logs"]
-        if "frac_groups_zero_std" not in logs:
+        if "frac_groups_zero_std" not in logs:  # the summary at the end
             return
         step = state.global_step
+        self.report(step, {key: float(value) for key, value in logs.items()})
         self.entropy.append(logs.get("entropy", math.nan))
         first = sum(self.entropy[:5]) / len(self.entropy[:5])
         silent = self._lasts("silent", logs.get("frac_groups_zero_std", 0.0) == 1.0)
@@ -60,15 +63,15 @@ class TrainingMonitor(TrainerCallback):
                 self._stop(control, f"{what}: lower its bound, or what the rest of the policy asks against it")
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been seen by now."""
+        """Returns what was seen so far."""
         return {"stopped": self.stopped, "entropy": list(self.entropy), "lasted": dict(self.lasted)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Restores what `state_dict` returned."""
         self.stopped, self.entropy, self.lasted = state["stopped"], list(state["entropy"]), dict(state["lasted"])
 
-    def _lasts(self, sign: str, there: bool) -> int:
-        self.lasted[sign] = self.lasted.get(sign, 0) + 1 if there else 0
+    def _lasts(self, sign: str, present: bool) -> int:
+        self.lasted[sign] = self.lasted.get(sign, 0) + 1 if present else 0
         return self.lasted[sign]
 
     def _stop(self, control: Any, why: str) -> None:
@@ -78,5 +81,5 @@ class TrainingMonitor(TrainerCallback):
 
 def _constant(logs: Mapping[str, float]) -> str:
     rules = [f"`{key[6:]}` is {value:.3g}" for key, value in logs.items() if key.startswith("rules/")]
-    told = f"every list has the same value: {', '.join(rules)}; " if rules else ""
-    return f"{told}give the policy a rule or a target that tells lists apart, or raise `grpo.temperature`"
+    prefix = f"every list has the same value: {', '.join(rules)}; " if rules else ""
+    return f"{prefix}give the policy a rule or a target that tells lists apart, or raise `grpo.temperature`"

@@ -24,9 +24,9 @@ from recpolicy.trainer.stages.objectives import Objectives
 class MultiplierCallback(TrainerCallback):
     """Measures the policy's targets every few steps on greedy slates and moves their multipliers.
 
-    It is the model as it stands that is measured, not the running average of its weights, which lags behind. From one
-    measurement to the next a target is taken to have moved as it has on the slates sampled in training: a model that
-    makes for a target at full speed may go from nothing to far beyond it within twenty steps.
+    It measures the model as it is now, not the running average of its weights, which lags behind. Between two
+    measurements, a target is assumed to move as it moves on the slates that are sampled in training: a model that makes
+    for a target at full speed may go from nothing to far beyond it within twenty steps.
     """
 
     measure: Callable[[], ValidationResult]
@@ -35,54 +35,54 @@ class MultiplierCallback(TrainerCallback):
     every: int
     report: Callable[[int, ValidationResult], None]
     aims: tuple[Aim, ...] = ()
-    """As they were measured last."""
+    """From the last measurement."""
     then: dict[str, float] = field(default_factory=dict)
-    """What the targets had of the slates sampled, then."""
+    """The running values of the targets at the last measurement."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Measure when it is time, or go by the slates sampled."""
+        """Measures the targets when it is time; otherwise estimates them from the sampled slates."""
         if not self.objectives.compiled.targets:
             return
         if state.global_step % self.every == 0:
             self.move(state.global_step, processes.broadcast(self.measure()))
             return
-        lately = self.objectives.lately
-        self.then = self.then or dict(lately)
-        moved = {name: value - self.then.get(name, value) for name, value in lately.items()}
+        now = self.objectives.running_values
+        self.then = self.then or dict(now)
+        moved = {name: value - self.then.get(name, value) for name, value in now.items()}
         estimated = [replace(aim, value=aim.value + moved.get(aim.name, 0.0)) for aim in self.aims]
         self.objectives.multipliers = self.controller.pulls(estimated)
 
-    def move(self, step: int, standing: ValidationResult) -> None:
-        """Move every multiplier by how the model stands."""
-        self.objectives.multipliers = self.controller.update(standing.aims)
-        self.aims, self.then = standing.aims, dict(self.objectives.lately)
-        self.objectives.exposure_slates = standing.slates
-        self.report(step, standing)
+    def move(self, step: int, result: ValidationResult) -> None:
+        """Updates every multiplier from a measurement of the model."""
+        self.objectives.multipliers = self.controller.update(result.aims)
+        self.aims, self.then = result.aims, dict(self.objectives.running_values)
+        self.objectives.exposure_slates = result.slates
+        self.report(step, result)
 
     def state_dict(self) -> dict[str, Any]:
-        """The multipliers and all that they are moved by."""
+        """Returns the multipliers and all that they depend on."""
         exposure_slates = self.objectives.exposure_slates
         return {
             "deviations": torch.from_numpy(self.objectives.group_std),
             "scale": self.controller.scale,
             "sums": dict(self.controller.sums),
             "multipliers": dict(self.objectives.multipliers),
-            "lately": dict(self.objectives.lately),
+            "lately": dict(self.objectives.running_values),
             "aims": [astuple(aim) for aim in self.aims],
             "then": dict(self.then),
             "shown": None if exposure_slates is None else torch.from_numpy(exposure_slates.items),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Restores what `state_dict` returned."""
         self.calibrate(state["deviations"].cpu().numpy(), state["scale"])
         self.controller.sums = dict(state["sums"])
-        self.objectives.multipliers, self.objectives.lately = dict(state["multipliers"]), dict(state["lately"])
+        self.objectives.multipliers, self.objectives.running_values = dict(state["multipliers"]), dict(state["lately"])
         self.aims, self.then = tuple(Aim(*aim) for aim in state["aims"]), dict(state["then"])
         self.objectives.exposure_slates = None if state["shown"] is None else Slates(state["shown"].cpu().numpy())
 
     def calibrate(self, group_std: Floats, scale: float) -> None:
-        """Take over what `calibrated` found."""
+        """Sets the deviations of all objectives and the sum of the rules' weights; see `grpo.calibrate`."""
         self.objectives.group_std, self.controller.scale = group_std, scale
         named = zip(self.objectives.names, np.maximum(group_std, FLOOR).tolist(), strict=True)
         self.controller.group_std = dict(named)

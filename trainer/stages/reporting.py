@@ -1,4 +1,4 @@
-"""What is measured in training in, the trainers' own reports to TensorBoard, Weights & Biases and MLflow out."""
+"""Reports what is measured in training to TensorBoard, Weights & Biases and MLflow, through the trainers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROJECT = "recpolicy"
 
 
 def refuse_missing(reporters: Sequence[str]) -> None:
-    """Raise UsageError for a reporter that is not installed."""
+    """Raises UsageError for a reporter that is not installed."""
     for name in reporters:
         if find_spec(name) is None:
             raise UsageError(f"`{name}` is not installed", where="report_to", help=f"pip install {name}")
@@ -27,9 +27,9 @@ def refuse_missing(reporters: Sequence[str]) -> None:
 
 @dataclass
 class Reporting(TrainerCallback):
-    """Reports of one stage, which is one run there, named `RUN/STAGE`.
+    """Reports of one stage. In each reporter the stage is one run, named `RUN/STAGE`.
 
-    What a trainer logs it reports itself. What is measured beside it, the run's log has `told`, takes the same way.
+    A trainer reports itself what it logs. Other measurements go through the same trainer.
     """
 
     reporters: Sequence[str]
@@ -40,7 +40,7 @@ class Reporting(TrainerCallback):
     trainer: Trainer | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """What the trainer's arguments are to say of it."""
+        """Returns the trainer's arguments about reporting."""
         if not self.reporters:
             return {"report_to": []}
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(self.folder / "tensorboard" / self.stage)
@@ -49,33 +49,28 @@ class Reporting(TrainerCallback):
         return {"report_to": list(self.reporters), "run_name": f"{self.folder.resolve().name}/{self.stage}"}
 
     def follow(self, trainer: Trainer) -> None:
-        """Report by this trainer from now on."""
+        """Sends all further reports through this trainer."""
         if self.reporters:
             self.trainer = trainer
             trainer.add_callback(self)
 
-    def tell(self, values: Mapping[str, float]) -> None:
-        """Report what was measured at the step in hand, or before the first."""
+    def report(self, values: Mapping[str, float]) -> None:
+        """Reports what was measured at the current step, or before the first one."""
         if self.reporters:
             self.waiting.append(dict(values))
 
-    def on_train_begin(self, *_: Any, **kwargs: Any) -> None:
-        """Report what was measured before."""
-        self._report()
-
     def on_step_end(self, *_: Any, **kwargs: Any) -> None:
-        """Report what the callbacks before this one have measured."""
-        self._report()
-
-    def on_train_end(self, *_: Any, **kwargs: Any) -> None:
-        """End the run of this stage: Weights & Biases would add the next stage to it."""
-        if "wandb" in self.reporters:
-            import_module("wandb").finish()
-
-    def _report(self) -> None:
+        """Passes on what was reported since the last call, by the callbacks before this one or before training."""
         assert self.trainer is not None
-        due = self.trainer.control.should_log  # the step's own report, of which any other takes the place
+        due = self.trainer.control.should_log  # the step's own report; each report below would cancel it
         for values in self.waiting:
-            Trainer.log(self.trainer, values)  # TRL's own would take the means of a step before its end
+            Trainer.log(self.trainer, values)  # TRL's own `log` would take the means of a step before its end
         self.trainer.control.should_log = due
         self.waiting.clear()
+
+    on_train_begin = on_step_end
+
+    def on_train_end(self, *_: Any, **kwargs: Any) -> None:
+        """Ends the run of this stage: otherwise Weights & Biases would add the next stage to it."""
+        if "wandb" in self.reporters:
+            import_module("wandb").finish()

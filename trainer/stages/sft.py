@@ -1,4 +1,4 @@
-"""Rows of the training part in, a recommender fine-tuned on what users really took out (TRL's SFTTrainer)."""
+"""Trains a recommender on what users took next in the training part, with TRL's SFTTrainer."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.stages.training import Training
 
 IGNORED = -100
-"""Label of a token that is no example."""
+"""Label of a token that is not a training example."""
 
 
 def training_rows(dataset: Dataset, split: Split, horizon: int, count: int, seed: int) -> Rows:
-    """`count` rows cut at random places in the later half of the users' training parts, all users alike.
+    """Samples `count` rows, cut at random places in the later half of the users' training parts.
 
-    A row has at least one item of history and at least one that comes next. Early cuts are left out: their prompts
-    are unlike those of held-out events, and the loss on history items covers them.
+    All users occur equally often. A row has at least one item of history and at least one next item. Early cuts are
+    left out: their prompts differ from those of held-out events, and the loss on history items covers them.
     """
     rng = np.random.default_rng(seed)
     start, end = dataset.start[:-1], split.train_end
@@ -43,25 +43,25 @@ def training_rows(dataset: Dataset, split: Split, horizon: int, count: int, seed
     return rows_at(dataset, user, cut, horizon, end[user])
 
 
-def thinned(rows: Rows, least: float, seed: int) -> Rows:
-    """The rows with a random part of each history left out; a share between `least` and 1 stays, the last item always.
+def subsampled_history(rows: Rows, least: float, seed: int) -> Rows:
+    """Returns the rows with a random part of each history: a share between `least` and 1, and always the last item.
 
-    Users come back many times with almost the same history: without this the model learns the users by heart.
+    The same user occurs many times with almost the same history; without this, the model would memorise the users.
     """
     rng = np.random.default_rng(seed)
     history = rows.history
     row = np.repeat(np.arange(len(rows)), history.lengths)
-    kept = rng.random(len(row)) < rng.uniform(least, 1.0, len(rows))[row]
-    kept[history.offsets[1:][history.lengths > 0] - 1] = True
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(row[kept], minlength=len(rows)))])
-    return replace(rows, history=Ragged(offsets, history.values[kept]))
+    mask = rng.random(len(row)) < rng.uniform(least, 1.0, len(rows))[row]
+    mask[history.offsets[1:][history.lengths > 0] - 1] = True
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(row[mask], minlength=len(rows)))])
+    return replace(rows, history=Ragged(offsets, history.values[mask]))
 
 
-def shuffled(rows: Rows, seed: int) -> Rows:
-    """The rows with their next items in random order.
+def shuffled_labels(rows: Rows, seed: int) -> Rows:
+    """Returns the rows with their next items in random order.
 
-    Slates are judged by what they hold against all the next items, and events of one sitting carry one time: a fixed
-    order would teach the model the accident of which came first.
+    A slate is compared with all the next items, whatever their order, and events of one session often have the same
+    time. In a fixed order, the model would learn which of them happened to come first.
     """
     following = rows.next_items
     row = np.repeat(np.arange(len(rows)), following.lengths)
@@ -70,11 +70,11 @@ def shuffled(rows: Rows, seed: int) -> Rows:
 
 
 @dataclass
-class BestOnValidation(TrainerCallback):
+class BestCheckpoint(TrainerCallback):
     """Averages the weights, scores the average every few steps, keeps the best, and stops when it no longer improves.
 
-    The average is exponential over steps with decay min(`decay`, (1 + n) / (10 + n)) after n steps (Polyak and
-    Juditsky 1992, with the warm start that is usual). Single steps of so small a batch scatter around it.
+    After n steps the average is a_n = d a_(n-1) + (1 - d) w_n with d = min(`decay`, (1 + n) / (10 + n)) (Polyak and
+    Juditsky 1992, with the usual warm start). Batches are small, so the weights of single steps scatter around it.
     """
 
     score: Callable[[], Score]
@@ -88,7 +88,7 @@ class BestOnValidation(TrainerCallback):
     since: int = 0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Follow the weights, and measure when it is time."""
+        """Updates the average, and scores it when it is time."""
         model, step = kwargs["model"], state.global_step
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, weight in _trained(model):
@@ -101,7 +101,7 @@ class BestOnValidation(TrainerCallback):
                 control.should_training_stop = True
 
     def measure(self, model: Module, step: int) -> None:
-        """Score the average, and keep it if it is the best so far."""
+        """Scores the average, and keeps it if it is the best so far."""
         current = weights(model)
         set_weights(model, self.average)
         value = processes.broadcast(self.score())
@@ -109,7 +109,7 @@ class BestOnValidation(TrainerCallback):
         self._keep(step, value)
 
     def begin(self, model: Module, score: Score) -> None:
-        """Let the model as it comes, whose score is known, take part as step 0."""
+        """Lets the model at the start, whose score is known, take part as step 0."""
         self.average = weights(model)
         self._keep(0, score)
 
@@ -121,34 +121,34 @@ class BestOnValidation(TrainerCallback):
             self.weights = {name: weight.clone() for name, weight in self.average.items()}
 
     def restore(self, model: Module) -> Score:
-        """Give the model the best average; returns its score."""
+        """Sets the model's weights to the best average, and returns its score."""
         assert self.best is not None, "nothing was measured"
         set_weights(model, self.weights)
         return self.best
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been averaged, found and kept by now."""
+        """Returns the average, and the best weights with their score."""
         best = None if self.best is None else astuple(self.best)
         return {"average": self.average, "best": best, "weights": self.weights, "since": self.since}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Restores what `state_dict` returned."""
         self.best = None if state["best"] is None else Score(*state["best"])
         self.average, self.weights, self.since = state["average"], state["weights"], state["since"]
 
 
 def _trained(model: Module) -> Iterator[tuple[str, Tensor]]:
-    """What this process has of the weights that are trained, in 32 bits: fewer would lose an average's small steps."""
+    """Yields this process's part of the trained weights, in 32 bits: fewer would lose the small steps of an average."""
     return ((n, sharding.own(w).detach().float()) for n, w in model.named_parameters() if w.requires_grad)
 
 
 def weights(model: Module) -> dict[str, Tensor]:
-    """A copy of what this process has of the weights that are trained."""
+    """Returns a copy of this process's part of the trained weights."""
     return {name: weight.clone() for name, weight in _trained(model)}
 
 
 def set_weights(model: Module, weights: Mapping[str, Tensor]) -> None:
-    """Give the model what `weights` found of it, in this process."""
+    """Sets this process's part of the trained weights to what `weights` returned."""
     own = dict(model.named_parameters())
     with torch.no_grad():
         for name, weight in weights.items():
@@ -156,39 +156,35 @@ def set_weights(model: Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def token_rows(recommender: Recommender, prompts: list[str], completions: list[str], histories: Ragged) -> TokenDataset:
-    """Examples as `input_ids` and `labels`: the prompt, the training completion and the end of text.
+    """Builds examples with `input_ids` and `labels`: the prompt, the training completion and the end of text.
 
     The loss is on the completion and on the prompt's items that are in the row's history: every place of a history is a
-    training example. Those of a candidate pool are none: their order tells nothing.
+    training example. The items of a candidate pool are not: their order carries no information.
     """
     form = recommender.form
-    told = recommender.encode(prompts)
-    said = [[*c, form.end] for c in recommender.encode(completions)]
-    taken = [form.tokens(histories.row(i)) for i in range(len(told))]
-    return TokenDataset.from_dict(
-        {
-            "input_ids": [p + c for p, c in zip(told, said, strict=True)],
-            "labels": [
-                [t if t in own else IGNORED for t in p] + c for p, c, own in zip(told, said, taken, strict=True)
-            ],
-            "length": [len(p) + len(c) for p, c in zip(told, said, strict=True)],
-        }
-    )
+    columns: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": []}
+    encoded = zip(recommender.encode(prompts), recommender.encode(completions), strict=True)
+    for i, (prompt, completion) in enumerate(encoded):
+        taken, completion = form.tokens(histories.row(i)), [*completion, form.end]
+        columns["input_ids"].append(prompt + completion)
+        columns["labels"].append([token if token in taken else IGNORED for token in prompt] + completion)
+        columns["length"].append(len(prompt) + len(completion))
+    return TokenDataset.from_dict(columns)
 
 
 class LabelledTokensTrainer(SFTTrainer):
-    """SFTTrainer whose loss makes the logits of labelled tokens only, a few rows at a time.
+    """SFTTrainer that computes the logits of labelled tokens only, a few rows at a time.
 
-    TRL makes those of all tokens, and computes entropy and accuracy that nobody reads: with 10,000 items a step then
-    takes several times as long on a CPU. The softmax stays that over the whole vocabulary. Over items alone where an
-    item stands, which is how answers are decoded, models came out worse: on MovieLens-100K's validation users the
-    first place of an answer ranked by NDCG .14 instead of .16 (tiny, two seeds).
+    TRL computes those of all tokens, and entropy and accuracy that nobody reads: with 10,000 items a step then takes
+    several times as long on a CPU. The softmax is over the whole vocabulary. Over items alone where an item stands,
+    which is how answers are decoded, models came out worse: on MovieLens-100K's validation users the first place of an
+    answer ranked by NDCG .14 instead of .16 (tiny, two seeds).
     """
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The mean cross-entropy of the labelled tokens of the batch, which processes may share."""
+        """Computes the mean of -log p(token) over the labelled tokens of the batch, which processes may share."""
         labels = inputs["labels"][:, 1:]
         row, at = (labels != IGNORED).nonzero(as_tuple=True)
 
@@ -196,11 +192,11 @@ class LabelledTokensTrainer(SFTTrainer):
             states, _ = prefix_sharing.read(bare, ids, mask, use_cache=False)
             return prefix_sharing.mean_cross_entropy(bare, states[row, at], labels[row, at])
 
-        found = prefix_sharing.inside(model, inputs["input_ids"], inputs["attention_mask"], loss)
-        return found * processes.batch_share(len(row))
+        mean = prefix_sharing.inside(model, inputs["input_ids"], inputs["attention_mask"], loss)
+        return mean * processes.batch_share(len(row))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        """Rows of like length beside each other, in the batches that all processes take together."""
+        """Puts rows of similar length beside each other, in the batches that all processes take together."""
         sampler: Any = super()._get_train_sampler(train_dataset)
         sampler.batch_size *= processes.count()
         return sampler
@@ -214,11 +210,11 @@ def train(
     score: Callable[[], Score],
     report: Callable[[int, Score], None],
 ) -> Score:
-    """Fine-tune in place, ending with the weights that scored best on validation; returns that score.
+    """Trains in place, ends with the weights that scored best on validation, and returns their score.
 
-    `score` measures the model as it stands; `report` is told every step that was measured and its score.
+    `score` measures the model as it is; `report` receives every step that was measured and its score.
     """
-    best = BestOnValidation(score, settings.ema_decay, settings.evaluate_every, settings.patience, report)
+    best = BestCheckpoint(score, settings.ema_decay, settings.evaluate_every, settings.patience, report)
     trainer = LabelledTokensTrainer(
         model=recommender.trained,
         processing_class=recommender.tokenizer,

@@ -1,4 +1,4 @@
-"""A trainer of one stage in, the same training whatever the stage out: what it is told, reports, and goes on from."""
+"""Sets up the training of a stage: the arguments, reports and checkpoints that all stages have in common."""
 
 from __future__ import annotations
 
@@ -8,38 +8,39 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.distributed.checkpoint.stateful import Stateful
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from recpolicy.trainer.config import Grpo, Sft
 from recpolicy.trainer.distributed import processes
-from recpolicy.trainer.stages.checkpoints import Checkpoints, Stateful
+from recpolicy.trainer.stages.checkpoints import Checkpoints
 from recpolicy.trainer.stages.reporting import Reporting
 
 LOGGED = 10
 """Steps between two reports of the loss."""
 
 PACED = 5
-"""Steps after which a stage's time is foretold."""
+"""Steps after which the remaining time of a stage is estimated."""
 
 LONG = 30 * 60
-"""Seconds of a stage that its user wants to know of."""
+"""Remaining seconds from which the user is informed."""
 
 
 @dataclass
 class Pace(TrainerCallback):
-    """Tells early how long a stage is going to take, where that is long."""
+    """Informs the user early if a stage is going to take long."""
 
     tell: Callable[[str], None]
     first: int = -1
     began: float = 0.0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Look at the clock when the first step begins."""
+        """Notes the time when the first step begins."""
         if self.first < 0:
             self.first, self.began = state.global_step, time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Foretell what is left."""
+        """Estimates the remaining time after PACED steps."""
         taken, left = state.global_step - self.first, state.max_steps - state.global_step
         if taken == PACED:
             seconds = (time.monotonic() - self.began) / taken * left
@@ -51,18 +52,19 @@ class Pace(TrainerCallback):
 
 @dataclass(frozen=True)
 class Training:
-    """How one stage is trained: from which checkpoint on, from which seed, and where it is reported."""
+    """How one stage is trained: from which checkpoint, with which seed, and where it is reported."""
 
     checkpoints: Checkpoints
     reporting: Reporting
     seed: int
     tell: Callable[[str], None]
-    """What its user should know."""
+    """Shows a message to the user."""
 
     def arguments(self, settings: Sft | Grpo, batch: int, key: str) -> dict[str, Any]:
-        """What every trainer is told. `batch` rows a step, of all processes together; `key` is the setting they follow.
+        """Returns the arguments that all trainers have in common.
 
-        Raises UsageError where the processes cannot share the batch evenly.
+        `batch` is the number of rows a step, of all processes together; `key` is the setting that gives it.
+        Raises UsageError if the processes cannot share the batch evenly.
         """
         return {
             "output_dir": str(self.checkpoints.folder),
@@ -79,12 +81,12 @@ class Training:
             "logging_strategy": "steps",
             "logging_steps": LOGGED,
             "disable_tqdm": True,
-            "log_level_replica": "error",  # the first process tells what there is to tell
+            "log_level_replica": "error",  # the main process logs what there is to log
             **self.reporting.arguments(),
         }
 
     def carry_out(self, trainer: Trainer, **parts: Stateful) -> None:
-        """Train from the last checkpoint on, as if it had never been interrupted; `parts` as in `Checkpoints.train`."""
+        """Trains from the last checkpoint on, as if never interrupted; `parts` are those of `Checkpoints.train`."""
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(Pace(self.tell))
         self.reporting.follow(trainer)

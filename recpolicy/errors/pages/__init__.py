@@ -1,4 +1,4 @@
-"""A code in, the page that explains it out: why it is a finding, an example of it, and the same done right."""
+"""Reads the page that explains a code: why it is a finding, a wrong example, and the same example corrected."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ STAGES = {
     "E07": "the catalog and the users",
     "E08": "tests in a policy",
 }
-"""What the findings are about whose codes begin so."""
+"""The subject of the findings, by the first three characters of their codes."""
 
 
 @dataclass(frozen=True)
 class Example:
     """Lines of a policy.
 
-    `whole`: they are a whole file, so neither a header nor a rule is to be added. `catalog`: they are about the items
-    and users of the data set `simulator`. `shown`: to see what they are about takes more than their text.
+    `whole`: they are a whole file, so no header and no rule must be added. `catalog`: they are about the items and
+    users of the data set `simulator`. `shown`: their text alone does not give the finding.
     """
 
     text: str
@@ -49,12 +49,12 @@ class Page:
 
 
 def codes() -> tuple[str, ...]:
-    """Every code that has a page, in order."""
+    """Returns every code that has a page, in order."""
     return tuple(sorted(f.name.removesuffix(".md") for f in files(__name__).iterdir() if f.name.endswith(".md")))
 
 
 def page(code: str) -> Page:
-    """The page of `code`, in capitals or not. Raises UsageError where there is none, saying which there are."""
+    """Reads the page of `code`, in capitals or not. Raises UsageError where it has none, with the codes that exist."""
     known = codes()
     name = code.strip().upper()
     if name not in known:

@@ -1,4 +1,4 @@
-"""A syntax tree and a schema in, a typed policy out, or every finding of the policy at once."""
+"""Checks a syntax tree against a schema: returns the typed policy, or raises PolicyError with every finding at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from recpolicy.language.checker.loading import samples
 from recpolicy.language.checker.params import given
 from recpolicy.language.checker.rules import Checked, statements
 from recpolicy.language.checker.scope import Scope
-from recpolicy.language.policy import Level, Policy, Ramp
+from recpolicy.language.policy import Policy, highest
 from recpolicy.schema import Schema
 from recpolicy.span import NOWHERE, Source
 
@@ -29,8 +29,8 @@ __all__ = ["Loaded", "check", "load", "read", "samples"]
 class Loaded:
     """A checked policy, the text it was read from and the schema it was checked against.
 
-    `folder` is where relative paths of the header (`data`, `schema`) start. `sources` has the file of every rule, block
-    and target that stands in another one than `source`, by name.
+    Relative paths of the header (`data`, `schema`) start from `folder`. `sources` has the file of every rule, block and
+    target that is not in `source` itself, by name.
     """
 
     policy: Policy
@@ -48,7 +48,7 @@ def check(
     as_of: datetime.date | None = None,
     params: Mapping[str, str] | None = None,
 ) -> Policy:
-    """The typed policy of `file`, whose `use` starts from `folder`; `as_of` and `params` as in `read`.
+    """Checks `file`, whose `use` starts from `folder`, and returns its typed policy; `as_of` and `params` as in `read`.
 
     Raises PolicyError with every finding, syntax errors too, in the order of the text, and UsageError for `params`.
     """
@@ -63,7 +63,7 @@ def load(
     as_of: datetime.date | None = None,
     params: Mapping[str, str] | None = None,
 ) -> Policy:
-    """Like `read`, the policy alone."""
+    """Reads and checks a policy as `read` does, and returns the policy alone."""
     return read(policy, schema=schema, as_of=as_of, params=params).policy
 
 
@@ -74,12 +74,12 @@ def read(
     as_of: datetime.date | None = None,
     params: Mapping[str, str] | None = None,
 ) -> Loaded:
-    """Read and check a policy: a path, or the name of a sample (`relevance`).
+    """Reads and checks a policy: a path, or the name of a sample (`relevance`).
 
-    The schema is that of the header's `data` or `schema` unless given. `as_of` is the day that `from` and `until` are
-    compared with, today (UTC) if not given. `params` are other values for `param`s, written as on the command line:
-    `0.4`, `20%`, `90 days`, `2026-01-01`, `Drama`, `true`. Raises PolicyError for findings, and UsageError where there
-    is no such file or no such param, or a value is of another kind than the policy's own.
+    Without `schema`, the schema is that of the header's `data` or `schema`. `as_of` is the day that `from` and `until`
+    are compared with, by default today (UTC). `params` are other values for `param`s, written as on the command line:
+    `0.4`, `20%`, `90 days`, `2026-01-01`, `Drama`, `true`. Raises PolicyError for findings. Raises UsageError if there
+    is no such file or param, or if a value is of another kind than the policy's own.
     """
     source, folder = loading.read(policy)
     file = parser.parse(source)
@@ -106,7 +106,7 @@ def _check(
     scope = Scope(file.source, schema, header.slate, values(composed.entries), unread, as_of)
     checked = statements(composed.entries, given(texts, composed.entries, unread), scope)
     findings += [*file.problems, *scope.findings]
-    if not findings and not _trains_for_something(checked):
+    if not findings and not _has_aim(checked):
         findings.append(no_weight_at_all(file.header.title.span if file.header else NOWHERE))
     sources = tuple(f.source for f in composed.files)
     if findings or header.name is None or header.slate is None:
@@ -127,19 +127,15 @@ def _check(
         sources=sources,
     )
     elsewhere = {name: d.source for name, d in scope.defined.items() if d.source is not file.source}
-    if found := conflicts(policy, elsewhere):
-        raise PolicyError(_in_order(found, sources), file.source)
+    if contradictions := conflicts(policy, elsewhere):
+        raise PolicyError(_in_order(contradictions, sources), file.source)
     return policy, elsewhere
 
 
-def _trains_for_something(checked: Checked) -> bool:
-    """True where a rule's weight is ever above 0, or there is a target, whose weight training finds."""
+def _has_aim(checked: Checked) -> bool:
+    """True if a rule's weight is ever above 0, or if there is a target, whose weight training finds."""
     levels = [level for rule in checked.rules for level in (rule.weight.base, *(c[1] for c in rule.weight.changes))]
-    return bool(checked.targets) or any(_highest(level) > 0 for level in levels)
-
-
-def _highest(level: Level) -> float:
-    return max(level.start, level.end) if isinstance(level, Ramp) else level
+    return bool(checked.targets) or any(highest(level) > 0 for level in levels)
 
 
 def _in_order(findings: list[Diagnostic], sources: tuple[Source, ...]) -> tuple[Diagnostic, ...]:

@@ -1,8 +1,8 @@
-"""Typed operands in, the typed operation out, or the finding that says how to mend it."""
+"""Builds typed operations from typed operands, or reports how to mend them."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from recpolicy.errors import types
 from recpolicy.language import policy, syntax
@@ -11,16 +11,18 @@ from recpolicy.language.checker.vocabulary import FORMS
 from recpolicy.span import Span
 from recpolicy.types import Type
 
+_Comparison: TypeAlias = Literal["<", "<=", ">", ">=", "is", "is not"]
 
-def alike(a: Type, b: Type) -> bool:
-    """True of two types whose values may be compared: plain numbers with each other, words with each other."""
+
+def comparable(a: Type, b: Type) -> bool:
+    """Returns whether values of the two types may be compared: one type, both plain numbers, or both words."""
     return a is b or (a.is_number and b.is_number) or (a.is_word and b.is_word)
 
 
 def compute(
     span: Span, op: Literal["+", "-", "*", "/"], left: policy.Expr, right: policy.Expr, scope: Scope
 ) -> policy.Expr | None:
-    """`left op right`, or None with a finding."""
+    """Builds `left op right`, or reports why it cannot."""
     result = _result(op, left.type, right.type)
     if result is not None:
         return policy.Arithmetic(span, op, left, right, result)
@@ -29,9 +31,9 @@ def compute(
 
 
 def _result(op: str, a: Type, b: Type) -> Type | None:
-    """The type of `a op b`, or None where there is no such operation.
+    """The type of `a op b`, or None if there is no such operation.
 
-    A share or a multiple of a quantity is a quantity: a ratio times (or by) a plain number is a plain number.
+    A share or a multiple of a quantity is a quantity: a ratio times (or over) a plain number is a plain number.
     """
     if not (a.is_measured and b.is_measured):
         return None
@@ -73,9 +75,8 @@ def _arithmetic_help(op: str, left: policy.Expr, right: policy.Expr, scope: Scop
 def order(
     span: Span, op: Literal["<", "<=", ">", ">="], left: policy.Expr, right: policy.Expr, scope: Scope
 ) -> policy.Expr | None:
-    """`left op right`, or None with a finding."""
-    for side in (left, right):
-        other = right if side is left else left
+    """Builds the ordered comparison `left op right`, or reports why it cannot."""
+    for side, other in ((left, right), (right, left)):
         if not side.type.is_measured and not (isinstance(side, policy.Word) and other.type.is_measured):
             help = {
                 Type.BOOL: "use the condition by itself, or join conditions with `and` and `or`",
@@ -83,34 +84,31 @@ def order(
             }.get(side.type, "words are compared with `is`, `is not` and `in [...]`")
             scope.report(types.no_order(side.span, op, side.type, help))
             return None
-    if not alike(left.type, right.type):
-        _mismatch(span, op, left, right, scope)
-        return None
-    return policy.Compare(span, op, left, right)
+    return _compare(span, op, left, right, scope)
 
 
 def same(
     span: Span, op: Literal["is", "is not"], left: policy.Expr, right: policy.Expr, scope: Scope
 ) -> policy.Expr | None:
-    """`left is right`, or None with a finding."""
+    """Builds `left is right`, or its negation, or reports why it cannot."""
     for side, other in ((left, right), (right, left)):
         if side.type is Type.LIST:
             word = scope.text(other.span) if other.type.is_word else '"Drama"'
             not_ = "not " if op == "is not" else ""
             scope.report(types.list_compared(side.span, scope.text(side.span), f"{word} {not_}".strip()))
             return None
-    if not alike(left.type, right.type):
-        _mismatch(span, op, left, right, scope)
-        return None
-    return policy.Compare(span, op, left, right)
+    return _compare(span, op, left, right, scope)
 
 
-def _mismatch(span: Span, op: str, left: policy.Expr, right: policy.Expr, scope: Scope) -> None:
+def _compare(span: Span, op: _Comparison, left: policy.Expr, right: policy.Expr, scope: Scope) -> policy.Expr | None:
+    if comparable(left.type, right.type):
+        return policy.Compare(span, op, left, right)
     for one, other in ((left, right), (right, left)):
         if (write := _with_unit(one, other.type)) is not None:
             scope.report(types.number_without_unit(one.span, other.type, write))
-            return
+            return None
     scope.report(types.cannot_compare(span, left.type, right.type, _mismatch_help(op, left, right, scope)))
+    return None
 
 
 def _mismatch_help(op: str, left: policy.Expr, right: policy.Expr, scope: Scope) -> str:
@@ -120,31 +118,29 @@ def _mismatch_help(op: str, left: policy.Expr, right: policy.Expr, scope: Scope)
             case policy.Number(_, value, Type.RATIO), Type.INT | Type.FLOAT:
                 return f"`{text}` is a plain number: write `{value:g}`"
             case policy.Number(_, _, Type.DURATION), Type.DATE:
-                form = "more than {} ago" if op in "<" or op == "<=" else "within the last {}"
+                form = "more than {} ago" if op in ("<", "<=") else "within the last {}"
                 return f"write `{text} {form.format(scope.text(one.span))}`"
             case policy.Number(_, _, Type.DURATION), Type.INT | Type.FLOAT:
                 return f"`{text}` is a plain number: write the number alone"
             case policy.Word(_, word), Type.DATE:
                 return f"write the date without quotes, as in `{word if word[:4].isdigit() else '2014-01-31'}`"
-            case policy.Word(_, word), Type.INT | Type.FLOAT | Type.RATIO | Type.DURATION:
+            case policy.Word(), Type.INT | Type.FLOAT | Type.RATIO | Type.DURATION:
                 return f"`{text}` holds numbers: write the value without quotes"
-            case policy.Word(_, word), Type.BOOL:
-                return f"write `{text}` alone, or `not {text}`"
-            case policy.Number(_, value), kind if kind.is_word:
+            case policy.Number(), kind if kind.is_word:
                 return f'`{text}` holds words: write `"{scope.text(one.span)}"`'
-            case policy.Number(_, value), Type.BOOL:
+            case ((policy.Word() | policy.Number()), Type.BOOL):
                 return f"write `{text}` alone, or `not {text}`"
             case policy.Truth(), _:
                 return "`true` and `false` are compared with conditions only"
     return "both sides must be of one kind"
 
 
-def _with_unit(literal: policy.Expr, wanted: Type) -> str | None:
-    """How a plain number is written as `wanted`, where that can be told."""
+def _with_unit(literal: policy.Expr, type: Type) -> str | None:
+    """How a plain number is written as a value of `type`; None if that is not clear."""
     if not isinstance(literal, policy.Number) or not literal.type.is_number:
         return None
     value = literal.value
-    match wanted:
+    match type:
         case Type.DURATION:
             return f"{value:g} {'day' if value == 1 else 'days'}"
         case Type.RATIO:
@@ -156,7 +152,7 @@ def _with_unit(literal: policy.Expr, wanted: Type) -> str | None:
 
 
 def call(node: syntax.Call, name: str, args: tuple[policy.Expr, ...], scope: Scope) -> policy.Expr | None:
-    """`name(args)` for `min`, `max`, `abs` and `log`, or None with a finding."""
+    """Builds `name(args)` for `min`, `max`, `abs` and `log`, or reports why it cannot."""
     function: Any = name
     if (len(args) < 2) if name in ("min", "max") else (len(args) != 1):
         scope.report(types.argument_count(node.span, name, len(args), FORMS[name]))
@@ -169,7 +165,7 @@ def call(node: syntax.Call, name: str, args: tuple[policy.Expr, ...], scope: Sco
             help = f"divide it by a duration first, as in `log({scope.text(arg.span)} / 1 day)`"
             scope.report(types.wrong_argument(arg.span, name, arg.type, help))
             return None
-        if not alike(args[0].type, arg.type):
+        if not comparable(args[0].type, arg.type):
             write = _with_unit(arg, args[0].type) or _with_unit(args[0], arg.type)
             help = f"write `{write}`" if write is not None else "all values must be of one kind"
             scope.report(types.cannot_compare(node.span, args[0].type, arg.type, help))

@@ -1,4 +1,4 @@
-"""A typed number in, the range it is known to lie in out."""
+"""Computes the range that a typed number is known to lie in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNKNOWN: Range = (-math.inf, math.inf)
 
 
 def bounds(expr: policy.Expr) -> Range:
-    """The smallest and largest value `expr` can have, as far as its form tells; missing values do not count."""
+    """Returns the smallest and largest value that the form of `expr` allows; missing values do not count."""
     match expr:
         case policy.Number(_, value):
             return value, value
@@ -26,12 +26,10 @@ def bounds(expr: policy.Expr) -> Range:
             return bounds(operand)
         case policy.Arithmetic(_, op, left, right):
             return _arithmetic(op, bounds(left), bounds(right))
-        case policy.Call(_, "min", args):
-            ranges = [bounds(arg) for arg in args]
-            return min(low for low, _ in ranges), min(high for _, high in ranges)
-        case policy.Call(_, "max", args):
-            ranges = [bounds(arg) for arg in args]
-            return max(low for low, _ in ranges), max(high for _, high in ranges)
+        case policy.Call(_, ("min" | "max") as function, args):
+            pick = min if function == "min" else max
+            lows, highs = zip(*map(bounds, args), strict=True)
+            return pick(lows), pick(highs)
         case policy.Call(_, "abs", (arg,)):
             low, high = bounds(arg)
             return max(low, -high, 0.0), max(abs(low), abs(high))
@@ -48,14 +46,11 @@ def _arithmetic(op: str, a: Range, b: Range) -> Range:
             return a[0] + b[0], a[1] + b[1]
         case "-":
             return a[0] - b[1], a[1] - b[0]
-        case "*":
-            ends = [_times(x, y) for x, y in product(a, b)]
-            return min(ends), max(ends)
-        case _ if b[0] > 0 or b[1] < 0:
-            ends = [_over(x, y) for x, y in product(a, b)]
-            return min(ends), max(ends)
-        case _:
+        case "/" if not (b[0] > 0 or b[1] < 0):
             return UNKNOWN
+        case _:
+            ends = [_times(x, y) if op == "*" else _over(x, y) for x, y in product(a, b)]
+            return min(ends), max(ends)
 
 
 def _times(x: float, y: float) -> float:

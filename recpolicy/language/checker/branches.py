@@ -1,4 +1,4 @@
-"""User conditions in, whether two of them certainly exclude each other out."""
+"""Finds out whether two user conditions certainly exclude each other."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Literal, TypeAlias
 
 from recpolicy.language import policy
 
+_TURNED: dict[str, Literal["<", "<=", ">", ">="]] = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+"""The same comparison with its sides exchanged."""
 _OPPOSITE = {"<": ">=", ">=": "<", ">": "<=", "<=": ">", "is": "is not", "is not": "is"}
 
-
 _MOST_CASES = 64
-"""Beyond so many ways to match, or parts of one, conditions count as overlapping."""
+"""Conditions with more ways to match, or more parts of one way, count as overlapping."""
 
 Edge: TypeAlias = tuple[float, int]
 """A place on the number line just below (-1), at (0) or just above (1) a value."""
@@ -20,12 +21,12 @@ _LOWEST: Edge = (float("-inf"), 0)
 _HIGHEST: Edge = (float("inf"), 0)
 
 Line: TypeAlias = tuple[policy.Expr, bool]
-"""What is compared with written values, and whether with a moment before now."""
+"""What is compared with literals, and whether with a moment before now."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A condition without `and` and `or`; what is true exactly where it is false; and what it says of a value."""
+    """A condition without `and` and `or`, its opposite, and what it requires of a value."""
 
     whole: policy.Expr
     opposite: policy.Expr
@@ -38,16 +39,16 @@ Ways: TypeAlias = list[tuple[Part, ...]]
 
 
 def ways(condition: policy.Expr) -> Ways | None:
-    """The ways in which users can match `condition`; None where there are too many to look at."""
-    found = _ways(condition)
-    return None if found is None else [w for w in found if not any(_contradict(x, y) for x, y in combinations(w, 2))]
+    """Returns the ways in which users can match `condition`; None if there are too many to look at."""
+    every = _ways(condition)
+    return None if every is None else [w for w in every if not any(_contradict(x, y) for x, y in combinations(w, 2))]
 
 
 def exclude(a: Ways | None, b: Ways | None) -> bool:
-    """True where no user matches both: each way to match `a` has a part that contradicts one of each way to match `b`.
+    """Returns whether no user matches both: every way to match `a` contradicts every way to match `b` in some part.
 
-    Parts contradict where one is the other with `not`, or where both compare the same value with written values
-    that leave nothing in common (`user.age < 30` and `user.age >= 30`, `is "M"` and `is "F"`).
+    Two parts contradict if one is the other with `not`, or if both compare the same value with literals that leave
+    nothing in common (`user.age < 30` and `user.age >= 30`, `is "M"` and `is "F"`).
     """
     if a is None or b is None or len(a) * len(b) > _MOST_CASES:
         return False
@@ -91,7 +92,7 @@ def _negated(expr: policy.Expr) -> policy.Expr:
 
 
 def listed(expr: policy.Expr) -> tuple[policy.Expr, frozenset[policy.Number | policy.Word]] | None:
-    """What is compared, and the written values it may have; None for conditions of another form."""
+    """Returns what is compared, and the literals it may be; None for conditions of another form."""
     match expr:
         case policy.Compare(_, "is", operand, (policy.Number() | policy.Word()) as value):
             return operand, frozenset((value,))
@@ -102,7 +103,7 @@ def listed(expr: policy.Expr) -> tuple[policy.Expr, frozenset[policy.Number | po
 
 
 def ranged(expr: policy.Expr) -> tuple[Line, Edge, Edge] | None:
-    """What is compared, and the range it must lie in; None for conditions of another form.
+    """Returns what is compared, and the range it must lie in; None for conditions of another form.
 
     `now - item.published < 3 days` is read as `item.published > now - 3 days`.
     """
@@ -111,10 +112,10 @@ def ranged(expr: policy.Expr) -> tuple[Line, Edge, Edge] | None:
     left, right, op = expr.left, expr.right, expr.op
     if _value(right) is None:
         left, right, op = right, left, _TURNED.get(op, op)
-    written = _value(right)
-    if written is None:
+    literal = _value(right)
+    if literal is None:
         return None
-    value, from_now = written
+    value, from_now = literal
     if isinstance(left, policy.Arithmetic) and (left.op, type(left.left)) == ("-", policy.Now) and not from_now:
         left, value, from_now, op = left.right, -value, True, _TURNED.get(op, op)
     match op:
@@ -132,11 +133,8 @@ def ranged(expr: policy.Expr) -> tuple[Line, Edge, Edge] | None:
             return None
 
 
-_TURNED: dict[str, Literal["<", "<=", ">", ">="]] = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
-
-
 def _value(expr: policy.Expr) -> tuple[float, bool] | None:
-    """The value of a literal, or of `now` less a written duration as an offset from now."""
+    """The value of a literal and False, or the offset of `now` less a duration from now and True."""
     match expr:
         case policy.Number(_, value):
             return value, False

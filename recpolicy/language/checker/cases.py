@@ -1,4 +1,4 @@
-"""A `test` block and the typed rules in, a typed test out, or what is wrong with what it gives and expects."""
+"""Checks what a `test` block gives and expects, and builds the typed test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recpolicy.span import Span
 from recpolicy.types import Type
 
 NOW = datetime(2020, 1, 1, tzinfo=UTC).timestamp()
-"""The `now` of a case that states none."""
+"""The `now` of a case that states none, in seconds since 1970."""
 
 _FORMS = {
     "user": "user {COLUMN: VALUE, ...}",
@@ -34,7 +34,7 @@ _Rule: TypeAlias = policy.Rule | policy.Block | policy.Target
 
 @dataclass(frozen=True)
 class _Setting:
-    """What a test or a case gives; None where it does not say. A case's own go before those of its test."""
+    """What a test or a case gives; None for what it does not state."""
 
     now: float | None = None
     user: Record | None = None
@@ -42,48 +42,33 @@ class _Setting:
     next_items: tuple[Record, ...] | None = None
     slates: Mapping[str, tuple[Record | None, ...]] = field(default_factory=dict)
 
-    def within(self, test: _Setting) -> _Setting:
-        return _Setting(
-            test.now if self.now is None else self.now,
-            test.user if self.user is None else self.user,
-            test.history if self.history is None else self.history,
-            test.next_items if self.next_items is None else self.next_items,
-            {**test.slates, **self.slates},
-        )
-
 
 def test(
     node: syntax.Test, scope: Scope, rules: Sequence[_Rule], dormant: Sequence[policy.Dormant] = ()
 ) -> policy.Test | None:
-    """The typed test, or None after a finding.
+    """Builds the typed test; returns None if there is a finding.
 
-    `rules` are all rules, blocks and targets of the policy that have no error, `dormant` those left out for now.
-    What a case does not give, its test gives: the whole user, history, next items or slate of a name, not parts of it.
+    `rules` are all rules, blocks and targets of the policy without error, `dormant` those that do not hold yet. What a
+    case does not give, its test gives: a user, a history, next items and a slate of a name are each taken as a whole.
     """
     before = len(scope.findings)
     names = _Names(scope, {rule.name: rule for rule in rules}, frozenset(rule.name for rule in dormant))
-    given = _setting(node.parts, scope)
-    expected = _expects(node.parts)
+    given = _setting(_Setting(), node.parts, scope)
     inner = [part for part in node.parts if isinstance(part, syntax.Case)]
-    found = []
-    if expected or not inner:
-        found.append(_case(node, "", expected, given, names))
-    for case in inner:
-        found.append(
-            _case(case, case.title.value, _expects(case.parts), _setting(case.parts, scope).within(given), names)
-        )
-    return policy.Test(node.span, node.title.value, tuple(found)) if len(scope.findings) == before else None
+    cases = [_case(node, "", given, names)] if _expects(node) or not inner else []
+    cases += [_case(case, case.title.value, _setting(given, case.parts, scope), names) for case in inner]
+    return policy.Test(node.span, node.title.value, tuple(cases)) if len(scope.findings) == before else None
 
 
-def _expects(parts: Iterable[syntax.Node]) -> tuple[syntax.Expect, ...]:
-    return tuple(p for p in parts if isinstance(p, syntax.ExpectValue | syntax.ExpectState | syntax.ExpectOrder))
+def _expects(node: syntax.Test | syntax.Case) -> list[syntax.Expect]:
+    return [part for part in node.parts if not isinstance(part, syntax.Given | syntax.Case)]
 
 
 # ---- what is given --------------------------------------------------------------------------------------------------
 
 
-def _setting(parts: Iterable[syntax.Node], scope: Scope) -> _Setting:
-    given = _Setting()
+def _setting(given: _Setting, parts: Iterable[syntax.Node], scope: Scope) -> _Setting:
+    """What the parts give, and `given` for the rest."""
     lines: dict[str, int] = {}
     for part in parts:
         if not isinstance(part, syntax.Given):
@@ -153,7 +138,7 @@ def _slate(part: syntax.Given, node: syntax.Records, scope: Scope) -> tuple[Reco
 
 
 def _id(item: Record, scope: Scope) -> stated.Cell | None:
-    """Where the item states its id, or None: then it is an item of its own."""
+    """The id that the item states, or None: then it is an item of its own."""
     spec = None if scope.schema is None else scope.schema.with_role(Role.ID)
     return None if spec is None else item.get(spec.name)
 
@@ -161,10 +146,8 @@ def _id(item: Record, scope: Scope) -> stated.Cell | None:
 # ---- one case -------------------------------------------------------------------------------------------------------
 
 
-def _case(
-    node: syntax.Test | syntax.Case, title: str, expected: Sequence[syntax.Expect], given: _Setting, names: _Names
-) -> policy.Case:
-    scope = names.scope
+def _case(node: syntax.Test | syntax.Case, title: str, given: _Setting, names: _Names) -> policy.Case:
+    scope, expected = names.scope, _expects(node)
     if not expected:
         scope.report(errors.nothing_expected(node.title.span, type(node).__name__.lower()))
     now = NOW if given.now is None else given.now
@@ -179,7 +162,7 @@ def _case(
         tuple(_typed(node.span, item, now) for item in given.history or ()),
         tuple(_typed(node.span, item, now) for item in given.next_items or ()),
         tuple(
-            (name, tuple(None if place is None else _typed(node.span, place, now) for place in places))
+            (name, tuple(None if item is None else _typed(node.span, item, now) for item in places))
             for name, places in given.slates.items()
         ),
         tuple(expect for expect in expects if expect is not None),
@@ -188,7 +171,7 @@ def _case(
 
 
 def _subject(node: syntax.Expect) -> str:
-    """The name of the rule that is expected to be something; empty of two slates."""
+    """The name of the rule that is expected to be something; empty for the order of two slates."""
     match node:
         case syntax.ExpectValue(_, rule):
             return rule.text
@@ -203,13 +186,10 @@ def _typed(span: Span, record: Record, now: float) -> policy.Record:
 
 
 def _agree(given: _Setting, now: float, scope: Scope) -> None:
-    """A finding for every column of which two mentions of one item state different values."""
+    """Reports every column for which two mentions of one item state different values."""
     first: dict[tuple[object, str], stated.Cell] = {}
-    for item in [
-        *(given.history or ()),
-        *(given.next_items or ()),
-        *(i for s in given.slates.values() for i in s if i),
-    ]:
+    shown = (item for places in given.slates.values() for item in places if item)
+    for item in (*(given.history or ()), *(given.next_items or ()), *shown):
         if (id := _id(item, scope)) is None:
             continue
         for column, cell in item.items():
@@ -232,9 +212,9 @@ class _Names:
     dormant: frozenset[str]
 
     def rule(self, name: syntax.Ident, *others: str) -> _Rule | None:
-        """What `name` stands for, or None with a finding (silently where its own error is reported).
+        """Returns the rule of a name, or reports that there is none; `others` are further suggestions.
 
-        `others` may also have been meant.
+        A name whose own statement has an error is not reported.
         """
         text, scope = name.text, self.scope
         if text in self.rules:
@@ -243,9 +223,8 @@ class _Names:
             if defined.kind in ("let", "param"):
                 scope.report(errors.not_a_rule(name.span, text, defined.kind))
         elif not scope.may_be_unread(text):
-            scope.report(
-                errors.unknown_rule(name.span, text, scope.near(text, (*self.rules, *others)), tuple(self.rules))
-            )
+            close = scope.near(text, (*self.rules, *others))
+            scope.report(errors.unknown_rule(name.span, text, close, tuple(self.rules)))
         return None
 
 
@@ -267,24 +246,21 @@ def _expect(node: syntax.Expect, slates: _Slates, names: _Names) -> policy.Expec
             slate = _slate_of(of, subject, slates, names.scope)
             return _blocked(node, slate, slates, names) if state.text == "blocked" else _satisfied(node, slate, names)
         case syntax.ExpectOrder(span, better, worse):
-            found = [_slate_of(name, name, slates, names.scope) for name in (better, worse)]
-            if better.text == worse.text and None not in found:
+            pair = [_slate_of(name, name, slates, names.scope) for name in (better, worse)]
+            if better.text == worse.text and None not in pair:
                 names.scope.report(errors.slate_above_itself(worse.span, worse.text))
             return policy.ExpectOrder(span, better.text, worse.text)
 
 
 def _share(node: syntax.Expr, scope: Scope) -> float | None:
-    value = stated.literal(node, scope)
-    if value is None:
-        return None
-    if (
-        isinstance(value, policy.Number)
-        and (value.type.is_number or value.type is Type.RATIO)
-        and 0 <= value.value <= 1
-    ):
-        return value.value
-    scope.report(errors.not_a_share(node.span))
-    return None
+    match stated.literal(node, scope):
+        case None:
+            return None
+        case policy.Number(_, value, type) if (type.is_number or type is Type.RATIO) and 0 <= value <= 1:
+            return value
+        case _:
+            scope.report(errors.not_a_share(node.span))
+            return None
 
 
 def _has_value(name: syntax.Ident, rule: _Rule, scope: Scope) -> bool:
@@ -331,7 +307,7 @@ def _kind(rule: _Rule) -> str:
 
 
 def _slate_of(of: syntax.Ident | None, subject: syntax.Ident, slates: _Slates, scope: Scope) -> str | None:
-    """The name of the slate that an expectation is about, "" for the one without; None with a finding."""
+    """The name of the slate that an expectation is about, "" for the one without a name; reports an unknown slate."""
     named = [name for name in slates if name]
     if of is not None and of.text in named:
         return of.text

@@ -1,4 +1,4 @@
-"""`from`, `until` and `because` of a rule in, whether it holds on the day asked for out."""
+"""Checks `from`, `until` and `because` of a rule, and finds out whether the rule holds on the day of the check."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from recpolicy.language.checker.scope import Scope
 
 @dataclass(frozen=True)
 class Clauses:
-    """What the clauses of a rule come to: its reason, and the first day where that is still to come."""
+    """The reason of a rule, and its first day if that is still to come."""
 
     because: str | None = None
     since: datetime.date | None = None
 
 
 def clauses(name: syntax.Ident, written: tuple[syntax.Clause, ...], scope: Scope) -> Clauses:
-    """The clauses behind the rule `name`; each finding is reported, that of an expired rule too."""
+    """Checks the clauses behind the rule `name` and reports each finding, also that a rule has expired."""
     first: dict[str, syntax.Clause] = {}
     for clause in written:
         word = type(clause).__name__.lower()

@@ -1,4 +1,4 @@
-"""The statements of a policy file in; out, in the order of checking, those of all files it uses, overrides settled."""
+"""Collects the statements of a policy file and of the files it uses, in the order of checking, overrides applied."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from recpolicy.errors import Diagnostic, UsageError, composition
 from recpolicy.errors.near import near
 from recpolicy.language import parser, syntax
 from recpolicy.language.checker import loading
+from recpolicy.language.checker.header import Report
 from recpolicy.language.checker.scope import MOST_COMPARED, Definition
 from recpolicy.span import Source
 
 Plain: TypeAlias = syntax.Use | syntax.Let | syntax.Param | syntax.Rule | syntax.Reweight | syntax.When | syntax.Test
-"""A statement without its `override`; a `use` among them stands where none may."""
+"""A statement without its `override`; a `use` among them is in a place where none is allowed."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One statement, where it is checked.
+    """One statement, in the place where it is checked.
 
-    `when` is the branch it stands in, or None. `order` is its place among the rules, that of the overridden one for an
-    override. `overrides` is True behind the word `override`; `instead` is what then was overridden, if anything.
+    `when` is the branch it is in, or None. `order` is its place among the rules, for an override that of the overridden
+    one. `overrides` is True behind the word `override`; `instead` is then the overridden definition, if there is one.
     """
 
     source: Source
@@ -43,23 +44,26 @@ class Composition:
     files: tuple[syntax.File, ...]
 
 
-def compose(main: syntax.File, folder: Path, report: Callable[[Diagnostic], None]) -> Composition:
-    """Follow `use`, from `folder` on, and settle `override`; each finding goes to `report`."""
+def compose(main: syntax.File, folder: Path, report: Report) -> Composition:
+    """Collects the statements of `main` and of the files it uses, from `folder` on, and applies each `override`.
+
+    Each finding goes to `report`.
+    """
 
     def report_in(source: Source, finding: Diagnostic) -> None:
         report(finding if source is main.source else replace(finding, source=source))
 
     files = _Files(main, folder, report_in)
-    return Composition(_settled(files.entries(), files, report_in), tuple(files.read.values()))
+    return Composition(_with_overrides(files.statements(), files, report_in), tuple(files.read.values()))
 
 
 # ---- use ------------------------------------------------------------------------------------------------------------
 
-_Report: TypeAlias = Callable[[Source, Diagnostic], None]
+_ReportIn: TypeAlias = Callable[[Source, Diagnostic], None]
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Written:
     """One statement as written, with its file and its branch."""
 
     source: Source
@@ -68,22 +72,22 @@ class _Found:
 
 
 def _broken(node: syntax.Node, file: syntax.File) -> bool:
-    """True where a syntax error stands inside `node`."""
+    """True if `node` contains a syntax error."""
     return any(node.span.start <= problem.span.start < node.span.end for problem in file.problems)
 
 
 class _Files:
     """The files read so far, by their real paths."""
 
-    def __init__(self, main: syntax.File, folder: Path, report: _Report) -> None:
+    def __init__(self, main: syntax.File, folder: Path, report: _ReportIn) -> None:
         self.folder, self.report = folder, report
         self.read: dict[str, syntax.File] = {os.path.realpath(main.source.name): main}
 
-    def entries(self) -> Iterator[_Found]:
-        """The statements of all files: those of a used one, but for its tests, in the place of the `use`.
+    def statements(self) -> Iterator[_Written]:
+        """Yields the statements of all files: those of a used file, except its tests, replace the `use`.
 
-        A file that was used before adds nothing again. A test of which a part could not be read is left out: what it
-        then seems to lack is not missing.
+        A file that was used before adds nothing again. A test with a syntax error is left out: what it seems to lack
+        may be in the part that could not be read.
         """
         ((path, main),) = self.read.items()
         stack = [(path, main, iter(main.statements))]
@@ -101,7 +105,7 @@ class _Files:
                 yield from _flat(node, file.source)
 
     def _resolve(self, path: syntax.Text, source: Source, start: Path, open: list[str]) -> str | None:
-        """The real path of the file that is named, or None with a finding."""
+        """The real path of the named file; reports why there is none."""
         try:
             real = os.path.realpath(start / path.value)
         except ValueError:
@@ -119,7 +123,7 @@ class _Files:
         return None
 
     def _read(self, real: str, path: syntax.Text, source: Source, start: Path) -> syntax.File | None:
-        """The file at a real path, or None where it was read before or, with a finding, cannot be read."""
+        """The file at a real path; None if it was read before or, with a finding, if it cannot be read."""
         if real in self.read:
             return None
         try:
@@ -135,41 +139,40 @@ class _Files:
 
 
 def _nearest(start: Path, named: str) -> str | None:
-    """The policy file that was meant, as it is to be written."""
+    """The policy file that was probably meant, as a policy writes it."""
     parent = Path(named).parent
     try:
-        known = sorted(p.name for p in (start / parent).iterdir() if p.suffix == ".policy")
+        stems = [p.stem for p in sorted((start / parent).iterdir()) if p.suffix == ".policy"]
     except OSError:
         return None
-    stem = {name.removesuffix(".policy"): name for name in known}
     name = Path(named).name.removesuffix(".policy")
-    close = name if name in stem else near(name, stem)
-    return None if close is None else (parent / stem[close]).as_posix()
+    close = name if name in stems else near(name, stems)
+    return None if close is None else (parent / f"{close}.policy").as_posix()
 
 
-def _flat(node: syntax.Statement, source: Source) -> Iterator[_Found]:
+def _flat(node: syntax.Statement, source: Source) -> Iterator[_Written]:
     """The statement, and behind a `when` those inside it."""
-    todo: list[_Found] = [_Found(source, node)]
+    todo: list[_Written] = [_Written(source, node)]
     while todo:
-        found = todo.pop()
-        yield found
-        if isinstance(found.node, syntax.When):
-            todo += [_Found(source, inner, found.node) for inner in reversed(found.node.statements)]
+        statement = todo.pop()
+        yield statement
+        if isinstance(statement.node, syntax.When):
+            todo += [_Written(source, inner, statement.node) for inner in reversed(statement.node.statements)]
 
 
 # ---- override -------------------------------------------------------------------------------------------------------
 
 
-def _settled(found: Iterator[_Found], files: _Files, report: _Report) -> tuple[Entry, ...]:
-    """The entries with each override in its place.
+def _with_overrides(statements: Iterator[_Written], files: _Files, report: _ReportIn) -> tuple[Entry, ...]:
+    """The entries, with each override in its place.
 
-    An overriding `let` or `param` is checked in the place of the earlier one, so that all that stands behind it sees
-    the new value. A rule is checked where it is written, and only its place among the rules is that of the earlier one.
+    An overriding `let` or `param` is checked in the place of the earlier one, so that every later statement uses the
+    new value. A rule is checked where it is written; only its place among the rules is that of the earlier one.
     """
     entries: list[Entry | None] = []
     latest: dict[str, int] = {}
     compared = 0
-    for item in found:
+    for item in statements:
         overrides = isinstance(item.node, syntax.Override)
         node = item.node.statement if isinstance(item.node, syntax.Override) else item.node
         entry = Entry(item.source, node, item.when, len(entries), overrides)
@@ -206,12 +209,12 @@ def _settled(found: Iterator[_Found], files: _Files, report: _Report) -> tuple[E
 
 
 def kind_of(node: Plain) -> str:
-    """The keyword that a statement starts with."""
+    """Returns the keyword that a statement starts with."""
     return node.kind if isinstance(node, syntax.Reweight) else type(node).__name__.lower()
 
 
 def name_of(node: Plain) -> syntax.Ident | None:
-    """The name that a statement defines or changes."""
+    """Returns the name that a statement defines or changes."""
     return None if isinstance(node, (syntax.Use, syntax.When, syntax.Test)) else node.name
 
 
@@ -222,9 +225,9 @@ def _definition(entry: Entry) -> Definition:
 
 
 def values(entries: tuple[Entry, ...]) -> dict[str, Definition]:
-    """The `let`s and `param`s, by name."""
-    found: dict[str, Definition] = {}
+    """Returns the first definition of each `let` and `param`, by name."""
+    definitions: dict[str, Definition] = {}
     for entry in entries:
         if isinstance(entry.node, (syntax.Let, syntax.Param)):
-            found.setdefault(entry.node.name.text, _definition(entry))
-    return found
+            definitions.setdefault(entry.node.name.text, _definition(entry))
+    return definitions

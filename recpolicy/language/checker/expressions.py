@@ -1,11 +1,12 @@
-"""Expressions of the syntax tree in, typed expressions out: names resolved, `let`s written out, units known."""
+"""Builds typed expressions from the syntax tree: names resolved, `let`s written out, units known."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, TypeAlias, TypeVar, assert_never
 
 from recpolicy.errors import names, types
 from recpolicy.language import policy, syntax
@@ -17,11 +18,11 @@ from recpolicy.span import Span
 from recpolicy.types import UNITS, Type
 
 MAX_NODES = 5000
-"""How large an expression may grow when its `let`s are written out; the compiler walks all of it."""
+"""The largest number of nodes of an expression with its `let`s written out; the compiler walks all of them."""
 
 
 def expression(node: syntax.Expr, scope: Scope) -> policy.Expr | None:
-    """The typed expression, or None where it has an error (which is reported)."""
+    """Builds the typed expression; reports an error and returns None."""
     match node:
         case syntax.Number(span, value):
             if not math.isfinite(value):
@@ -100,7 +101,7 @@ def expression(node: syntax.Expr, scope: Scope) -> policy.Expr | None:
 
 
 def condition(node: syntax.Expr, scope: Scope) -> policy.Expr | None:
-    """The typed expression where it is true or false of an item or a user; a finding and None for other types."""
+    """Builds the typed expression if it is true or false of an item or a user; reports any other type."""
     typed = expression(node, scope)
     if typed is None or typed.type is Type.BOOL:
         return typed
@@ -114,13 +115,19 @@ def condition(node: syntax.Expr, scope: Scope) -> policy.Expr | None:
     elif typed.type is Type.DATE:
         help = f"compare it, as in `{text} within the last 90 days`"
     else:
-        help = f"compare it, as in `{text} > {_example(typed.type)}`"
+        example = {Type.RATIO: "2%", Type.DURATION: "90 days"}.get(typed.type, "3")
+        help = f"compare it, as in `{text} > {example}`"
     scope.report(types.not_a_condition(node.span, typed.type, help))
     return None
 
 
+def whole_condition(node: syntax.Expr, scope: Scope) -> policy.Expr | None:
+    """Builds a condition that is no part of a larger one; reports it if it is too large for the compiler."""
+    return bounded(node, condition(node, scope), scope)
+
+
 def bounded(node: syntax.Expr, typed: policy.Expr | None, scope: Scope) -> policy.Expr | None:
-    """`typed` where it is small enough for the compiler; a finding and None where it is not."""
+    """Returns `typed` if it is small enough for the compiler; reports it if not."""
     if typed is None or extent(typed) <= MAX_NODES:
         return typed
     scope.report(types.too_big(node.span, MAX_NODES))
@@ -128,7 +135,7 @@ def bounded(node: syntax.Expr, typed: policy.Expr | None, scope: Scope) -> polic
 
 
 def extent(expr: policy.Expr) -> int:
-    """The number of nodes, or more than `MAX_NODES` where nesting alone makes it too big to walk."""
+    """Counts the nodes; returns more than `MAX_NODES` if the expression is too deep to walk."""
     todo: list[tuple[policy.Expr, int]] = [(expr, 0)]
     count = 0
     while todo and count <= MAX_NODES:
@@ -151,7 +158,8 @@ def _duration(node: syntax.Duration, scope: Scope) -> policy.Expr | None:
     if unit not in UNITS:
         plural = "" if node.value == 1 else "s"
         known = [f"{u}{plural}" for u in UNITS]
-        span = Span(node.span.end - len(node.unit), node.span.end, node.span.line, _end_column(node.span, node.unit))
+        before = node.span.end - len(node.unit) - node.span.start
+        span = Span(node.span.start + before, node.span.end, node.span.line, node.span.column + before)
         scope.report(names.unknown_unit(span, node.unit, scope.near(node.unit, known), known))
         return None
     seconds = node.value * UNITS[unit]
@@ -159,10 +167,6 @@ def _duration(node: syntax.Duration, scope: Scope) -> policy.Expr | None:
         scope.report(types.too_large(node.span))
         return None
     return policy.Number(node.span, seconds, Type.DURATION)
-
-
-def _end_column(span: Span, tail: str) -> int:
-    return span.column + (span.end - span.start) - len(tail)
 
 
 def _date(node: syntax.Date, scope: Scope) -> policy.Expr | None:
@@ -182,13 +186,8 @@ def _column(node: syntax.Column, scope: Scope) -> policy.Expr | None:
         return column
     published = scope.schema.with_role(Role.PUBLISHED)
     assert published is not None, "a schema with an age has a published column"
-    return policy.Arithmetic(
-        node.span,
-        "-",
-        policy.Now(node.span),
-        policy.Column(node.span, "item", published.name, Type.DATE),
-        Type.DURATION,
-    )
+    date = policy.Column(node.span, "item", published.name, Type.DATE)
+    return policy.Arithmetic(node.span, "-", policy.Now(node.span), date, Type.DURATION)
 
 
 def _call(node: syntax.Call, scope: Scope) -> policy.Expr | None:
@@ -199,20 +198,19 @@ def _call(node: syntax.Call, scope: Scope) -> policy.Expr | None:
     if name in MEASURES or name in POPULATION:
         scope.report(types.measure_as_value(node.head, name, _instead(name)))
         return None
-    args = [expression(arg, scope) for arg in node.args]
+    args: _Typed | None = _all_of(expression(arg, scope) for arg in node.args)
     if name not in FUNCTIONS:
         close = scope.near(name, (*FUNCTIONS, *HISTORY))
         scope.report(names.unknown_function(node.head, name, close, FUNCTIONS))
         return None
-    if any(arg is None for arg in args):
+    if args is None:
         return None
-    typed = tuple(arg for arg in args if arg is not None)
     if name != "percentile":
-        return arithmetic.call(node, name, typed, scope)
-    if len(typed) != 1:
-        scope.report(types.argument_count(node.span, name, len(typed), FORMS[name]))
+        return arithmetic.call(node, name, args, scope)
+    if len(args) != 1:
+        scope.report(types.argument_count(node.span, name, len(args), FORMS[name]))
         return None
-    return history.percentile(node, typed[0], scope)
+    return history.percentile(node, args[0], scope)
 
 
 def _instead(name: str) -> str:
@@ -261,7 +259,7 @@ def _same(node: syntax.Same, scope: Scope) -> policy.Expr | None:
 
 
 def _side(node: syntax.Expr, other: syntax.Expr, scope: Scope) -> policy.Expr | None:
-    """One side of `is`: a bare unknown word beside a column is most likely a text without its quotes."""
+    """One side of `is`: an unknown word next to a column is most likely a text without its quotes."""
     if _is_unquoted(node, other, scope):
         scope.report(names.unquoted_word(node.span, scope.text(node.span)))
         return None
@@ -273,36 +271,23 @@ def _is_unquoted(node: syntax.Expr, other: syntax.Expr, scope: Scope) -> bool:
         return False
     if node.name in scope.lets or node.name in scope.later or scope.may_be_unread(node.name):
         return False
-    table = scope.schema.item if other.table == "item" else scope.schema.user
-    spec = table.get(other.name)
+    spec = scope.table(other.table).get(other.name)
     known = scope.near(node.name, (*scope.lets, *scope.params)) is not None
     return spec is not None and (spec.type.is_word or spec.type is Type.LIST) and not known
 
 
 def _membership(node: syntax.Membership, scope: Scope) -> policy.Expr | None:
     if isinstance(node.container, syntax.List):
-        found = _among(node.operand, node.container, node.span, scope)
+        typed = _among(node.operand, node.container, node.span, scope)
     else:
-        found = _contains(node.operand, node.container, node.span, scope)
-    return None if found is None else _unless(node.negated, node.span, found)
+        typed = _contains(node.operand, node.container, node.span, scope)
+    return None if typed is None else _unless(node.negated, node.span, typed)
 
 
 def _among(operand: syntax.Expr, container: syntax.List, span: Span, scope: Scope) -> policy.Expr | None:
     left = expression(operand, scope)
-    options: list[policy.Number | policy.Word] = []
-    ok = True
-    for item in container.items:
-        option = None
-        if isinstance(item, syntax.Name) and item.name not in scope.later and item.name != "next_items":
-            scope.report(names.unquoted_word(item.span, item.name))
-        elif (option := expression(item, scope)) is not None and not isinstance(option, (policy.Number, policy.Word)):
-            scope.report(types.not_an_option(item.span, 'write numbers or quoted texts, as in `["Drama", "War"]`'))
-            option = None
-        if isinstance(option, (policy.Number, policy.Word)):
-            options.append(option)
-        else:
-            ok = False
-    if left is None or not ok:
+    options: tuple[policy.Number | policy.Word, ...] | None = _all_of(_option(item, scope) for item in container.items)
+    if left is None or options is None:
         return None
     if left.type is Type.LIST:
         first = scope.text(container.items[0].span) if container.items else '"Drama"'
@@ -313,10 +298,22 @@ def _among(operand: syntax.Expr, container: syntax.List, span: Span, scope: Scop
         scope.report(types.cannot_be_in(operand.span, types.phrase(left.type), "use the condition by itself"))
         return None
     for option in options:
-        if not arithmetic.alike(left.type, option.type):
+        if not arithmetic.comparable(left.type, option.type):
             scope.report(types.mixed_options(option.span, option.type, left.type))
             return None
-    return policy.Among(span, left, tuple(options))
+    return policy.Among(span, left, options)
+
+
+def _option(node: syntax.Expr, scope: Scope) -> policy.Number | policy.Word | None:
+    """One of the values in the brackets behind `in`."""
+    if isinstance(node, syntax.Name) and node.name not in scope.later and node.name != "next_items":
+        scope.report(names.unquoted_word(node.span, node.name))
+        return None
+    option = expression(node, scope)
+    if option is None or isinstance(option, policy.Number | policy.Word):
+        return option
+    scope.report(types.not_an_option(node.span, 'write numbers or quoted texts, as in `["Drama", "War"]`'))
+    return None
 
 
 def _contains(operand: syntax.Expr, container: syntax.Expr, span: Span, scope: Scope) -> policy.Expr | None:
@@ -341,7 +338,7 @@ def _contains(operand: syntax.Expr, container: syntax.Expr, span: Span, scope: S
 def _date_and_duration(
     date: syntax.Expr, duration: syntax.Expr, form: str, scope: Scope
 ) -> tuple[policy.Expr, policy.Expr] | None:
-    """The date, and the moment that lies the duration before now."""
+    """The date, and the moment that is the duration before now."""
     moment, length = expression(date, scope), expression(duration, scope)
     if moment is not None and moment.type is not Type.DATE:
         scope.report(types.not_a_date(date.span, form, moment.type))
@@ -357,20 +354,26 @@ def _date_and_duration(
 
 
 def _logic(op: Literal["and", "or"], operands: tuple[syntax.Expr, ...], scope: Scope) -> policy.Expr | None:
-    typed = [condition(operand, scope) for operand in operands]
-    if any(t is None for t in typed):
+    level: _Typed | None = _all_of(condition(operand, scope) for operand in operands)
+    if level is None:
         return None
-    level = [t for t in typed if t is not None]
     while len(level) > 1:  # a balanced tree, so that a long list of alternatives is not deep
         pairs = zip(level[::2], level[1::2], strict=False)
-        joined: list[policy.Expr] = [policy.Logic(a.span, op, a, b) for a, b in pairs]
+        joined = tuple(policy.Logic(a.span, op, a, b) for a, b in pairs)
         level = joined + level[len(joined) * 2 :]
     return level[0]
 
 
+_Typed: TypeAlias = tuple[policy.Expr, ...]
+_Part = TypeVar("_Part")
+
+
+def _all_of(parts: Iterable[_Part | None]) -> tuple[_Part, ...] | None:
+    """All parts of an expression, or None if one of them has an error; the others are still checked."""
+    checked = tuple(parts)
+    typed = tuple(part for part in checked if part is not None)
+    return typed if len(typed) == len(checked) else None
+
+
 def _unless(negated: bool, span: Span, typed: policy.Expr) -> policy.Expr:
     return policy.Not(span, typed) if negated else typed
-
-
-def _example(type: Type) -> str:
-    return {Type.RATIO: "2%", Type.DURATION: "90 days"}.get(type, "3")

@@ -1,9 +1,10 @@
-"""The header of the syntax tree in, its checked settings out."""
+"""Checks the header of a policy and returns its settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from recpolicy.errors import Diagnostic, names, rules
 from recpolicy.errors.near import near
@@ -11,12 +12,13 @@ from recpolicy.language import syntax
 from recpolicy.span import Span
 
 MAX_SLATE = 100
+Report: TypeAlias = Callable[[Diagnostic], None]
 _SETTINGS = ("language", "owner", "version", "data", "schema", "slate")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The header's values; None where one is absent or wrong (which is reported)."""
+    """The header's values; None for one that is absent or wrong (which is reported)."""
 
     name: str | None
     slate: int | None
@@ -26,8 +28,8 @@ class Settings:
     schema: syntax.Text | None = None
 
 
-def settings(file: syntax.File, report: Callable[[Diagnostic], None]) -> Settings:
-    """The settings of `file`; each finding goes to `report`."""
+def settings(file: syntax.File, report: Report) -> Settings:
+    """Checks the settings of `file` and returns them; each finding goes to `report`."""
     header = file.header
     if header is None:
         if not file.problems:
@@ -48,13 +50,11 @@ def settings(file: syntax.File, report: Callable[[Diagnostic], None]) -> Setting
     broken = any(header.span.start <= p.span.start <= header.span.end for p in file.problems)
     if not broken:
         _report_missing(header, values, report)
-    language = _whole(values.get("language"), 1, 1, "this version reads `language = 1`", report)
-    del language  # there is only one so far
+    _whole(values.get("language"), 1, 1, "this version reads `language = 1`", report)
     most = f"a slate has 1 to {MAX_SLATE} places, as in `slate = 10`"
     if isinstance(header.title, syntax.Text) and not header.title.value.strip():
-        report(
-            rules.bad_setting(header.title.span, "policy", 'give the policy a name, as in `policy "creator growth"`')
-        )
+        help = 'give the policy a name, as in `policy "creator growth"`'
+        report(rules.bad_setting(header.title.span, "policy", help))
     return Settings(
         name=header.title.value if isinstance(header.title, syntax.Text) else None,
         slate=_whole(values.get("slate"), 1, MAX_SLATE, most, report),
@@ -65,9 +65,7 @@ def settings(file: syntax.File, report: Callable[[Diagnostic], None]) -> Setting
     )
 
 
-def _report_missing(
-    header: syntax.Header, values: dict[str, syntax.Setting], report: Callable[[Diagnostic], None]
-) -> None:
+def _report_missing(header: syntax.Header, values: dict[str, syntax.Setting], report: Report) -> None:
     span = Span(header.span.start, header.span.start + len("policy"), header.span.line, header.span.column)
     if "language" not in values:
         report(rules.setting_missing(span, "language", "language = 1"))
@@ -80,9 +78,7 @@ def _report_missing(
         report(rules.two_sources(second.key.span, ("data", "schema")))
 
 
-def _whole(
-    setting: syntax.Setting | None, low: int, high: int, help: str, report: Callable[[Diagnostic], None]
-) -> int | None:
+def _whole(setting: syntax.Setting | None, low: int, high: int, help: str, report: Report) -> int | None:
     if setting is None:
         return None
     value = setting.value
@@ -92,7 +88,7 @@ def _whole(
     return None
 
 
-def _text(setting: syntax.Setting | None, example: str, report: Callable[[Diagnostic], None]) -> syntax.Text | None:
+def _text(setting: syntax.Setting | None, example: str, report: Report) -> syntax.Text | None:
     if setting is None:
         return None
     if isinstance(setting.value, syntax.Text) and setting.value.value.strip():

@@ -1,19 +1,19 @@
-"""Typed operands of `percentile(...)` and `... of history` in, the typed number out, or the finding that mends it."""
+"""Builds `percentile(...)` and `... of history` from typed operands, or reports how to mend them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
-from recpolicy.errors import types
+from recpolicy.errors import Diagnostic, types
 from recpolicy.language import policy, syntax
 from recpolicy.language.checker.scope import Scope
 from recpolicy.schema import Derived, Role
+from recpolicy.span import Span
 from recpolicy.types import Type
 
 
 def percentile(node: syntax.Call, operand: policy.Expr, scope: Scope) -> policy.Expr | None:
-    """`percentile(operand)`, or None with a finding."""
+    """Builds `percentile(operand)`, or reports why it cannot."""
     argument = node.args[0]
     text = scope.text(argument.span)
     if not operand.type.is_measured:
@@ -25,26 +25,31 @@ def percentile(node: syntax.Call, operand: policy.Expr, scope: Scope) -> policy.
     if (write := _published(argument, scope)) is not None:
         scope.report(types.changes_with_time(argument.span, text, write))
         return None
-    parts = list(_walk(operand))
-    tables = {part.table for part in parts if isinstance(part, policy.Column)}
-    if any(isinstance(part, policy.Now) for part in parts):
-        scope.report(types.changes_with_time(argument.span, text, "compare with `now` outside of it"))
-    elif any(isinstance(part, (policy.Percentile, policy.OfHistory)) for part in parts):
-        scope.report(types.not_of_a_table(argument.span, "not a column's own value", "rank a column by itself"))
-    elif len(tables) != 1:
-        seen = "columns of both tables" if tables else "no column"
-        help = "rank one table's columns, as in `percentile(item.price)` or `percentile(user.age)`"
-        scope.report(types.not_of_a_table(argument.span, seen, help))
-    else:
-        return policy.Percentile(node.span, operand, tables.pop())
-    return None
+    table = _table(operand, argument.span, text)
+    if isinstance(table, Diagnostic):
+        scope.report(table)
+        return None
+    return policy.Percentile(node.span, operand, table)
 
 
 def can_be_ranked(operand: policy.Expr) -> bool:
-    """True where `percentile(operand)` checks."""
-    parts = list(_walk(operand))
-    allowed = all(not isinstance(part, (policy.Now, policy.Percentile, policy.OfHistory)) for part in parts)
-    return allowed and len({part.table for part in parts if isinstance(part, policy.Column)}) == 1
+    """Returns whether `percentile(operand)` is allowed."""
+    return not isinstance(_table(operand, operand.span, ""), Diagnostic)
+
+
+def _table(operand: policy.Expr, span: Span, text: str) -> Literal["item", "user"] | Diagnostic:
+    """The table in which `operand` is ranked, or the finding that says why it cannot be ranked."""
+    parts = list(policy.walk(operand))
+    if any(isinstance(part, policy.Now) for part in parts):
+        return types.changes_with_time(span, text, "compare with `now` outside of it")
+    if any(isinstance(part, (policy.Percentile, policy.OfHistory)) for part in parts):
+        return types.not_of_a_table(span, "not a column's own value", "rank a column by itself")
+    tables = {part.table for part in parts if isinstance(part, policy.Column)}
+    if len(tables) == 1:
+        return tables.pop()
+    seen = "columns of both tables" if tables else "no column"
+    help = "rank one table's columns, as in `percentile(item.price)` or `percentile(user.age)`"
+    return types.not_of_a_table(span, seen, help)
 
 
 def _published(node: syntax.Expr, scope: Scope) -> str | None:
@@ -61,16 +66,14 @@ def _published(node: syntax.Expr, scope: Scope) -> str | None:
 def aggregate(
     node: syntax.Aggregate, function: Literal["count", "share", "mean"], operand: policy.Expr, scope: Scope
 ) -> policy.Expr | None:
-    """`function(operand) of history`, or None with a finding; the operand of count and share is a condition."""
+    """Builds `function(operand) of history`, or reports why it cannot; count and share take a condition."""
     call = node.call
     argument = call.args[0] if call.args else call
-    if any(isinstance(part, policy.OfHistory) for part in _walk(operand)):
+    if any(isinstance(part, policy.OfHistory) for part in policy.walk(operand)):
         scope.report(types.history_of_history(argument.span))
         return None
-    if function == "count":
-        return policy.OfHistory(node.span, function, operand, Type.INT)
-    if function == "share":
-        return policy.OfHistory(node.span, function, operand, Type.RATIO)
+    if function != "mean":
+        return policy.OfHistory(node.span, function, operand, Type.INT if function == "count" else Type.RATIO)
     if not operand.type.is_measured:
         text = scope.text(argument.span)
         write = f"share({text})" if operand.type is Type.BOOL else f'share({text} is "...")'
@@ -79,11 +82,3 @@ def aggregate(
         scope.report(types.wrong_argument(argument.span, "mean", operand.type, f"write `{write} of history`"))
         return None
     return policy.OfHistory(node.span, function, operand, Type.FLOAT if operand.type is Type.INT else operand.type)
-
-
-def _walk(expr: policy.Expr) -> Iterator[policy.Expr]:
-    todo = [expr]
-    while todo:
-        node = todo.pop()
-        yield node
-        todo += policy.children(node)

@@ -1,4 +1,4 @@
-"""Where a value must be written out: the syntax in, the value out; a `param` stands for its own."""
+"""Reads values that must be written out as literals; a `param` may take the place of one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ MAX_WEIGHT = 100
 
 
 def literal(node: syntax.Expr, scope: Scope) -> syntax.Expr | None:
-    """`node` itself, or what it stands for where it is the name of a `param`.
+    """Returns `node` itself, or the value of the `param` that it names; reports any other name and returns None.
 
-    None after an error, which is reported for any other name; whether the literal fits is the caller's to say.
+    The caller checks whether the literal fits.
     """
     if isinstance(node, syntax.Unreadable):
         return None
@@ -35,7 +35,7 @@ def literal(node: syntax.Expr, scope: Scope) -> syntax.Expr | None:
 
 
 def shown(node: syntax.Expr, scope: Scope) -> str:
-    """How a message shows what stands in the place of a literal: a `param` with its value."""
+    """Renders the source of a literal for a message: a `param` is shown with its value."""
     text = scope.text(node.span)
     if isinstance(node, syntax.Name) and (value := scope.params.get(node.name)) is not None:
         return f"{text} = {written(value)}"
@@ -43,7 +43,7 @@ def shown(node: syntax.Expr, scope: Scope) -> str:
 
 
 def written(value: syntax.Expr) -> str:
-    """A literal as a policy writes it."""
+    """Renders a literal as a policy writes it."""
     match value:
         case syntax.Number(_, number):
             return f"{number:.15g}"
@@ -63,7 +63,7 @@ def written(value: syntax.Expr) -> str:
 
 
 def weight(node: syntax.Weight, scope: Scope) -> policy.Level | None:
-    """The weight, or None with a finding."""
+    """Returns the weight, or reports why there is none."""
     if not isinstance(node.value, syntax.Ramp):
         return _level(node.value, "weight ", scope)
     ramp = node.value
@@ -107,7 +107,7 @@ def _level(node: syntax.Expr, before: str, scope: Scope) -> float | None:
 
 
 def places(node: syntax.Expr, scope: Scope) -> int | None:
-    """The whole number of places from 1 to K that `node` is, or None; without a finding where it is something else."""
+    """Returns the whole number of places, 1 to K, that `node` is; None, without a finding, if it is anything else."""
     match node:
         case syntax.Number(_, value) if value.is_integer() and 1 <= value <= (scope.slate or value):
             return int(value)
@@ -116,7 +116,7 @@ def places(node: syntax.Expr, scope: Scope) -> int | None:
 
 
 def day(node: syntax.Expr, word: str, scope: Scope) -> datetime.date | None:
-    """The day behind `from` or `until`, or None with a finding."""
+    """Returns the day behind `from` or `until`, or reports why there is none."""
     match literal(node, scope):
         case syntax.Date(_, text):
             try:

@@ -1,15 +1,14 @@
-"""A path or the name of a sample policy in, its text and the schema it is to be checked against out."""
+"""Reads the text of a policy, by path or by the name of a sample, and the schema that its header names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
 from recpolicy import schema as schemas
-from recpolicy.errors import Diagnostic, UsageError, names
+from recpolicy.errors import UsageError, names
 from recpolicy.errors.near import near
-from recpolicy.language.checker.header import Settings
+from recpolicy.language.checker.header import Report, Settings
 from recpolicy.schema import Schema
 from recpolicy.span import Source
 
@@ -18,15 +17,15 @@ MAX_BYTES = 4_000_000
 
 
 def samples() -> tuple[str, ...]:
-    """The names of the policies that come with the package."""
+    """Returns the names of the policies that come with the package."""
     folder = files("recpolicy.policies").iterdir()
     return tuple(sorted(f.name.removesuffix(".policy") for f in folder if f.name.endswith(".policy")))
 
 
 def read(policy: str) -> tuple[Source, Path]:
-    """The text of the policy file at a path or of a sample policy, and the folder its own paths start from.
+    """Reads a policy file or a sample policy; returns its text and the folder that its own paths start from.
 
-    Raises UsageError where there is no such file or it is not text.
+    Raises UsageError if there is no such file or it is not text.
     """
     path = Path(policy)
     if path.suffix != ".policy" and policy in samples():
@@ -40,7 +39,7 @@ def read(policy: str) -> tuple[Source, Path]:
 
 
 def decoded(raw: bytes, name: str) -> Source:
-    """The text of a policy file. Raises UsageError where it is too large or not text."""
+    """Returns the text of a policy file. Raises UsageError if it is too large or not text."""
     if len(raw) > MAX_BYTES:
         raise UsageError(f"a policy of {len(raw):,} bytes", where=name, help=f"at most {MAX_BYTES:,} bytes are read")
     try:
@@ -50,8 +49,8 @@ def decoded(raw: bytes, name: str) -> Source:
         raise UsageError(f"byte {error.start + 1} is not UTF-8 text", where=name, help=help) from None
 
 
-def schema_of(settings: Settings, folder: Path, report: Callable[[Diagnostic], None]) -> Schema | None:
-    """The schema that the header names, or None after a finding; relative paths start from `folder`."""
+def schema_of(settings: Settings, folder: Path, report: Report) -> Schema | None:
+    """Reads the schema that the header names, or reports why it cannot; relative paths start from `folder`."""
     named = settings.schema or settings.data
     if named is None:
         return None
@@ -61,17 +60,17 @@ def schema_of(settings: Settings, folder: Path, report: Callable[[Diagnostic], N
                 report(names.no_schema_file(named.span, named.value))
                 return None
             return schemas.load(folder / named.value)
-        found = data_schema(named.value, folder)
+        schema = data_schema(named.value, folder)
     except UsageError as error:
         report(names.unusable_schema(named.span, error.message, error.where, error.help))
         return None
-    if found is None:
+    if schema is None:
         report(names.unknown_data(named.span, named.value, near(named.value, schemas.BUILTIN), schemas.BUILTIN))
-    return found
+    return schema
 
 
 def data_schema(name: str, folder: Path) -> Schema | None:
-    """The schema of a data set by name, or of a data folder; None where it is neither.
+    """Reads the schema of a built-in data set or of a data folder; returns None for any other name.
 
     Raises UsageError for a folder whose schema cannot be read.
     """

@@ -1,4 +1,4 @@
-"""What a `reward` measures: a call in the syntax tree in, the typed measure out."""
+"""Checks what a `reward` measures and builds the typed measure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from recpolicy.errors import names, rules, types
 from recpolicy.language import policy, syntax
 from recpolicy.language.checker.bounds import bounds
-from recpolicy.language.checker.expressions import bounded, condition, expression
+from recpolicy.language.checker.expressions import bounded, expression, whole_condition
 from recpolicy.language.checker.history import can_be_ranked
 from recpolicy.language.checker.scope import Scope
 from recpolicy.language.checker.vocabulary import AVERAGE, FORMS, FUNCTIONS, MEASURES, POPULATION, PORTION, RELEVANCE
@@ -20,7 +20,7 @@ _MEASURED = ("distance", "serendipity")
 
 
 def measure(node: syntax.Expr, missing: policy.Missing, scope: Scope) -> policy.Measure | None:
-    """The typed measure, or None with a finding."""
+    """Builds the typed measure, or reports why it cannot."""
     if isinstance(node, syntax.Unreadable):
         return None
     if not isinstance(node, syntax.Call) or node.function in FUNCTIONS:
@@ -43,51 +43,52 @@ def measure(node: syntax.Expr, missing: policy.Missing, scope: Scope) -> policy.
     if name in RELEVANCE:
         return _relevance(node, name, argument, scope)
     if name in PORTION:
-        where = bounded(argument, condition(argument, scope), scope)
+        where = whole_condition(argument, scope)
         return None if where is None else policy.Portion(node.span, name, where)
     if name in AVERAGE:
         return _average(node, name, argument, missing, scope)
     if name == "novelty":
         return _novelty(node, argument, scope)
-    column = item_column(argument, f"`{name}`", f"write `{name}(item.COLUMN)`", scope)
-    if column is None or not fits(column, f"`{name}`", scope, measured=name in _MEASURED):
+    column = value_column(argument, name, f"{name}(item.COLUMN)", scope, measured=name in _MEASURED)
+    if column is None:
         return None
     if name == "serendipity":
         return policy.Serendipity(node.span, column, missing)
     return policy.Spread(node.span, name, column, missing)
 
 
-def item_column(node: syntax.Expr, what: str, help: str, scope: Scope) -> policy.Column | None:
-    """The item column that `node` is, or None with a finding; a derived age is not a column by itself."""
-    if not isinstance(node, syntax.Column):
-        if isinstance(node, syntax.Name) and node.name not in scope.lets and node.name not in scope.params:
-            scope.unknown(node)
-        elif not isinstance(node, syntax.Unreadable):
-            scope.report(rules.needs_column(node.span, what, help))
-        return None
-    if node.table == "user":
-        scope.report(rules.needs_column(node.span, what, help))
-        return None
-    return scope.column(node)
+def value_column(
+    node: syntax.Expr, word: str, form: str, scope: Scope, *, measured: bool = False
+) -> policy.Column | None:
+    """Returns the item column `node`, which must hold words or lists of words, or with `measured` also numbers.
 
-
-def fits(column: policy.Column, what: str, scope: Scope, *, measured: bool) -> bool:
-    """True where the column holds words or lists of words, or (with `measured`) numbers; else a finding."""
+    Reports anything else and returns None; the message names `word` and shows its `form`.
+    """
+    column = _item_column(node, word, form, scope)
+    if column is None:
+        return None
     kind = column.type
-    if kind.is_word or kind is Type.LIST or (measured and kind.is_measured and not _is_age(column, scope)):
-        return True
+    is_age = kind is Type.DURATION and scope.table("item")[column.name].derived is not None
+    if kind.is_word or kind is Type.LIST or (measured and kind.is_measured and not is_age):
+        return column
     allowed = "words, lists of words or numbers" if measured else "words or lists of words"
-    known = scope.schema.item.values() if scope.schema is not None else ()
+    known = scope.table("item").values()
     good = next((c.name for c in known if c.type is Type.LIST or c.type is Type.CATEGORY), None)
     example = f", such as `item.{good}`" if good is not None else ""
-    scope.report(rules.wrong_column(column.span, what, types.phrase(kind), f"take a column of {allowed}{example}"))
-    return False
+    help = f"take a column of {allowed}{example}"
+    scope.report(rules.wrong_column(column.span, f"`{word}`", types.phrase(kind), help))
+    return None
 
 
-def _is_age(column: policy.Column, scope: Scope) -> bool:
-    return (
-        scope.schema is not None and scope.schema.item[column.name].derived is not None and column.type is Type.DURATION
-    )
+def _item_column(node: syntax.Expr, word: str, form: str, scope: Scope) -> policy.Column | None:
+    """The item column that `node` is; a derived age is not a column by itself."""
+    if isinstance(node, syntax.Column) and node.table == "item":
+        return scope.column(node)
+    if isinstance(node, syntax.Name) and node.name not in scope.lets and node.name not in scope.params:
+        scope.unknown(node)
+    elif not isinstance(node, syntax.Unreadable):
+        scope.report(rules.needs_column(node.span, f"`{word}`", f"write `{form}`"))
+    return None
 
 
 def _not_a_measure(node: syntax.Expr, scope: Scope) -> None:
@@ -112,8 +113,8 @@ def _not_a_measure(node: syntax.Expr, scope: Scope) -> None:
     if typed.type is Type.BOOL:
         help = f"write `share({text})`, or `exposure({text})` where places near the top count more"
     elif typed.type.is_number or typed.type is Type.RATIO:
-        write = [f"{name}({text})" if _within_bounds(typed) else _scaled(name, text, typed) for name in AVERAGE]
-        help = f"write `{write[0]}` or `{write[1]}`"
+        forms = [f"{name}({text})" if _within_bounds(typed) else _scaled(name, text, typed) for name in AVERAGE]
+        help = f"write `{forms[0]}` or `{forms[1]}`"
     elif typed.type is Type.LIST or typed.type.is_word:
         help = f"write `distance({text})` or `distinct({text})`"
     else:
@@ -134,7 +135,7 @@ def _relevance(node: syntax.Call, name: Any, argument: syntax.Expr, scope: Scope
 def _novelty(node: syntax.Call, argument: syntax.Expr, scope: Scope) -> policy.Measure | None:
     holder = scope.schema.with_role(Role.POPULARITY) if scope.schema is not None else None
     text = f"item.{holder.name}" if holder is not None else None
-    column = item_column(argument, "`novelty`", f"write `novelty({text or 'item.popularity'})`", scope)
+    column = _item_column(argument, "novelty", f"novelty({text or 'item.popularity'})", scope)
     if column is None:
         return None
     if holder is None or column.name != holder.name:
@@ -173,7 +174,7 @@ def _within_bounds(operand: policy.Expr) -> bool:
 
 
 def _scaled(name: str, text: str, operand: policy.Expr) -> str:
-    """How the mean of an unbounded number is written: of its rank among the items where it has one, else cut."""
+    """How the mean of an unbounded number is written: that of its rank if it has one, else cut to 0 to 1."""
     return f"{name}(percentile({text}))" if can_be_ranked(operand) else _cut(name, text, operand)
 
 

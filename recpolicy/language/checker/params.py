@@ -1,4 +1,4 @@
-"""A `param` in, its value out: the one in the file, or the one given on the command line."""
+"""Checks `param`s and finds their values: those in the file, or those given on the command line."""
 
 from __future__ import annotations
 
@@ -18,28 +18,26 @@ from recpolicy.types import Type
 
 
 def param(node: syntax.Param, given: syntax.Expr | None, scope: Scope) -> policy.Param | None:
-    """Define the `param`, with the value given instead of its own, if any; None with a finding."""
-    value: syntax.Expr | None = node.value
-    if isinstance(value, syntax.Unreadable):
-        value = None
-    elif not _is_literal(node.value):
+    """Checks and defines the `param`, with the value `given` instead of its own, if any."""
+    value = None
+    if _is_literal(node.value):
+        value = None if expression(node.value, scope) is None else node.value
+    elif not isinstance(node.value, syntax.Unreadable):
         scope.report(composition.not_a_literal(node.value.span, node.name.text))
-        value = None
-    elif expression(node.value, scope) is None:
-        value = None
     if not scope.define(node.name, "param"):
         return None
-    holds = given if value is not None and given is not None else value
-    scope.params[node.name.text] = holds
-    return None if holds is None else policy.Param(node.span, node.name.text, written(holds), given is not None)
+    if value is not None and given is not None:
+        value = given
+    scope.params[node.name.text] = value
+    return None if value is None else policy.Param(node.span, node.name.text, written(value), given is not None)
 
 
 def given(
     texts: Mapping[str, str], entries: tuple[Entry, ...], unread: frozenset[str | None]
 ) -> dict[str, syntax.Expr]:
-    """The values of `params` in texts as on the command line (`0.4`, `20%`, `90 days`, `2026-01-01`, `word`, `true`).
+    """Reads the values of `params` from command-line texts (`0.4`, `20%`, `90 days`, `2026-01-01`, `word`, `true`).
 
-    Raises UsageError for a name that is no `param`, and for a value of another kind than the policy's own.
+    Raises UsageError for a name that is not a `param`, and for a value of another kind than the policy's own.
     """
     declared = {e.node.name.text: e.node.value for e in entries if isinstance(e.node, syntax.Param)}
     values: dict[str, syntax.Expr] = {}
@@ -62,18 +60,17 @@ def given(
 
 def _read(name: str, text: str, kind: str) -> syntax.Expr:
     """The literal in `text`, which must be of the kind of the policy's own."""
-    bare = syntax.Text(NOWHERE, text)
     if kind == phrase(Type.CATEGORY) and not text.startswith('"'):
-        return bare
+        return syntax.Text(NOWHERE, text)
     file = parser.parse(Source("--set", f"param {name} = {text}"))
-    where = f"--set {name}={text}"
     match file.problems, file.statements:
-        case (), (syntax.Param(_, _, value),) if _is_literal(value) and (seen := _kind(value)) is not None:
+        case (), (syntax.Param(_, _, value),) if (seen := _kind(value)) is not None:
             if seen == kind:
                 return value
-            raise UsageError(f"`{name}` is {kind}, not {seen}", where=where, help=_HELP[kind].format(name))
+            message = f"`{name}` is {kind}, not {seen}"
         case _:
-            raise UsageError(f"`{text}` is not {kind}", where=where, help=_HELP[kind].format(name))
+            message = f"`{text}` is not {kind}"
+    raise UsageError(message, where=f"--set {name}={text}", help=_HELP[kind].format(name))
 
 
 _HELP = {
@@ -87,7 +84,7 @@ _HELP = {
 
 
 def _kind(value: syntax.Expr) -> str | None:
-    """What kind of value a literal is, or None where it is none or not possible (`2026-02-31`)."""
+    """The kind of a literal's value; None if it is no literal, or not possible (`2026-02-31`)."""
     if not _is_literal(value):
         return None
     probe = Scope(Source("", ""), None, None)
@@ -96,10 +93,7 @@ def _kind(value: syntax.Expr) -> str | None:
 
 
 def _is_literal(value: syntax.Expr) -> bool:
-    match value:
-        case syntax.Negative(_, syntax.Number() | syntax.Percent() | syntax.Duration()):
-            return True
-        case syntax.Number() | syntax.Percent() | syntax.Duration() | syntax.Date() | syntax.Text() | syntax.Truth():
-            return True
-        case _:
-            return False
+    quantity = syntax.Number | syntax.Percent | syntax.Duration
+    if isinstance(value, syntax.Negative):
+        return isinstance(value.operand, quantity)
+    return isinstance(value, quantity | syntax.Date | syntax.Text | syntax.Truth)

@@ -1,4 +1,4 @@
-"""The weights that branches give to rules in; out, by rule, those that hold, each with its branch's condition."""
+"""Checks the weights that branches give to rules and collects them by rule, each with its branch's condition."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from recpolicy.language.checker.scope import RULES, Scope
 from recpolicy.span import Source
 
 _MOST_BRANCHES = 300
-"""Of one rule: further ones count as overlapping, since each is compared with every other."""
+"""Branches of one rule that are compared with each other; further ones count as overlapping."""
 
 
 @dataclass(frozen=True)
 class Branch:
-    """Whom a statement holds for: `only` is None outside of `when`. After an error in the condition `ok` is False."""
+    """The users a statement is for: `only` is None outside `when`. `ok` is False after an error in the condition."""
 
     only: policy.Expr | None = None
     ok: bool = True
@@ -38,7 +38,7 @@ class Change:
 def by_rule(
     changes: Iterable[Change], hard: frozenset[str], scope: Scope
 ) -> Mapping[str, tuple[tuple[policy.Expr, policy.Level], ...]]:
-    """The changes of each rule in the order of the text; those with an error are reported and left out."""
+    """Returns the changes of each rule in the order of the text; those with an error are reported and left out."""
     good: dict[str, list[Change]] = {}
     compared: dict[tuple[int, int], bool] = {}
     for change in changes:
@@ -48,18 +48,17 @@ def by_rule(
             continue
         earlier = good.setdefault(name.text, [])
         if not change.overrides and (clash := _clash(earlier, change, compared)) is not None:
-            line = clash.node.span.line
-            place = f"line {line}" if clash.source is scope.source else f"line {line} of {clash.source.name}"
+            place = scope.line(clash.node.span, clash.source)
             scope.report(rules.overlapping_branches(name.span, change.node.kind, name.text, place))
         earlier.append(change)
     return {
-        name: tuple((c.branch.only, c.level) for c in found if c.branch.only is not None and c.level is not None)
-        for name, found in good.items()
+        name: tuple((c.branch.only, c.level) for c in of_rule if c.branch.only is not None and c.level is not None)
+        for name, of_rule in good.items()
     }
 
 
 def _is_rule(node: syntax.Reweight, hard: frozenset[str], scope: Scope) -> bool:
-    """True of the name of a rule outside `when` that has a weight; else a finding."""
+    """Whether the name is that of a rule outside `when` that has a weight; if not, it is reported."""
     name = node.name.text
     known = scope.defined.get(name)
     if known is None or known.inside or known.kind not in RULES:
@@ -77,7 +76,7 @@ def _is_rule(node: syntax.Reweight, hard: frozenset[str], scope: Scope) -> bool:
 
 
 def _clash(earlier: list[Change], change: Change, compared: dict[tuple[int, int], bool]) -> Change | None:
-    """An earlier change that may hold for the same user; `compared` keeps which branches exclude each other."""
+    """An earlier change that may hold for the same user; `compared` remembers which branches exclude each other."""
     if len(earlier) >= _MOST_BRANCHES:
         return earlier[-1]
     for other in earlier:

@@ -1,18 +1,20 @@
-"""The statements of a policy in, typed rules, blocks and targets out, with the weights that branches give them."""
+"""Checks the statements of a policy: typed rules, blocks and targets, with the weights that branches give them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import TypeVar
 
 from recpolicy.errors import names, rules
 from recpolicy.language import policy, syntax
 from recpolicy.language.checker import params, reweights
 from recpolicy.language.checker.branches import ways
 from recpolicy.language.checker.cases import test
-from recpolicy.language.checker.clauses import Clauses, clauses
+from recpolicy.language.checker.clauses import clauses
 from recpolicy.language.checker.composition import Entry, kind_of
-from recpolicy.language.checker.expressions import bounded, condition, expression
+from recpolicy.language.checker.expressions import bounded, expression, whole_condition
 from recpolicy.language.checker.literals import literal, places, weight
 from recpolicy.language.checker.measures import measure
 from recpolicy.language.checker.quotas import quota
@@ -21,12 +23,12 @@ from recpolicy.language.checker.scope import Scope
 from recpolicy.language.checker.targets import contradictions, target
 from recpolicy.span import Span
 
-_EVERYBODY = Branch()
+_ALL_USERS = Branch()
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What the statements come to, in the order of the policy."""
+    """The checked parts of a policy, each kind in the order of the policy."""
 
     rules: tuple[policy.Rule, ...]
     blocks: tuple[policy.Block, ...]
@@ -37,15 +39,18 @@ class Checked:
 
 
 def statements(entries: tuple[Entry, ...], given: Mapping[str, syntax.Expr], scope: Scope) -> Checked:
-    """All that has no error; findings go to `scope`. `given` are the values of `param`s from the command line."""
-    pass_ = _Statements(given, scope)
+    """Checks all statements and returns those without error; findings go to `scope`.
+
+    `given` are the values of `param`s from the command line.
+    """
+    checked = _Statements(given, scope)
     for entry in entries:
-        pass_.check(entry)
-    return pass_.result()
+        checked.add(entry)
+    return checked.finish()
 
 
 class _Statements:
-    """What the statements so far come to."""
+    """The statements checked so far."""
 
     def __init__(self, given: Mapping[str, syntax.Expr], scope: Scope) -> None:
         self.scope, self.given = scope, given
@@ -59,12 +64,14 @@ class _Statements:
         self.base: dict[str, policy.Level] = {}  # weights from `override` outside `when`
         self.hard: set[str] = set()
 
-    def check(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> None:
+        """Checks one statement and keeps what it defines."""
         scope, node = self.scope, entry.node
         scope.source = entry.source
-        branch = _EVERYBODY if entry.when is None else self.branches[id(entry.when)]
-        if entry.when is not None and (help := _not_inside(node)) is not None:
-            scope.report(rules.inside_when(_head(node), f"{_article(node)} stands", help))
+        branch = _ALL_USERS if entry.when is None else self.branches[id(entry.when)]
+        if entry.when is not None and (help := _INSTEAD_OF_INSIDE.get(type(node))) is not None:
+            article = "another" if isinstance(node, syntax.When) else "a"
+            scope.report(rules.inside_when(_head(node), f"{article} `{kind_of(node)}` stands", help))
         match node:
             case syntax.Use():
                 pass
@@ -81,29 +88,27 @@ class _Statements:
             case syntax.Reward() | syntax.Boost() | syntax.Bury() | syntax.Quota():
                 self._rule(node, entry, branch)
             case syntax.Block(span, name, predicate):
-                told, ok = self._told(node, entry)
-                where = bounded(predicate, condition(predicate, scope), scope)
-                if where is not None and ok and branch.ok:
-                    block = policy.Block(span, name.text, where, branch.only, told.because)
-                    self.blocks.append((entry.order, block))
+                because, ok = self._define(node, entry, branch)
+                where = whole_condition(predicate, scope)
+                if where is not None and ok:
+                    self.blocks.append((entry.order, policy.Block(span, name.text, where, branch.only, because)))
             case syntax.Target():
-                told, ok = self._told(node, entry)
-                typed = target(node, entry.when is not None, branch.only, told.because, scope)
-                if typed is not None and ok and branch.ok:
+                because, ok = self._define(node, entry, branch)
+                typed = target(node, entry.when is not None, branch.only, because, scope)
+                if typed is not None and ok:
                     self.targets.append((entry.order, typed))
             case syntax.Test():
                 self.tests.append(entry)
 
-    def result(self) -> Checked:
-        """The whole, after the last statement."""
+    def finish(self) -> Checked:
+        """Returns all checked parts, after the last statement."""
         scope = self.scope
         changes = reweights.by_rule(self.changes, frozenset(self.hard), scope)
-        targets = tuple(typed for _, typed in sorted(self.targets, key=_order))
+        blocks, targets = _in_order(self.blocks), _in_order(self.targets)
         contradictions(targets, scope)
-        found = tuple(self._weighted(rule, changes.get(rule.name, ())) for _, rule in sorted(self.rules, key=_order))
-        blocks = tuple(block for _, block in sorted(self.blocks, key=_order))
+        weighted = tuple(self._weighted(rule, changes.get(rule.name, ())) for rule in _in_order(self.rules))
         dormant = tuple(policy.Dormant(scope.defined[name].name.span, name, day) for name, day in scope.dormant.items())
-        named = (*found, *blocks, *targets)
+        named = (*weighted, *blocks, *targets)
         tests: list[policy.Test] = []
         for entry in self.tests:
             scope.source = entry.source
@@ -111,7 +116,7 @@ class _Statements:
             typed = test(entry.node, scope, named, dormant)
             if typed is not None:
                 tests.append(typed)
-        return Checked(found, blocks, targets, tuple(self.params), dormant, tuple(tests))
+        return Checked(weighted, blocks, targets, tuple(self.params), dormant, tuple(tests))
 
     # ---- definitions and branches
 
@@ -124,7 +129,7 @@ class _Statements:
             scope.lets[node.name.text] = value
 
     def _branch(self, predicate: syntax.Expr, ok: bool) -> Branch:
-        only = bounded(predicate, condition(predicate, self.scope), self.scope)
+        only = whole_condition(predicate, self.scope)
         if only is not None and _sees_items(only):
             self.scope.report(rules.item_in_when(_item_span(predicate)))
             only = None
@@ -135,8 +140,7 @@ class _Statements:
     def _reweight(self, node: syntax.Reweight, entry: Entry, branch: Branch) -> None:
         scope, name = self.scope, node.name
         if entry.when is not None:
-            level = weight(node.weight, scope)
-            self.changes.append(Change(entry.source, node, branch, level, entry.overrides))
+            self.changes.append(Change(entry.source, node, branch, weight(node.weight, scope), entry.overrides))
         elif entry.overrides:
             level = weight(node.weight, scope)
             if name.text in self.hard:
@@ -156,20 +160,20 @@ class _Statements:
 
     # ---- rules
 
-    def _told(self, node: syntax.Rule, entry: Entry) -> tuple[Clauses, bool]:
-        """A rule's clauses, and False where its name is taken or it does not hold yet."""
+    def _define(self, node: syntax.Rule, entry: Entry, branch: Branch) -> tuple[str | None, bool]:
+        """Defines a rule's name; returns its reason, and whether it holds today and has no error so far."""
         scope = self.scope
         ok = scope.define(node.name, kind_of(node), inside=entry.when is not None)
-        told = clauses(node.name, node.clauses, scope)
-        if ok and told.since is not None:
-            scope.dormant[node.name.text] = told.since
-        return told, ok and told.since is None
+        terms = clauses(node.name, node.clauses, scope)
+        if ok and terms.since is not None:
+            scope.dormant[node.name.text] = terms.since
+        return terms.because, ok and terms.since is None and branch.ok
 
     def _rule(
         self, node: syntax.Reward | syntax.Boost | syntax.Bury | syntax.Quota, entry: Entry, branch: Branch
     ) -> None:
         scope, name = self.scope, node.name.text
-        told, ok = self._told(node, entry)
+        because, ok = self._define(node, entry, branch)
         if isinstance(node, syntax.Quota) and isinstance(node.weight, syntax.Hard):
             self.hard.add(name)
             base: policy.Level | None = 0.0
@@ -186,16 +190,16 @@ class _Statements:
                     assert isinstance(argument, syntax.Call)
                     scope.report(rules.no_missing_here(on_missing.span, argument.function))
                 if measured is not None and weighed is not None:
-                    rule = policy.Reward(span, name, weighed, measured, told.because)
+                    rule = policy.Reward(span, name, weighed, measured, because)
             case syntax.Boost(span, _, _, predicate, limit) | syntax.Bury(span, _, _, predicate, limit):
-                where = bounded(predicate, condition(predicate, scope), scope)
+                where = whole_condition(predicate, scope)
                 first = self._limit(limit)
                 if where is not None and weighed is not None:
                     bury = isinstance(node, syntax.Bury)
-                    rule = policy.Boost(span, name, weighed, where, first, bury=bury, because=told.because)
+                    rule = policy.Boost(span, name, weighed, where, first, bury=bury, because=because)
             case syntax.Quota():
-                rule = quota(node, weighed, told.because, scope)
-        if rule is not None and ok and branch.ok:
+                rule = quota(node, weighed, because, scope)
+        if rule is not None and ok:
             self.rules.append((entry.order, rule))
 
     def _weighted(self, rule: policy.Rule, changes: tuple[tuple[policy.Expr, policy.Level], ...]) -> policy.Rule:
@@ -222,35 +226,25 @@ class _Statements:
         return policy.Missing(node.choice.text)
 
 
-def _order(placed: tuple[int, object]) -> int:
-    return placed[0]
+_Placed = TypeVar("_Placed")
 
 
-def _not_inside(node: syntax.Node) -> str | None:
-    """What to do with a statement that cannot stand inside `when`; None for those that can."""
-    match node:
-        case syntax.Let():
-            return "move the `let` in front of the `when`"
-        case syntax.Param():
-            return "move the `param` in front of the `when`"
-        case syntax.When():
-            return "write two `when` blocks and join their conditions with `and`"
-        case syntax.Use():
-            return "move the `use` in front of the `when`"
-        case syntax.Test():
-            return "move the `test` behind the `when`"
-        case _:
-            return None
+def _in_order(placed: list[tuple[int, _Placed]]) -> tuple[_Placed, ...]:
+    return tuple(part for _, part in sorted(placed, key=itemgetter(0)))
 
 
-def _article(node: syntax.Node) -> str:
-    if isinstance(node, syntax.When):
-        return "another `when`"
-    return f"a `{type(node).__name__.lower()}`"
+_INSTEAD_OF_INSIDE: dict[type[syntax.Node], str] = {
+    syntax.Let: "move the `let` in front of the `when`",
+    syntax.Param: "move the `param` in front of the `when`",
+    syntax.When: "write two `when` blocks and join their conditions with `and`",
+    syntax.Use: "move the `use` in front of the `when`",
+    syntax.Test: "move the `test` behind the `when`",
+}
+"""What to do with the statements that are not allowed inside `when`."""
 
 
 def _head(node: syntax.Node) -> Span:
-    """What a message about a statement as a whole points at."""
+    """The place that a message about a whole statement points at."""
     if isinstance(node, (syntax.Let, syntax.Param)):
         return node.name.span
     span, word = node.span, type(node).__name__
@@ -258,19 +252,19 @@ def _head(node: syntax.Node) -> Span:
 
 
 def _sees_items(expr: policy.Expr) -> bool:
-    """True where the value depends on an item of the slate; the history is the user's."""
+    """True if the value depends on an item of the slate; the history belongs to the user."""
     if isinstance(expr, (policy.Column, policy.Percentile)):
         return expr.table == "item"
     return not isinstance(expr, policy.OfHistory) and any(_sees_items(child) for child in policy.children(expr))
 
 
 def _item_span(node: syntax.Expr) -> Span:
-    """The place of the first item column in `node`, or `node`'s where it stands in a `let`."""
+    """The place of the first item column in `node`, or `node`'s own place if the column is in a `let`."""
     todo: list[syntax.Node] = [node]
     while todo:
-        here = todo.pop()
-        if isinstance(here, syntax.Column) and here.table == "item":
-            return here.span
-        if not isinstance(here, syntax.Aggregate):
-            todo += reversed(syntax.nodes(here))
+        inner = todo.pop()
+        if isinstance(inner, syntax.Column) and inner.table == "item":
+            return inner.span
+        if not isinstance(inner, syntax.Aggregate):
+            todo += reversed(syntax.nodes(inner))
     return node.span

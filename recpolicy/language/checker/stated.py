@@ -1,4 +1,4 @@
-"""The fields of a user or an item that a test states in, the values a data set would hold for them out."""
+"""Checks the fields of a user or an item in a test, and returns the values that a data set would hold for them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from recpolicy.span import Span
 from recpolicy.types import Type
 
 MOST_POPULAR = 1_000_000
-"""The largest `popularity` an item may state: a test counts on that many users."""
+"""The largest `popularity` an item may state, a number of users."""
 
 
 @dataclass(frozen=True)
 class Before:
-    """A moment so many seconds before the case's `now`, which a case may set anew."""
+    """A moment so many seconds before the case's `now`, which each case may set."""
 
     seconds: float
 
@@ -36,7 +36,7 @@ class Cell:
     span: Span
 
     def at(self, now: float) -> policy.Value:
-        """The value as a data set holds it."""
+        """Returns the value as a data set holds it, given the case's `now` in seconds."""
         return now - self.value.seconds if isinstance(self.value, Before) else self.value
 
 
@@ -47,10 +47,10 @@ _Literal: TypeAlias = policy.Number | policy.Word | policy.Truth | policy.Now
 
 
 def record(node: syntax.Record, table: Literal["item", "user"], scope: Scope) -> Record:
-    """The fields that have no error; each finding is reported."""
+    """Returns the fields that have no error; each finding is reported."""
     if scope.schema is None:
         return {}
-    columns = scope.schema.item if table == "item" else scope.schema.user
+    columns = scope.table(table)
     published = scope.schema.with_role(Role.PUBLISHED)
     seen: dict[str, syntax.Field] = {}
     cells: dict[str, Cell] = {}
@@ -64,7 +64,7 @@ def record(node: syntax.Record, table: Literal["item", "user"], scope: Scope) ->
             scope.report(errors.column_twice(span, name, seen[name].span.line))
             continue
         seen[name] = field
-        held = name
+        stored = name
         if isinstance(field.value, syntax.Unknown):
             value = None
             if spec.role is Role.ID:
@@ -73,19 +73,21 @@ def record(node: syntax.Record, table: Literal["item", "user"], scope: Scope) ->
         elif (value := _value(field.value, spec, scope)) is None:
             continue
         if spec.derived is Derived.AGE and published is not None:
-            held = published.name
-            value = None if value is None else Before(_seconds(value))
-        if held in cells:
+            stored = published.name
+            if value is not None:
+                assert isinstance(value, float), "an age is a duration"
+                value = Before(value)
+        if stored in cells:
             age = next(n for n in seen if columns[n].derived is Derived.AGE)
-            scope.report(errors.same_moment(span, name, age, held))
-        cells[held] = Cell(value, field.span)
+            scope.report(errors.same_moment(span, name, age, stored))
+        cells[stored] = Cell(value, field.span)
     return cells
 
 
 def literal(node: syntax.Expr, scope: Scope, quoted: bool = False) -> _Literal | None:
-    """A value as it is written, or the `param` that stands for one; a finding and None for anything else.
+    """Returns the value of a literal, or of the `param` in its place; reports anything else.
 
-    `quoted`: texts are expected here, so that a word that means nothing most likely lacks its quotes.
+    `quoted`: texts are expected here, so an unknown word most likely lacks its quotes.
     """
     if isinstance(node, syntax.Name) and not _may_be_defined(node.name, scope):
         close = scope.near(node.name, ("missing",) if quoted else ("true", "false", "missing", *scope.params))
@@ -105,13 +107,10 @@ def _may_be_defined(name: str, scope: Scope) -> bool:
 
 
 def _unknown(column: syntax.Ident, table: Literal["item", "user"], scope: Scope) -> None:
-    assert scope.schema is not None
-    columns, others = scope.schema.item, scope.schema.user
-    if table == "user":
-        columns, others = others, columns
-    other = ("user" if table == "item" else "item") if column.text in others else None
+    columns, other = scope.table(table), "user" if table == "item" else "item"
     close = scope.near(column.text, columns)
-    scope.report(errors.unknown_column(column.span, table, column.text, close, tuple(columns), other))
+    holder = other if column.text in scope.table(other) else None
+    scope.report(errors.unknown_column(column.span, table, column.text, close, tuple(columns), holder))
 
 
 def _value(
@@ -158,7 +157,7 @@ def _word(node: syntax.Expr, spec: ColumnSpec, scope: Scope) -> str | None:
 
 
 def _fitted(span: Span, typed: _Literal, spec: ColumnSpec, scope: Scope) -> float | bool | str | Before | None:
-    """The value where its type is the column's, else None with a finding."""
+    """The value if its type is that of the column; reports any other type."""
     match typed, spec.type:
         case (policy.Truth(value=bool() as truth), Type.BOOL):
             return truth
@@ -168,7 +167,7 @@ def _fitted(span: Span, typed: _Literal, spec: ColumnSpec, scope: Scope) -> floa
             return Before(0.0)
         case policy.Number(value=value, type=Type.DURATION), Type.DATE:
             return Before(value)
-        case policy.Number(value=value, type=kind), wanted if kind is wanted or (kind.is_number and wanted.is_number):
+        case policy.Number(value=value, type=kind), own if kind is own or (kind.is_number and own.is_number):
             return _possible(span, value, spec, scope)
     text = scope.text(span)
     fix = _meant(typed, spec.type, text)
@@ -183,7 +182,7 @@ def _fitted(span: Span, typed: _Literal, spec: ColumnSpec, scope: Scope) -> floa
 
 
 def _possible(span: Span, value: float, spec: ColumnSpec, scope: Scope) -> float | None:
-    """A number of the right type where the column can hold it."""
+    """A number of the right type, if the column can hold it."""
     help = None
     if spec.type is Type.RATIO and not 0 <= value <= 1:
         help = "a percentage of this column lies between 0% and 100%"
@@ -210,8 +209,6 @@ _EXAMPLES = {
     Type.TEXT: '"Drama"',
     Type.LIST: '["Drama", "War"]',
 }
-
-
 _QUOTED = {
     Type.INT: r"-?\d+",
     Type.FLOAT: r"-?\d+(\.\d+)?",
@@ -219,16 +216,16 @@ _QUOTED = {
     Type.DATE: r"\d{4}-\d\d-\d\d",
     Type.DURATION: r"\d+(\.\d+)? [a-z]+",
 }
-"""What looks like a value that was put in quotes."""
+"""Texts that are probably values in quotes."""
 
 
 def _instead(spec: ColumnSpec, fix: str | None = None) -> str:
     return f"write `{fix}`" if fix is not None else f"write {errors.holds(spec.type)}, as in `{_EXAMPLES[spec.type]}`"
 
 
-def _meant(typed: _Literal, wanted: Type, text: str) -> str | None:
-    """What to write instead of `text`, where that is sure enough."""
-    match typed, wanted:
+def _meant(typed: _Literal, type: Type, text: str) -> str | None:
+    """What to write instead of `text` for a value of `type`, if that is clear enough."""
+    match typed, type:
         case policy.Number(value=value, type=Type.INT | Type.FLOAT), Type.RATIO if 0 <= value <= 100 and value != 1:
             return f"{value * 100:g}%" if value < 1 else f"{value:g}%"
         case policy.Number(value=value, type=Type.RATIO), (Type.INT | Type.FLOAT):
@@ -237,7 +234,7 @@ def _meant(typed: _Literal, wanted: Type, text: str) -> str | None:
             return "true" if value else "false"
         case policy.Word(value=word), Type.BOOL if word.lower() in ("true", "yes", "false", "no"):
             return "true" if word.lower() in ("true", "yes") else "false"
-        case policy.Word(value=word), _ if wanted in _QUOTED and re.fullmatch(_QUOTED[wanted], word):
+        case policy.Word(value=word), _ if type in _QUOTED and re.fullmatch(_QUOTED[type], word):
             return word
         case policy.Word(), Type.LIST:
             return f"[{text}]"
@@ -249,8 +246,3 @@ def _meant(typed: _Literal, wanted: Type, text: str) -> str | None:
 
 def _wrong(span: Span, spec: ColumnSpec, seen: Type, help: str, fix: str | None, scope: Scope) -> None:
     scope.report(errors.wrong_value(span, spec.name, spec.type, seen, help, fix))
-
-
-def _seconds(value: object) -> float:
-    assert isinstance(value, float), "an age is a duration"
-    return value

@@ -1,4 +1,4 @@
-"""A `target` in, the typed demand out: what it measures, over whom, and the bound."""
+"""Checks a `target` and builds the typed demand: what it measures, over which users, and the bound."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from recpolicy.errors import composition, names, rules, types
 from recpolicy.language import policy, syntax
 from recpolicy.language.checker.literals import literal, shown
-from recpolicy.language.checker.measures import fits, item_column, measure
+from recpolicy.language.checker.measures import measure, value_column
 from recpolicy.language.checker.scope import RULES, Scope
 from recpolicy.language.checker.vocabulary import FORMS, FUNCTIONS, MEASURES, POPULATION
 from recpolicy.span import Span
@@ -20,15 +20,14 @@ _TURNED: dict[str, Literal["<=", ">="]] = {"<": ">=", "<=": ">=", ">": "<=", ">=
 def target(
     node: syntax.Target, inside: bool, only: policy.Expr | None, because: str | None, scope: Scope
 ) -> policy.Target | None:
-    """The typed target, or None with a finding; `inside` a `when` it is a demand on the users of `only`."""
+    """Builds the typed target, or reports why it cannot; `inside` a `when` it is about the users of `only`."""
     if isinstance(node.metric, (syntax.Number, syntax.Percent)):
         _turned_around(node, scope)
         return None
     metric = _metric(node.metric, inside, scope)
     bound = _bound(node, scope)
     if node.op in ("<", ">"):
-        write = f"{node.op}="
-        scope.report(composition.strict_bound(_operator(node, scope), node.op, write))
+        scope.report(composition.strict_bound(_operator(node, scope), node.op, f"{node.op}="))
         return None
     if metric is None or bound is None:
         return None
@@ -57,10 +56,8 @@ def _metric(node: syntax.Expr, inside: bool, scope: Scope) -> policy.Measure | p
     if len(node.args) != 1:
         scope.report(types.argument_count(node.span, name, len(node.args), FORMS[name]))
         return None
-    column = item_column(node.args[0], f"`{name}`", f"write `{name}(item.COLUMN)`", scope)
-    if column is None or not fits(column, f"`{name}`", scope, measured=False):
-        return None
-    return policy.Population(node.span, name, column)
+    column = value_column(node.args[0], name, f"{name}(item.COLUMN)", scope)
+    return None if column is None else policy.Population(node.span, name, column)
 
 
 def _rule(node: syntax.Name, scope: Scope) -> str | None:
@@ -87,7 +84,7 @@ _INSTEAD = {
     "block": "a block holds by itself and needs no target",
     "target": "write the rule or the measure that it looks at, not the other target",
 }
-"""What to do with a name that is no rule's, by the kind of its statement."""
+"""What to do with the name of a statement that is no rule, by the kind of the statement."""
 
 
 def _bound(node: syntax.Target, scope: Scope) -> float | None:
@@ -137,18 +134,17 @@ def _operator(node: syntax.Target, scope: Scope) -> Span:
 
 
 def contradictions(targets: Iterable[policy.Target], scope: Scope) -> None:
-    """Report targets of the same thing and the same users of which one asks for more than another allows."""
-    tightest: dict[tuple[object, str], policy.Target] = {}  # by what they look at, and the direction of the bound
+    """Reports targets of the same metric and the same users of which one requires more than another allows."""
+    tightest: dict[tuple[object, str], policy.Target] = {}  # by metric, users and direction
     for one in targets:
         sign = 1 if one.op == ">=" else -1
-        looks_at = (one.metric, one.of_baseline, one.only)
-        other = tightest.get((looks_at, "<=" if one.op == ">=" else ">="))
+        subject = (one.metric, one.of_baseline, one.only)
+        other = tightest.get((subject, "<=" if one.op == ">=" else ">="))
         if other is not None and sign * one.bound > sign * other.bound:
             here, known = scope.defined[one.name], scope.defined[other.name]
             scope.source = here.source
-            note = scope.note(known, "the other target")
-            place = scope.place(known)
+            place, note = scope.place(known), scope.note(known, "the other target")
             scope.report(composition.contradictory_targets(here.name.span, one.name, other.name, place, note))
-        held = tightest.get((looks_at, one.op))
-        if held is None or sign * one.bound > sign * held.bound:
-            tightest[looks_at, one.op] = one
+        strictest = tightest.get((subject, one.op))
+        if strictest is None or sign * one.bound > sign * strictest.bound:
+            tightest[subject, one.op] = one

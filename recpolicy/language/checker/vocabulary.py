@@ -1,4 +1,4 @@
-"""The names of functions and measures, and how each is written."""
+"""Defines the names of functions and measures, and how each is written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ POPULATION = ("coverage", "gini", "largest_share")
 """What a target can measure over the slates of all users together."""
 FUNCTIONS = ("min", "max", "abs", "log", "percentile")
 HISTORY = ("count", "share", "mean")
-"""What stands before `of history`."""
+"""Functions that are allowed before `of history`."""
 
 FORMS = {
     **{name: f"{name}(next_items)" for name in RELEVANCE},

@@ -1,4 +1,4 @@
-"""Policy text in, the same policy in canonical form out: its order, its numbers and every comment kept."""
+"""Formats a policy in canonical form; the order, the numbers and all comments stay."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["format"]
 
 
 def format(source: Source) -> str:
-    """The canonical form of a policy: one statement a line, like statements in columns, lines of up to 100 characters.
+    """Returns the canonical form of a policy: one statement per line, in columns, at most 100 characters per line.
 
-    Raises PolicyError with the syntax errors of a text that has any.
+    Raises PolicyError if the text has syntax errors.
     """
     file = parser.parse(source)
     if file.problems:

@@ -1,4 +1,4 @@
-"""A document of texts and places where a line may break in, lines of limited width out (after Wadler and Oppen)."""
+"""Renders a document of texts and possible line breaks as lines of limited width (after Wadler and Oppen)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INDENT = 2
 
 @dataclass(frozen=True)
 class Line:
-    """A place to break at: a new line where the group around is broken, `flat` where it is not."""
+    """A possible line break: a new line if the group around it is broken, `flat` if not."""
 
     flat: str = " "
 
@@ -30,14 +30,14 @@ class Remark:
 
 @dataclass(frozen=True)
 class IfBroken:
-    """A text that stands only where the group around is broken."""
+    """A text that is written only if the group around it is broken."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Several:
-    """One document behind the other."""
+    """Documents, one behind the other."""
 
     docs: tuple[Doc, ...]
     hard: bool
@@ -53,7 +53,7 @@ class Nest:
 
 @dataclass(frozen=True)
 class Group:
-    """Stands on one line where it fits, or breaks at each of its own places."""
+    """A document on one line if it fits, else broken at each of its own line breaks."""
 
     doc: Doc
     hard: bool
@@ -65,18 +65,18 @@ LINE, EDGE, HARD = Line(), Line(""), Hard()
 
 
 def several(*docs: Doc) -> Doc:
-    """The documents one behind the other."""
+    """Joins documents, one behind the other."""
     return Several(docs, any(map(_is_hard, docs)))
 
 
 def nest(*docs: Doc) -> Doc:
-    """The same, with new lines indented one step further."""
+    """Joins documents, with new lines indented one step further."""
     doc = several(*docs)
     return Nest(doc, _is_hard(doc))
 
 
 def group(*docs: Doc) -> Doc:
-    """The same, on one line where it fits."""
+    """Joins documents into a group, on one line if it fits."""
     doc = several(*docs)
     return Group(doc, _is_hard(doc))
 
@@ -86,11 +86,11 @@ def _is_hard(doc: Doc) -> bool:
 
 
 _Task: TypeAlias = tuple[int, bool, Doc]
-"""Indentation, whether the group around is broken, and what is to be written."""
+"""Indentation, whether the group around is broken, and the document to write."""
 
 
 def render(doc: Doc, indent: int) -> list[str]:
-    """The lines of a document whose first line is indented by `indent` spaces."""
+    """Renders the lines of a document, the first indented by `indent` spaces."""
     lines: list[str] = []
     line = " " * indent
     todo: list[_Task] = [(indent, True, doc)]
@@ -119,7 +119,7 @@ def render(doc: Doc, indent: int) -> list[str]:
 
 
 def _fits(room: int, doc: Doc, behind: list[_Task]) -> bool:
-    """True where `doc` on one line, with what follows up to the next place to break at, fills no more than `room`."""
+    """True if `doc` on one line, with what follows up to the next possible break, takes no more than `room`."""
     todo: list[tuple[bool, Doc]] = [(False, doc)]
     next_behind = len(behind) - 1
     while room >= 0:

@@ -1,4 +1,4 @@
-"""A run of words of one statement in, its document out: where spaces stand, where it may break, and its comments."""
+"""Builds the document of words of one statement: spaces, possible line breaks and comments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TIGHT_BEFORE = frozenset(("PERCENT", "COLON", "RPAR", "RSQB", "RBRACE"))
 
 @dataclass(frozen=True)
 class Piece:
-    """A word, or a bracket with all that is inside it: `size` elements."""
+    """A word, or a bracket with its content of `size` elements."""
 
     kind: str
     first: int
@@ -28,24 +28,24 @@ class Piece:
 
 @dataclass
 class _Open:
-    """A bracket whose end is not reached yet, and the pieces between its commas so far."""
+    """A bracket that is still open, and the pieces between its commas so far."""
 
     word: int
     elements: list[list[Piece]]
 
 
 class Phrases:
-    """The documents of one file's words; `pads` are further spaces before words that stand in a column."""
+    """The documents of one file's words; `pads` are further spaces before words in columns."""
 
     def __init__(self, words: Words, pads: Mapping[int, int]) -> None:
         self.words, self.pads = words, pads
 
     def plain(self, first: int, last: int) -> Doc:
-        """The words from `first` up to and with `last`, with no place to break at."""
+        """Joins the words from `first` to `last`, both included, without line breaks."""
         return self._joined([Piece(self.words.kinds[i], i, self.words.texts[i]) for i in range(first, last + 1)])
 
     def body(self, first: int, last: int) -> Doc:
-        """The same, broken at clauses, `or`, `and` and brackets where it is too long for a line."""
+        """Joins the words from `first` to `last`; breaks at clauses, `or`, `and` and brackets if a line is too long."""
         top = _Open(-1, [[]])
         opened = [top]
         for i in range(first, last + 1):
@@ -65,14 +65,15 @@ class Phrases:
     # ---- between words
 
     def gap(self, at: int, default: Doc) -> Doc:
-        """What stands before the word `at`: `default`, or the comments there and a new line."""
-        comments = self.words.comments[at]
-        if not comments:
-            return default
+        """Returns what is before the word `at`: its comments and a new line, or `default` if it has none."""
+        comments = self._comments(at)
+        return several(*comments, HARD) if comments else default
+
+    def _comments(self, at: int) -> list[Doc]:
         docs: list[Doc] = []
-        for comment in comments:
+        for comment in self.words.comments[at]:
             docs += [Remark(f"  {comment.text}")] if comment.ends_line else [HARD, comment.text]
-        return several(*docs, HARD)
+        return docs
 
     def _space(self, at: int) -> str:
         """The space before the word `at` inside a line."""
@@ -87,7 +88,7 @@ class Phrases:
         return " " * (1 + self.pads.get(at, 0))
 
     def _is_call(self, at: int) -> bool:
-        """True of `distinct` as a function, not as a quota's word."""
+        """True for `distinct` as a function, not as a word of a quota."""
         kinds = self.words.kinds
         return kinds[at] == "DISTINCT" and kinds[at + 1] == "LPAR" and kinds[at - 1] not in _VALUE_ENDS
 
@@ -100,7 +101,7 @@ class Phrases:
     # ---- places to break at
 
     def _broken(self, pieces: Sequence[Piece], level: int, *, hang: bool) -> Doc:
-        """The pieces with places to break at, the loosest first; with `hang`, further lines are indented."""
+        """The pieces with line breaks, at the loosest places first; with `hang`, further lines are indented."""
         if level == len(_LEVELS):
             return self._joined(pieces)
         parts = self._parts(pieces, level)
@@ -145,16 +146,9 @@ class Phrases:
             docs.append(group(doc) if fills and number else doc)
         if kind != "LPAR" and elements:
             docs.append(IfBroken(","))
-        remarks = self._before_closer(close)
+        remarks = self._comments(close)
         end = HARD if remarks else EDGE if elements else ""
         return Piece("BRACKET", bracket.word, group(opener, nest(*docs, *remarks), end, closer), len(elements))
-
-    def _before_closer(self, close: int) -> list[Doc]:
-        """The comments before a closing bracket, indented like what is inside."""
-        docs: list[Doc] = []
-        for comment in self.words.comments[close]:
-            docs += [Remark(f"  {comment.text}")] if comment.ends_line else [HARD, comment.text]
-        return docs
 
 
 _LEVELS = (
@@ -170,10 +164,10 @@ _EXPRESSION = 2
 """The first level of an expression."""
 
 _NESTED = 2
-"""From this level on the first of several parts is indented like those behind it."""
+"""From this level on, the first of several parts is indented like the others."""
 
 
 def _is_between(part: Sequence[Piece]) -> bool:
-    """True where the next `and` is that of a `between`."""
+    """True if the next `and` belongs to a `between`."""
     kinds = [piece.kind for piece in part]
     return "BETWEEN" in kinds and "AND" not in kinds

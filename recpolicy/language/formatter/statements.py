@@ -1,4 +1,4 @@
-"""A file's tree and words in, its canonical lines out: one statement a line, like statements in columns."""
+"""Writes the canonical lines of a file: one statement per line, similar statements in columns."""
 
 from __future__ import annotations
 
@@ -16,51 +16,50 @@ _Item: TypeAlias = syntax.Header | syntax.Setting | syntax.Statement | syntax.Gi
 
 @dataclass(frozen=True)
 class _Cells:
-    """The columns of a statement: the word each starts with, the last of them the word behind the columns."""
+    """The columns of a statement: the first word of each, and the word behind the last."""
 
     kind: str
-    """Of the statements it can share columns with."""
+    """Statements of one kind can share columns."""
     starts: tuple[int, ...]
 
 
 def lines(file: syntax.File, words: Words) -> list[str]:
-    """The lines of a file without problems."""
+    """Returns the lines of a file without problems."""
     items: list[_Item] = [*([file.header] if file.header else []), *file.statements]
-    return _Lines(words).file(items)
+    writer = _Writer(words)
+    writer.write(items, 0, end=len(words.kinds) - 1)
+    return writer.lines
 
 
-class _Lines:
+class _Writer:
     """The lines written so far."""
 
     def __init__(self, words: Words) -> None:
         self.words = words
-        self.done: list[str] = []
+        self.lines: list[str] = []
         self.pads: dict[int, int] = {}
         self.phrases = Phrases(words, self.pads)
 
-    def file(self, items: Sequence[_Item]) -> list[str]:
-        self._items(items, 0)
-        self._comments(len(self.words.kinds) - 1, 0, fresh=not items)
-        return self.done
-
-    def _items(self, items: Sequence[_Item], indent: int) -> None:
+    def write(self, items: Sequence[_Item], indent: int, *, end: int) -> None:
+        """Writes the items of a file or a block, and the comments behind the last, before the word `end`."""
         self._align(items)
         for number, item in enumerate(items):
             first = self.words.first(item.span)
             fresh = self._comments(first, indent, fresh=number == 0)
             if self.words.blanks[first] and not fresh:
-                self.done.append("")
+                self.lines.append("")
             self._item(item, indent)
+        self._comments(end, indent, fresh=not items)
 
     def _comments(self, at: int, indent: int, *, fresh: bool) -> bool:
-        """Write the comments before the word `at`; whether nothing stands before it in its block still."""
+        """Writes the comments before the word `at`; returns True if its block is still empty, as with `fresh`."""
         for comment in self.words.comments[at]:
             if comment.ends_line:
-                self.done[-1] += f"  {comment.text}"
+                self.lines[-1] += f"  {comment.text}"
                 continue
             if comment.blank and not fresh:
-                self.done.append("")
-            self.done.append(f"{' ' * indent}{comment.text}")
+                self.lines.append("")
+            self.lines.append(f"{' ' * indent}{comment.text}")
             fresh = False
         return fresh
 
@@ -78,16 +77,15 @@ class _Lines:
                 head = several(self.words.texts[first], next(gaps), predicate, next(gaps), "{")
                 self._block(head, item.statements, last, indent)
             case _:
-                self.done += render(self._statement(item, first, last), indent)
+                self.lines += render(self._statement(item, first, last), indent)
 
     def _block(self, head: Doc, items: Sequence[_Item], last: int, indent: int) -> None:
-        self.done += render(head, indent)
-        self._items(items, indent + INDENT)
-        self._comments(last, indent + INDENT, fresh=not items)
-        self.done.append(f"{' ' * indent}}}")
+        self.lines += render(head, indent)
+        self.write(items, indent + INDENT, end=last)
+        self.lines.append(f"{' ' * indent}}}")
 
     def _statement(self, item: _Item, first: int, last: int) -> Doc:
-        """The document of a statement without braces; its head has no place to break at."""
+        """The document of a statement without braces; its head has no line breaks."""
         head = self._head(item)
         if head == last:
             return self.phrases.plain(first, last)
@@ -113,24 +111,24 @@ class _Lines:
     # ---- columns
 
     def _align(self, items: Sequence[_Item]) -> None:
-        """Set the further spaces of every run of like statements."""
+        """Sets the further spaces of every run of similar statements."""
         run: list[_Cells] = []
         for item in items:
             cells = self._cells(item)
-            if run and (cells is None or cells.kind != run[-1].kind or self._stands_apart(item)):
+            if run and (cells is None or cells.kind != run[-1].kind or self._is_separate(item)):
                 self._pad(run)
                 run = []
             if cells is not None:
                 run.append(cells)
         self._pad(run)
 
-    def _stands_apart(self, item: _Item) -> bool:
-        """True of a statement behind a blank line or a line of comment."""
+    def _is_separate(self, item: _Item) -> bool:
+        """True for a statement behind a blank line or a line of comment."""
         first = self.words.first(item.span)
         return self.words.blanks[first] or any(not comment.ends_line for comment in self.words.comments[first])
 
     def _cells(self, item: _Item) -> _Cells | None:
-        """The columns of a statement; None where it has none, or comments between them."""
+        """The columns of a statement; None if it has none, or if there are comments between them."""
         first = self.words.first(item.span)
         match item:
             case syntax.Override():
@@ -155,7 +153,7 @@ class _Lines:
                 return None
 
     def _is_short(self, item: syntax.Given) -> bool:
-        """True of what fits on a line of its own."""
+        """True if the item fits on one line."""
         first, last = self.words.first(item.span), self.words.last(item.span)
         letters = sum(map(len, self.words.texts[first : last + 1]))
         return letters <= WIDTH and len(render(self._statement(item, first, last), 0)) == 1
@@ -165,7 +163,7 @@ class _Lines:
         return None if any(self.words.comments[i] for i in between) else _Cells(kind, tuple(starts))
 
     def _pad(self, run: Sequence[_Cells]) -> None:
-        """Make every column of a run as wide as its widest cell."""
+        """Makes every column of a run as wide as its widest cell."""
         columns = max((len(cells.starts) for cells in run), default=0) - 1
         for column in range(columns):
             ends = [cells.starts[column : column + 2] for cells in run if len(cells.starts) > column + 1]

@@ -1,4 +1,4 @@
-"""Policy text in, its words without commas out, each with the comments and the blank line before it."""
+"""Reads the words of a policy text, without commas, each with the comments and the blank line before it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recpolicy.span import Span
 
 @dataclass(frozen=True)
 class Comment:
-    """`text` with its `#`; `ends_line` where something stands before it on its line, `blank` after a blank line."""
+    """`text` with its `#`; `ends_line` if there are words before it on its line, `blank` after a blank line."""
 
     text: str
     ends_line: bool
@@ -20,39 +20,38 @@ class Comment:
 
 @dataclass
 class Words:
-    """The words of a file by their index. Commas are no words: they are told by the word before them."""
+    """The words of a file by their index. Commas are not words; `commas` has the words before them."""
 
     kinds: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     comments: list[tuple[Comment, ...]] = field(default_factory=list)
-    """Those between the word before and this one."""
+    """The comments between the word before and this one."""
     blanks: list[bool] = field(default_factory=list)
-    """Whether a blank line stands right before the word."""
+    """Whether there is a blank line right before the word."""
     commas: set[int] = field(default_factory=set)
     """The words with a comma behind them."""
 
     def first(self, span: Span) -> int:
-        """The word that `span` starts with."""
+        """Finds the word that `span` starts with."""
         return bisect_left(self.starts, span.start)
 
     def last(self, span: Span) -> int:
-        """The word that `span` ends with."""
+        """Finds the word that `span` ends with."""
         return bisect_left(self.ends, span.end)
 
 
 def read(text: str) -> Words:
-    """The words of a text without syntax errors; the last is the empty one of kind `$END`."""
+    """Reads the words of a text without syntax errors; the last is empty and of kind `$END`."""
     words = Words()
     for lexeme in parser.lex(text):
         if lexeme.kind == "COMMA":
             words.commas.add(len(words.kinds) - 1)
             continue
         before = words.ends[-1] if words.ends else 0
-        comments, blank = _gap(
-            text[before : len(text) if lexeme.kind == "$END" else lexeme.start], at_start=before == 0
-        )
+        end = len(text) if lexeme.kind == "$END" else lexeme.start
+        comments, blank = _gap(text[before:end], at_start=before == 0)
         words.kinds.append(lexeme.kind)
         words.texts.append(lexeme.text)
         words.starts.append(lexeme.start)
@@ -63,7 +62,7 @@ def read(text: str) -> Words:
 
 
 def _gap(gap: str, *, at_start: bool) -> tuple[tuple[Comment, ...], bool]:
-    """The comments between two words, and whether a blank line stands behind the last of them."""
+    """The comments between two words, and whether there is a blank line behind the last of them."""
     comments: list[Comment] = []
     ends_line = not at_start
     newlines = 0

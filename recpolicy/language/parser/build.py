@@ -1,9 +1,11 @@
-"""Matched grammar rules in, nodes of `recpolicy.language.syntax` out."""
+"""Builds the nodes of `recpolicy.language.syntax` from what the rules of the grammar matched."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from keyword import iskeyword
 from typing import Any
 
 from lark import Token, Transformer
@@ -12,17 +14,35 @@ from recpolicy.language import syntax
 from recpolicy.span import NOWHERE, Span
 
 UNREADABLE = "\0"
-"""Text of the token that stands in for what could not be read."""
+"""The text of the token that replaces what could not be read."""
 
 Children = list[Any]
 """What a rule matched, in order: tokens and the nodes of inner rules. Keyword tokens are kept, for their spans."""
 
 
 def token_span(token: Token) -> Span:
-    """The span of one token, whose positions the tokenizer has set."""
+    """Returns the span of one token, whose positions the tokenizer has set."""
     assert token.start_pos is not None and token.end_pos is not None
     assert token.line is not None and token.column is not None
     return Span(token.start_pos, token.end_pos, token.line, token.column)
+
+
+class Builder(Transformer[Token, Any]):
+    """One method per grammar rule, with the rule's name; most come from `_FIELDS`. Nothing here recurses."""
+
+    def file(self, c: Children) -> tuple[syntax.Header | None, tuple[syntax.Statement, ...]]:
+        """Returns the header, if there is one, and the statements."""
+        header = c[0] if c and isinstance(c[0], syntax.Header) else None
+        return header, tuple(c[1:] if header else c)
+
+    def truth(self, c: Children) -> syntax.Truth | syntax.Unreadable:
+        """Builds `true` or `false`, or the node that replaces an unreadable condition."""
+        return syntax.Unreadable(_span(c)) if c[0] == UNREADABLE else syntax.Truth(_span(c), c[0] == "true")
+
+    def group(self, c: Children) -> syntax.Expr:
+        """Returns the expression in parentheses, with their span."""
+        inner: syntax.Expr = replace(c[1], span=_span(c))
+        return inner
 
 
 def _span(children: Children) -> Span:
@@ -32,8 +52,27 @@ def _span(children: Children) -> Span:
     return Span(first.start, last.end, first.line, first.column)
 
 
-def _ident(token: Token) -> syntax.Ident:
-    return syntax.Ident(token_span(token), str(token))
+def _field(part: Any) -> Any:
+    """The node for a token; nodes and values stay as they are."""
+    if not isinstance(part, Token):
+        return part
+    span = token_span(part)
+    match part.type:
+        case "STRING":
+            return syntax.Text(span, _unquote(part))
+        case "NUMBER":
+            return syntax.Number(span, float(part))
+        case _:
+            return syntax.Ident(span, str(part))
+
+
+def _title(token: Token) -> syntax.Unreadable | Token:
+    return syntax.Unreadable(token_span(token)) if token == UNREADABLE else token
+
+
+def _key(token: Token) -> syntax.Ident:
+    """The column of a record's field, which may be in quotes."""
+    return syntax.Ident(token_span(token), str(token) if token.type == "NAME" else _unquote(token))
 
 
 def _nodes(children: Children) -> tuple[Any, ...]:
@@ -48,241 +87,98 @@ def _tail(children: Children, kind: Any) -> tuple[Any, tuple[syntax.Clause, ...]
     return None, tuple(children)
 
 
-def _of(children: Children) -> syntax.Ident | None:
+def _of(children: Children) -> Token | None:
     """The slate's name behind `of`, or None."""
-    return _ident(children[3]) if children[2].type == "OF" else None
+    return children[3] if children[2].type == "OF" else None
+
+
+def _column(token: Token) -> tuple[str, str]:
+    table, _, name = token.partition(".")
+    return table, name.strip("`")
 
 
 def _unquote(token: Token) -> str:
     return re.sub(r"\\(.)", r"\1", token[1:-1])
 
 
-class Builder(Transformer[Token, Any]):
-    """One method a grammar rule, named like it; called while parsing, so nothing here recurses."""
-
-    def file(self, c: Children) -> tuple[syntax.Header | None, tuple[syntax.Statement, ...]]:
-        header = c[0] if c and isinstance(c[0], syntax.Header) else None
-        return header, tuple(c[1:] if header else c)
-
+_FIELDS: dict[type[syntax.Node], Callable[[Children], tuple[Any, ...]]] = {
     # ---- statements
-
-    def header(self, c: Children) -> syntax.Header:
-        title = syntax.Unreadable(token_span(c[1])) if c[1] == UNREADABLE else self.text([c[1]])
-        return syntax.Header(_span(c), title, tuple(c[3:-1]))
-
-    def setting(self, c: Children) -> syntax.Setting:
-        value = self.number([c[2]]) if c[2].type == "NUMBER" else self.text([c[2]])
-        return syntax.Setting(_span(c), _ident(c[0]), value)
-
-    def use(self, c: Children) -> syntax.Use:
-        return syntax.Use(_span(c), self.text([c[1]]))
-
-    def override(self, c: Children) -> syntax.Override:
-        return syntax.Override(_span(c), c[1])
-
-    def let(self, c: Children) -> syntax.Let:
-        return syntax.Let(_span(c), _ident(c[1]), c[3])
-
-    def param(self, c: Children) -> syntax.Param:
-        return syntax.Param(_span(c), _ident(c[1]), c[3])
-
-    def reward(self, c: Children) -> syntax.Reward:
-        missing, clauses = _tail(c[5:], syntax.OnMissing)
-        return syntax.Reward(_span(c), _ident(c[1]), c[2], c[4], missing, clauses)
-
-    def boost(self, c: Children) -> syntax.Boost:
-        limit, clauses = _tail(c[5:], syntax.Limit)
-        return syntax.Boost(_span(c), _ident(c[1]), c[2], c[4], limit, clauses)
-
-    def bury(self, c: Children) -> syntax.Bury:
-        limit, clauses = _tail(c[5:], syntax.Limit)
-        return syntax.Bury(_span(c), _ident(c[1]), c[2], c[4], limit, clauses)
-
-    def quota(self, c: Children) -> syntax.Quota:
-        window, clauses = _tail(c[6:], syntax.InTop | syntax.InARow)
-        return syntax.Quota(_span(c), _ident(c[1]), c[2], c[4], c[5], window, clauses)
-
-    def block(self, c: Children) -> syntax.Block:
-        return syntax.Block(_span(c), _ident(c[1]), c[3], tuple(c[4:]))
-
-    def target(self, c: Children) -> syntax.Target:
-        op: Any = str(c[4])
-        return syntax.Target(_span(c), _ident(c[1]), c[3], op, c[5], tuple(c[6:]))
-
-    def when(self, c: Children) -> syntax.When:
-        return syntax.When(_span(c), c[1], tuple(c[3:-1]))
-
-    def reweight(self, c: Children) -> syntax.Reweight:
-        kind: Any = str(c[0])
-        return syntax.Reweight(_span(c), kind, _ident(c[1]), c[2])
-
+    syntax.Header: lambda c: (_title(c[1]), tuple(c[3:-1])),
+    syntax.Setting: lambda c: (c[0], c[2]),
+    syntax.Use: lambda c: (c[1],),
+    syntax.Override: lambda c: (c[1],),
+    syntax.Let: lambda c: (c[1], c[3]),
+    syntax.Param: lambda c: (c[1], c[3]),
+    syntax.Reward: lambda c: (c[1], c[2], c[4], *_tail(c[5:], syntax.OnMissing)),
+    syntax.Boost: lambda c: (c[1], c[2], c[4], *_tail(c[5:], syntax.Limit)),
+    syntax.Bury: lambda c: (c[1], c[2], c[4], *_tail(c[5:], syntax.Limit)),
+    syntax.Quota: lambda c: (c[1], c[2], c[4], c[5], *_tail(c[6:], syntax.InTop | syntax.InARow)),
+    syntax.Block: lambda c: (c[1], c[3], tuple(c[4:])),
+    syntax.Target: lambda c: (c[1], c[3], str(c[4]), c[5], tuple(c[6:])),
+    syntax.When: lambda c: (c[1], tuple(c[3:-1])),
+    syntax.Reweight: lambda c: (str(c[0]), c[1], c[2]),
     # ---- parts of rules
-
-    def weight(self, c: Children) -> syntax.Weight:
-        return syntax.Weight(_span(c), c[1])
-
-    def ramp(self, c: Children) -> syntax.Ramp:
-        return syntax.Ramp(_span(c), c[1], c[3], c[5])
-
-    def hard(self, c: Children) -> syntax.Hard:
-        return syntax.Hard(_span(c))
-
-    def on_missing(self, c: Children) -> syntax.OnMissing:
-        return syntax.OnMissing(_span(c), _ident(c[2]))
-
-    def limit(self, c: Children) -> syntax.Limit:
-        return syntax.Limit(_span(c), c[1])
-
-    def of_baseline(self, c: Children) -> syntax.OfBaseline:
-        return syntax.OfBaseline(_span(c), c[0])
-
-    def from_(self, c: Children) -> syntax.From:
-        return syntax.From(_span(c), c[1])
-
-    def until(self, c: Children) -> syntax.Until:
-        return syntax.Until(_span(c), c[1])
-
-    def because(self, c: Children) -> syntax.Because:
-        return syntax.Because(_span(c), self.text([c[1]]))
-
-    def at_least(self, c: Children) -> syntax.AtLeast:
-        return syntax.AtLeast(_span(c), c[2])
-
-    def at_most(self, c: Children) -> syntax.AtMost:
-        return syntax.AtMost(_span(c), c[2])
-
-    def between(self, c: Children) -> syntax.Between:
-        return syntax.Between(_span(c), c[1], c[3])
-
-    def where(self, c: Children) -> syntax.Where:
-        return syntax.Where(_span(c), c[1])
-
-    def per(self, c: Children) -> syntax.Per:
-        return syntax.Per(_span(c), c[1])
-
-    def distinct(self, c: Children) -> syntax.Distinct:
-        return syntax.Distinct(_span(c), c[1])
-
-    def in_top(self, c: Children) -> syntax.InTop:
-        return syntax.InTop(_span(c), c[2])
-
-    def in_a_row(self, c: Children) -> syntax.InARow:
-        return syntax.InARow(_span(c), c[2])
-
+    syntax.Weight: lambda c: (c[1],),
+    syntax.Ramp: lambda c: (c[1], c[3], c[5]),
+    syntax.Hard: lambda c: (),
+    syntax.OnMissing: lambda c: (c[2],),
+    syntax.Limit: lambda c: (c[1],),
+    syntax.OfBaseline: lambda c: (c[0],),
+    syntax.From: lambda c: (c[1],),
+    syntax.Until: lambda c: (c[1],),
+    syntax.Because: lambda c: (c[1],),
+    syntax.AtLeast: lambda c: (c[2],),
+    syntax.AtMost: lambda c: (c[2],),
+    syntax.Between: lambda c: (c[1], c[3]),
+    syntax.Where: lambda c: (c[1],),
+    syntax.Per: lambda c: (c[1],),
+    syntax.Distinct: lambda c: (c[1],),
+    syntax.InTop: lambda c: (c[2],),
+    syntax.InARow: lambda c: (c[2],),
     # ---- tests
-
-    def test(self, c: Children) -> syntax.Test:
-        return syntax.Test(_span(c), self.text([c[1]]), tuple(c[3:-1]))
-
-    def case(self, c: Children) -> syntax.Case:
-        return syntax.Case(_span(c), self.text([c[1]]), tuple(c[3:-1]))
-
-    def given(self, c: Children) -> syntax.Given:
-        return syntax.Given(_span(c), _ident(c[0]), _ident(c[1]) if len(c) > 2 else None, c[-1])
-
-    def record(self, c: Children) -> syntax.Record:
-        return syntax.Record(_span(c), _nodes(c))
-
-    def field(self, c: Children) -> syntax.Field:
-        name = _ident(c[0]) if c[0].type == "NAME" else syntax.Ident(token_span(c[0]), _unquote(c[0]))
-        return syntax.Field(_span(c), name, c[2])
-
-    def unknown(self, c: Children) -> syntax.Unknown:
-        return syntax.Unknown(_span(c))
-
-    def ago(self, c: Children) -> syntax.Ago:
-        return syntax.Ago(_span(c), c[0])
-
-    def records(self, c: Children) -> syntax.Records:
-        return syntax.Records(_span(c), _nodes(c))
-
-    def hole(self, c: Children) -> syntax.Hole:
-        return syntax.Hole(_span(c))
-
-    def expect_value(self, c: Children) -> syntax.ExpectValue:
-        return syntax.ExpectValue(_span(c), _ident(c[1]), _of(c), c[-1])
-
-    def expect_state(self, c: Children) -> syntax.ExpectState:
-        return syntax.ExpectState(_span(c), _ident(c[1]), _of(c), _ident(c[-1]), negated=c[-2].type == "NOT")
-
-    def expect_order(self, c: Children) -> syntax.ExpectOrder:
-        return syntax.ExpectOrder(_span(c), _ident(c[1]), _ident(c[3]))
-
+    syntax.Test: lambda c: (c[1], tuple(c[3:-1])),
+    syntax.Case: lambda c: (c[1], tuple(c[3:-1])),
+    syntax.Given: lambda c: (c[0], c[1] if len(c) > 2 else None, c[-1]),
+    syntax.Record: lambda c: (_nodes(c),),
+    syntax.Field: lambda c: (_key(c[0]), c[2]),
+    syntax.Unknown: lambda c: (),
+    syntax.Ago: lambda c: (c[0],),
+    syntax.Records: lambda c: (_nodes(c),),
+    syntax.Hole: lambda c: (),
+    syntax.ExpectValue: lambda c: (c[1], _of(c), c[-1]),
+    syntax.ExpectState: lambda c: (c[1], _of(c), c[-1], c[-2].type == "NOT"),
+    syntax.ExpectOrder: lambda c: (c[1], c[3]),
     # ---- expressions
+    syntax.AnyOf: lambda c: (tuple(c[::2]),),
+    syntax.AllOf: lambda c: (tuple(c[::2]),),
+    syntax.Not: lambda c: (c[1],),
+    syntax.Compare: lambda c: (str(c[1]), c[0], c[2]),
+    syntax.Same: lambda c: (c[0], c[-1], len(c) == 4),
+    syntax.IsMissing: lambda c: (c[0], len(c) == 4),
+    syntax.Membership: lambda c: (c[0], c[-1], len(c) == 4),
+    syntax.WithinLast: lambda c: (c[0], c[-1]),
+    syntax.MoreThanAgo: lambda c: (c[0], c[3]),
+    syntax.Arithmetic: lambda c: (str(c[1]), c[0], c[2]),
+    syntax.Negative: lambda c: (c[1],),
+    syntax.Number: lambda c: (float(c[0]),),
+    syntax.Percent: lambda c: (float(c[0]),),
+    syntax.Duration: lambda c: (float(c[0]), str(c[1])),
+    syntax.Date: lambda c: (str(c[0]),),
+    syntax.Text: lambda c: (_unquote(c[0]),),
+    syntax.Now: lambda c: (),
+    syntax.Column: lambda c: _column(c[0]),
+    syntax.Name: lambda c: (str(c[0]),),
+    syntax.Call: lambda c: (str(c[0]), tuple(c[2:-1:2]), token_span(c[0])),
+    syntax.Aggregate: lambda c: (c[0],),
+    syntax.List: lambda c: (_nodes(c),),
+}
+"""The fields of each class after the span, from the children of its rule. `_field` turns each token into a node."""
 
-    def any_of(self, c: Children) -> syntax.AnyOf:
-        return syntax.AnyOf(_span(c), tuple(c[::2]))
 
-    def all_of(self, c: Children) -> syntax.AllOf:
-        return syntax.AllOf(_span(c), tuple(c[::2]))
+def _method(node: Any, fields: Callable[[Children], tuple[Any, ...]]) -> Callable[[Builder, Children], Any]:
+    return lambda _, children: node(_span(children), *map(_field, fields(children)))
 
-    def not_(self, c: Children) -> syntax.Not:
-        return syntax.Not(_span(c), c[1])
 
-    def compare(self, c: Children) -> syntax.Compare:
-        op: Any = str(c[1])
-        return syntax.Compare(_span(c), op, c[0], c[2])
-
-    def same(self, c: Children) -> syntax.Same:
-        return syntax.Same(_span(c), c[0], c[-1], negated=len(c) == 4)
-
-    def is_missing(self, c: Children) -> syntax.IsMissing:
-        return syntax.IsMissing(_span(c), c[0], negated=len(c) == 4)
-
-    def membership(self, c: Children) -> syntax.Membership:
-        return syntax.Membership(_span(c), c[0], c[-1], negated=len(c) == 4)
-
-    def within_last(self, c: Children) -> syntax.WithinLast:
-        return syntax.WithinLast(_span(c), c[0], c[-1])
-
-    def more_than_ago(self, c: Children) -> syntax.MoreThanAgo:
-        return syntax.MoreThanAgo(_span(c), c[0], c[3])
-
-    def arithmetic(self, c: Children) -> syntax.Arithmetic:
-        op: Any = str(c[1])
-        return syntax.Arithmetic(_span(c), op, c[0], c[2])
-
-    def negative(self, c: Children) -> syntax.Negative:
-        return syntax.Negative(_span(c), c[1])
-
-    def group(self, c: Children) -> syntax.Expr:
-        inner: syntax.Expr = replace(c[1], span=_span(c))
-        return inner
-
-    def number(self, c: Children) -> syntax.Number:
-        return syntax.Number(_span(c), float(c[0]))
-
-    def percent(self, c: Children) -> syntax.Percent:
-        return syntax.Percent(_span(c), float(c[0]))
-
-    def duration(self, c: Children) -> syntax.Duration:
-        return syntax.Duration(_span(c), float(c[0]), str(c[1]))
-
-    def date(self, c: Children) -> syntax.Date:
-        return syntax.Date(_span(c), str(c[0]))
-
-    def text(self, c: Children) -> syntax.Text:
-        return syntax.Text(_span(c), _unquote(c[0]))
-
-    def truth(self, c: Children) -> syntax.Truth | syntax.Unreadable:
-        return syntax.Unreadable(_span(c)) if c[0] == UNREADABLE else syntax.Truth(_span(c), c[0] == "true")
-
-    def now(self, c: Children) -> syntax.Now:
-        return syntax.Now(_span(c))
-
-    def column(self, c: Children) -> syntax.Column:
-        table: Any
-        table, _, name = c[0].partition(".")
-        return syntax.Column(_span(c), table, name.strip("`"))
-
-    def name(self, c: Children) -> syntax.Name:
-        return syntax.Name(_span(c), str(c[0]))
-
-    def call(self, c: Children) -> syntax.Call:
-        return syntax.Call(_span(c), str(c[0]), tuple(c[2:-1:2]), token_span(c[0]))
-
-    def aggregate(self, c: Children) -> syntax.Aggregate:
-        return syntax.Aggregate(_span(c), c[0])
-
-    def list(self, c: Children) -> syntax.List:
-        return syntax.List(_span(c), _nodes(c))
+for _node, _fields in _FIELDS.items():
+    _rule = re.sub(r"(?<=.)(?=[A-Z])", "_", _node.__name__).lower()  # AtLeast is built by `at_least`
+    setattr(Builder, f"{_rule}_" if iskeyword(_rule) else _rule, _method(_node, _fields))

@@ -1,4 +1,4 @@
-"""`grammar/policy.lark` in, a parser out: from the tables saved beside it where they are those of the grammar."""
+"""Builds the parser of `grammar/policy.lark`, from the saved tables if they belong to that text."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import lark
 from recpolicy.language.parser.build import Builder
 
 TABLES = "policy.bin"
-"""The saved tables: a line with their fingerprint, then Lark's pickle. Building them anew takes longer than a check."""
+"""The saved tables: a line with their fingerprint, then Lark's pickle. To build them takes longer than a check."""
 
 
 @cache
 def lalr() -> lark.Lark:
-    """The parser, with `Builder` making the tree while it parses."""
-    text = files("recpolicy.grammar").joinpath("policy.lark").read_text("utf-8")
+    """Returns the parser, which builds the tree with `Builder` while it parses."""
+    text = _grammar()
     saved = files("recpolicy.grammar").joinpath(TABLES)
     if saved.is_file():
         fingerprint, _, tables = saved.read_bytes().partition(b"\n")
@@ -32,8 +32,8 @@ def lalr() -> lark.Lark:
 
 
 def tables() -> bytes:
-    """The content of the saved tables for the grammar as it is now."""
-    text = files("recpolicy.grammar").joinpath("policy.lark").read_text("utf-8")
+    """Builds the content of the saved tables for the current grammar."""
+    text = _grammar()
     buffer = BytesIO()
     lark.Lark(text, **_OPTIONS).save(buffer)
     return _fingerprint(text) + b"\n" + buffer.getvalue()
@@ -46,6 +46,10 @@ _OPTIONS: dict[str, Any] = {
     "keep_all_tokens": True,  # spans run from the first to the last token of a rule
     "maybe_placeholders": False,
 }
+
+
+def _grammar() -> str:
+    return files("recpolicy.grammar").joinpath("policy.lark").read_text("utf-8")
 
 
 def _fingerprint(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The token that does not fit and what would have fitted in, the finding that helps most out."""
+"""Finds the most helpful explanation of a token that does not fit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RESERVED = frozenset(_KEYWORDS) | {"item", "user", "next_items"}
 """Words that cannot be names."""
 
 Reads = Callable[[int, str], int]
-"""How far the text reads on past the misfit, 0 to 2 tokens, with a word in the place of the token at an index."""
+"""How many tokens from the misfit on can be read, 0 to 2, with a word instead of the token at an index."""
 
 _OPERATORS = {
     "==": "is",
@@ -46,7 +46,7 @@ _OPERATORS = {
     "−": "-",
     "//": "#",
 }
-"""Operators of other languages and those of this one."""
+"""Operators of other languages, with those of this one."""
 
 _OPERATOR_HELP = {
     **dict.fromkeys(("=", ":", ":="), "write `is` to compare; `=` only defines"),
@@ -71,7 +71,7 @@ _WORD_HELP = {
     "exactly": "write the number twice, as in `between 2 and 2`",
     "xor": "write it out with `and`, `or` and `not`",
 }
-"""Words that are plain English but not of the language."""
+"""Plain English that the language does not have."""
 
 _CLAUSES = {
     "LIMIT": "`limit N` stands right behind the condition of a boost or bury, "
@@ -87,7 +87,7 @@ _TARGET_FIXES = {"AT LEAST": ">=", "AT MOST": "<="}
 
 
 def explain(tokens: Sequence[Token], at: int, fitting: Set[str], reads: Reads) -> Diagnostic:
-    """The finding for `tokens[at]`, which stands where only the token types in `fitting` may stand."""
+    """Builds the finding for `tokens[at]`, in a place where only the token types in `fitting` are allowed."""
     token, span = tokens[at], token_span(tokens[at])
     return (
         _misspelt_table(tokens, at)
@@ -115,17 +115,17 @@ def explain(tokens: Sequence[Token], at: int, fitting: Set[str], reads: Reads) -
 
 
 def _unexpected(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Diagnostic:
-    token, wanted = tokens[at], expected(tokens, at, fitting)
+    token, allowed = tokens[at], expected(tokens, at, fitting)
     ends = token.type in ("$END", "RBRACE") or starts_statement(tokens, at)
     in_test = bool(_open(tokens, at)) and starts_part(tokens, at)
     stops = (ends or in_test) and (token.type == "$END" or starts_line(tokens, at))
     help = form(tokens, at, fitting, stops=stops)
     if not stops or {"USE", "EXPECT"} & fitting or at == 0:
-        return syntax.unexpected(token_span(token), seen(token), wanted, help)
-    # The line before stops too early: point there, not at the innocent next statement.
+        return syntax.unexpected(token_span(token), seen(token), allowed, help)
+    # The line before stops too early: point to its end, not at the next statement.
     last = token_span(tokens[at - 1])
     span = Span(last.end, last.end, last.line, last.column + last.end - last.start)
-    return syntax.unexpected(span, "end of the statement", wanted, help)
+    return syntax.unexpected(span, "end of the statement", allowed, help)
 
 
 def _misspelt_table(tokens: Sequence[Token], at: int) -> Diagnostic | None:
@@ -141,7 +141,7 @@ def _misspelt_table(tokens: Sequence[Token], at: int) -> Diagnostic | None:
 
 
 def _record(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Diagnostic | None:
-    """Slips in the `{column: value}` of a test."""
+    """Mistakes in the `{column: value}` of a test."""
     token, span = tokens[at], token_span(tokens[at])
     if "COLON" in fitting and token == "=":
         return syntax.foreign_operator(span, "=", "write `:` between column and value", ":")
@@ -151,15 +151,14 @@ def _record(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Diagnostic |
 
 
 def _bound(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Diagnostic | None:
-    """`=`, `is`, `at least` and their like between a target's measure and its bound."""
+    """`=`, `is`, `at least` and similar words between a target's measure and its bound."""
     if not {"GE", "LE"} <= fitting or "IS" in fitting:
         return None
     token = tokens[at]
     phrase = f"{token.type} {tokens[at + 1].type}" if token.type == "AT" else token.type
     if phrase in _TARGET_FIXES:
-        return syntax.target_bound(
-            _join(tokens[at : at + 2]), f"write `{_TARGET_FIXES[phrase]}`", _TARGET_FIXES[phrase]
-        )
+        fix = _TARGET_FIXES[phrase]
+        return syntax.target_bound(_join(tokens[at : at + 2]), f"write `{fix}`", fix)
     if token.type == "BETWEEN":
         return syntax.target_bound(token_span(token), "write two targets, one with `>=` and one with `<=`")
     if token.type in ("EQUAL", "IS") or token == "exactly":
@@ -185,7 +184,7 @@ def _foreign_operator(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Di
 
 
 def _spaced(word: str, tokens: Sequence[Token], start: int, run: Sequence[Token]) -> str:
-    """A word to put in the place of `run`, with spaces where letters would touch it."""
+    """A word to replace `run`, with spaces where letters would touch it."""
     if not word[0].isalpha():
         return word
     before = " " if start > 0 and tokens[start - 1].end_pos == run[0].start_pos else ""
@@ -194,7 +193,7 @@ def _spaced(word: str, tokens: Sequence[Token], start: int, run: Sequence[Token]
 
 
 def _thousands(tokens: Sequence[Token], at: int) -> Diagnostic | None:
-    """`1,000`, where no comma may stand."""
+    """`1,000`, in a place where no comma is allowed."""
     run = tokens[at - 1 : at + 2] if at else ()
     touching = all(a.end_pos == b.start_pos for a, b in pairwise(run))
     if [t.type for t in run] != ["NUMBER", "COMMA", "NUMBER"] or not touching:
@@ -233,7 +232,7 @@ def _unreadable(tokens: Sequence[Token], at: int) -> Diagnostic:
 
 
 def _unclosed(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Diagnostic | None:
-    """A block, a record or a list that the next statement or part of a test stands in."""
+    """A block, a record or a list that is still open before the next statement or part of a test."""
     opened = _open(tokens, at)
     ends = tokens[at].type == "$END" or starts_statement(tokens, at)
     if not opened or not (ends or (starts_part(tokens, at) and "COMMA" in fitting)):
@@ -258,7 +257,7 @@ def _block(tokens: Sequence[Token], opened: Sequence[int]) -> str:
 
 
 def _open(tokens: Sequence[Token], at: int) -> list[int]:
-    """Where the `{` and `[` stand that are still open before `tokens[at]`."""
+    """The indices of the `{` and `[` that are still open before `tokens[at]`."""
     opened: list[int] = []
     for i in range(at):
         if tokens[i].type in ("LBRACE", "LSQB"):
@@ -300,7 +299,7 @@ def _unquoted(tokens: Sequence[Token], at: int, fitting: Set[str]) -> Diagnostic
 
 
 def _misspelt(tokens: Sequence[Token], at: int, fitting: Set[str], reads: Reads) -> Diagnostic | None:
-    """A keyword with a slip in it, at the position or a little before it, that mends the text when written right."""
+    """A misspelt keyword near the position, if the text can be read further when it is spelt right."""
     if fitting == {"A"} and tokens[at].type == "NAME" and tokens[at + 1].isidentifier():
         # `in a row`: neither of the two words is a keyword without the other.
         place, word = (at + 1, "row") if tokens[at] == "a" else (at, "a")

@@ -1,4 +1,4 @@
-"""Tokens in, a tree and the syntax errors out: after an error the parse goes on at the next statement."""
+"""Parses tokens into a tree and collects the syntax errors: after an error it goes on at the next statement."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from recpolicy.language.parser.tokens import STATEMENTS, respelt, starts_line, s
 Unread = set[str | None]
 
 MAX_DEPTH = 100
-"""How deep an expression may nest; later stages recurse over expressions."""
+"""How deep an expression may be nested; later stages recurse over expressions."""
 
 MAX_PROBLEMS = 50
-"""Syntax errors after which a file is given up."""
+"""Syntax errors after which the rest of a file is not read."""
 
 _MAX_STACK = 1000
-"""Tokens and open rules the parser may have to keep in mind."""
+"""The largest size of the parser's stack: tokens and open rules."""
 
 _BLOCKS = {"POLICY": "STRING", "WHEN": "TRUE", "TEST": "STRING", "CASE": "STRING"}
-"""Tokens that open a block in braces, and what can stand for the text between token and brace."""
+"""Tokens that open a block in braces, and the token that can replace the text between them and the brace."""
 
 
 def drive(grammar: Lark, tokens: list[Token]) -> tuple[Any, list[Diagnostic], Unread]:
-    """What the grammar's `file` rule built, every syntax error, and the names that unread statements would define.
+    """Returns what the grammar's `file` rule built, the syntax errors, and the names that unread statements define.
 
-    A file with too many errors, or nested too deep, is given up: the result is that of an empty file.
+    For a file with too many errors, or nested too deep, the result is that of an empty file.
     """
     run = _Run(grammar, tokens)
     while True:
@@ -70,7 +70,7 @@ class _Misfit(Exception):
 
 
 class _TooDeep(Exception):
-    """The token at the run's position is nested deeper than anyone can read."""
+    """The token at the run's position is nested too deep."""
 
 
 class _Run:
@@ -88,7 +88,7 @@ class _Run:
         self.unread: Unread = set()
 
     def feed_rest(self) -> Any:
-        """Feed tokens up to the end; `_Misfit` at the first that does not fit."""
+        """Feeds the tokens up to the end. Raises `_Misfit` at the first that does not fit."""
         while True:
             token = self.tokens[self.at]
             if len(self.state.state_stack) > _MAX_STACK:
@@ -105,11 +105,11 @@ class _Run:
             self.at += 1
 
     def report(self) -> None:
-        """Add the finding for the token at the position."""
+        """Adds the finding for the token at the position."""
         self.problems.append(explain(self.tokens, self.at, frozenset(self._fitting()), self._reads))
 
     def recover(self) -> None:
-        """Set stacks and position so that the parse can go on; drops what the bad statement has built so far."""
+        """Sets stacks and position so that the parse can go on; drops what the bad statement has built so far."""
         if self._is_between():
             self._finish()
         level = next(
@@ -117,7 +117,8 @@ class _Run:
         )
         head = self.state.value_stack[level] if level < len(self.state.value_stack) else self.tokens[self.at]
         block, brace = self._block(head), self._brace()
-        self._cut(level)
+        del self.state.state_stack[level + 1 :]
+        del self.state.value_stack[level:]
         if block is not None and brace is not None and self._fits(self.state.state_stack, block):
             self._insert(block)
             self._insert(_BLOCKS[block])
@@ -129,7 +130,7 @@ class _Run:
     # ---- the stacks
 
     def _is_between(self) -> bool:
-        """True where the text before the position is whole: the misfit is then not the statement before it."""
+        """True if the statement before the position is complete, so that the misfit is not a part of it."""
         stack = self.state.state_stack
         return (self._fits(stack, "USE") or (self._fits(stack, "NAME") and self._fits(stack, "RBRACE"))) and (
             starts_line(self.tokens, self.at)
@@ -138,17 +139,13 @@ class _Run:
         )
 
     def _finish(self) -> None:
-        """Build the statement before the position, as its successor's first token would."""
+        """Builds the statement before the position, as the first token of the next statement would."""
         self._insert("USE" if self._fits(self.state.state_stack, "USE") else "NAME")
         self.state.state_stack.pop()
         self.state.value_stack.pop()
 
-    def _cut(self, level: int) -> None:
-        del self.state.state_stack[level + 1 :]
-        del self.state.value_stack[level:]
-
     def _insert(self, kind: str) -> None:
-        """Feed a token that the text lacks, in the place of the token at the position."""
+        """Feeds a token that the text lacks, before the token at the position."""
         here = self.tokens[self.at]
         text = "}" if kind == "RBRACE" else UNREADABLE
         self.parser.feed_token(Token(kind, text, here.start_pos, here.line, here.column, end_pos=here.start_pos))
@@ -162,7 +159,7 @@ class _Run:
         return self._read(stack.copy(), kind)
 
     def _read(self, stack: list[Any], kind: str) -> bool:
-        """Put a token on a state stack; False where it does not fit."""
+        """Puts a token on a state stack; returns False if it does not fit."""
         while (action := self.table[stack[-1]].get(kind)) is not None:
             if action[0] is Shift:
                 stack.append(action[1])
@@ -176,7 +173,7 @@ class _Run:
         return False
 
     def _reads(self, at: int, word: str) -> int:
-        """How many tokens from the misfit on can be read, up to 2, with `word` in the place of the token at `at`."""
+        """How many tokens from the misfit on can be read, up to 2, with `word` instead of the token at `at`."""
         start, stack = next((begin for begin in reversed(self.begins) if begin[0] <= at), (at, []))
         if not stack:
             return 0
@@ -188,7 +185,7 @@ class _Run:
     # ---- the tokens
 
     def _block(self, head: Any) -> str | None:
-        """The kind of the block that the bad statement opens, where its first word is that block's or nearly so."""
+        """The kind of the block that the bad statement opens, if its first word is that block's or close to it."""
         if not isinstance(head, Token) or head.type in _BLOCKS:
             return head.type if isinstance(head, Token) else None
         close = near(head, [kind.lower() for kind in _BLOCKS]) if head.type == "NAME" else None
@@ -206,7 +203,7 @@ class _Run:
         return None
 
     def _skip(self, head: Any) -> None:
-        """Go on at the next place where something of the list that the parse is in may start, or close that list."""
+        """Goes on at the next place where an element of the current list may start, or closes that list."""
         token, stack = self.tokens[self.at], self.state.state_stack
         kind = self.lists[stack[-1]]
         if kind == "statements":
@@ -225,7 +222,7 @@ class _Run:
             self._skip_setting()
 
     def _skip_setting(self) -> None:
-        """Go on at the next setting, at the end of the header, or where its `}` is missing."""
+        """Goes on at the next setting, at the end of the header, or where its `}` is missing."""
         while True:
             self.at += 1
             token = self.tokens[self.at]
@@ -234,7 +231,7 @@ class _Run:
                 return
 
     def _skip_part(self, head: Any) -> None:
-        """Go on at the next part of the test, at the `}` that closes it, or where that is missing."""
+        """Goes on at the next part of the test, at the `}` that closes it, or where that is missing."""
         first = self.at
         opened = 0
         if isinstance(head, Token):
@@ -251,7 +248,7 @@ class _Run:
             self.at += 1
 
     def _skip_statement(self) -> None:
-        """Go on at the next line that starts a statement, or at the `}` that closes the block around."""
+        """Goes on at the next line that starts a statement, or at the `}` that closes the block around."""
         depth = 0
         first = self.at
         while True:
@@ -259,7 +256,7 @@ class _Run:
             fresh = self.at > first or self._fits(self.state.state_stack, token.type)
             if token.type == "$END" or (fresh and starts_statement(self.tokens, self.at)):
                 return
-            if fresh and depth == 0 and self._misspelt_statement(self.at):
+            if fresh and depth == 0 and self._misspelt_statement():
                 return
             if token.type == "LBRACE":
                 depth += 1
@@ -269,15 +266,15 @@ class _Run:
                 depth -= 1
             self.at += 1
 
-    def _misspelt_statement(self, at: int) -> bool:
-        """True of a line that starts with two names, as no line of an expression does, or nearly with a keyword."""
-        token = self.tokens[at]
-        if token.type != "NAME" or not starts_line(self.tokens, at):
+    def _misspelt_statement(self) -> bool:
+        """True if a line starts with two names, as no line of an expression does, or with a misspelt keyword."""
+        token = self.tokens[self.at]
+        if token.type != "NAME" or not starts_line(self.tokens, self.at):
             return False
-        return self.tokens[at + 1].type == "NAME" or near(token, [kind.lower() for kind in STATEMENTS]) is not None
+        return self.tokens[self.at + 1].type == "NAME" or near(token, [kind.lower() for kind in STATEMENTS]) is not None
 
     def _remember(self, first: Token) -> None:
-        """Note the name that the statement starting with `first` would have defined."""
+        """Notes the name that the statement starting with `first` would have defined."""
         start = next((i for i in range(self.at, -1, -1) if self.tokens[i].start_pos == first.start_pos), self.at)
         if self.tokens[start].type == "TEST":
             return

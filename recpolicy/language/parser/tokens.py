@@ -1,4 +1,4 @@
-"""Policy text in, its tokens out, each with its place; a character that starts no token becomes an UNKNOWN token."""
+"""Splits the text of a policy into tokens with their places; an unreadable character becomes an UNKNOWN token."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Lexeme:
 
 
 PHRASE_WORDS = ("history", "baseline", "training", "places", "a", "row", "above", "hole")
-"""Words that mean something in certain places only, and are names elsewhere."""
+"""Words with a meaning in certain places only; elsewhere they are names."""
 
 _MAX_RUN = 3
-"""Unreadable characters in a row that become tokens; more of them would say nothing new."""
+"""The most unreadable characters in a row that become tokens."""
 
 
 def tokenize(grammar: Lark, text: str) -> list[Token]:
-    """All tokens of `text`, closed by an empty `$END` token that stands behind the last of them."""
+    """Splits `text` into tokens; the last is an empty `$END` token right behind the others."""
     tokens: list[Token] = []
     words = {t.pattern.value: t.name for t in grammar.terminals if t.pattern.value.isalpha()}
     run = 0
@@ -64,20 +64,20 @@ def tokenize(grammar: Lark, text: str) -> list[Token]:
 
 @cache
 def _scanner(grammar: Lark) -> re.Pattern[str]:
-    """All terminals but the keywords, which are NAMEs to it, as one pattern that every character fits."""
+    """All terminals except keywords, which it reads as NAMEs, as one pattern that every character fits."""
     terminals = [t for t in grammar.terminals if not t.pattern.value.isalpha()]
     terminals.sort(key=lambda t: (-t.priority, -len(t.pattern.value)))
     return re.compile("|".join(f"(?P<{t.name}>{t.pattern.to_regexp()})" for t in terminals) + "|(?s:.)")
 
 
 def mark(tokens: list[Token]) -> None:
-    """Tell from their places the words that are names elsewhere."""
+    """Marks units and the words that have a meaning in certain places only."""
     _mark_phrases(tokens)
     _mark_units(tokens)
 
 
 def respelt(tokens: Sequence[Token], at: int, word: str) -> list[Token]:
-    """Copies of `tokens`, with a word of the language in the place of one of them, and marked anew."""
+    """Copies `tokens` with a word of the language instead of the one at `at`, and marks the copies."""
     copies = [Token.new_borrow_pos(_UNMARKED.get(token.type, token.type), str(token), token) for token in tokens]
     copies[at] = Token.new_borrow_pos("NAME" if word in PHRASE_WORDS else word.upper(), word, tokens[at])
     mark(copies)
@@ -85,12 +85,12 @@ def respelt(tokens: Sequence[Token], at: int, word: str) -> list[Token]:
 
 
 def starts_statement(tokens: Sequence[Token], at: int) -> bool:
-    """True where a line starts a statement; no key of a record."""
+    """Returns whether a line at the token starts a statement; the key of a record does not."""
     return tokens[at].type in STATEMENTS and starts_line(tokens, at) and tokens[at + 1].type != "COLON"
 
 
 def starts_part(tokens: Sequence[Token], at: int) -> bool:
-    """True where a line starts a part of a test."""
+    """Returns whether a line at the token starts a part of a test."""
     if not starts_line(tokens, at):
         return False
     if tokens[at].type == "NAME":
@@ -99,7 +99,7 @@ def starts_part(tokens: Sequence[Token], at: int) -> bool:
 
 
 def starts_line(tokens: Sequence[Token], at: int) -> bool:
-    """True of the first token of a line."""
+    """Returns whether the token is the first of its line."""
     return at == 0 or tokens[at - 1].line != tokens[at].line
 
 
@@ -121,7 +121,7 @@ def _mark_units(tokens: list[Token]) -> None:
 
 
 def _mark_phrases(tokens: list[Token]) -> None:
-    """Words that mean something in certain places only, and are names like any other elsewhere."""
+    """Marks words that have a meaning in certain places only and are names elsewhere."""
     for at, token in enumerate(tokens):
         before, after = tokens[at - 1] if at else None, tokens[min(at + 1, len(tokens) - 1)]
         if token.type == "IN" and after.type in ("TOP", "ANY"):
@@ -142,4 +142,4 @@ def _mark_phrases(tokens: list[Token]) -> None:
 
 
 _UNMARKED = {"INSIDE": "IN", "UNIT": "NAME", **{word.upper(): "NAME" for word in PHRASE_WORDS}}
-"""What `mark` made its kinds of."""
+"""The kinds before `mark`."""

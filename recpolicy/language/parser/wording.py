@@ -1,4 +1,4 @@
-"""Tokens and the token types that would have fitted in, phrases for messages out."""
+"""Renders tokens, and the token types that would fit, as phrases for messages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence, Set
 
 from lark import Token
 
+from recpolicy.language.parser.grammar import lalr
 from recpolicy.language.parser.tokens import STATEMENTS, starts_line
 
 _LITERALS = frozenset(("NUMBER", "STRING", "DATE", "TRUE", "FALSE", "NOW"))
@@ -15,28 +16,15 @@ _ARITHMETIC = frozenset(("PLUS", "MINUS", "STAR", "SLASH", "PERCENT", "UNIT"))
 _COUNTS = ("WEIGHT", "RAMP", "LIMIT", "LEAST", "MOST", "BETWEEN", "TOP", "ANY")
 
 _NAMES = {
+    **{t.name: f"`{t.pattern.value}`" for t in lalr().terminals if t.pattern.type == "str"},
     "NAME": "a name",
     "STRING": "a quoted text",
     "NUMBER": "a number",
     "DATE": "a date such as `2026-03-31`",
     "COLUMN": "a column such as `item.age`",
     "$END": "the end of the file",
-    "LBRACE": "`{`",
-    "RBRACE": "`}`",
-    "LPAR": "`(`",
-    "RPAR": "`)`",
-    "LSQB": "`[`",
-    "RSQB": "`]`",
-    "EQUAL": "`=`",
     "ON": "`on missing`",
-    "OF": "`of`",
     "A": "`a row`",
-    "COMMA": "`,`",
-    "COLON": "`:`",
-    "LESSTHAN": "`<`",
-    "MORETHAN": "`>`",
-    "LE": "`<=`",
-    "GE": "`>=`",
     "INSIDE": "`in top` or `in any`",
 }
 
@@ -77,12 +65,12 @@ _AGO = "for numbers write `>`; `more than 30 days ago` is for dates"
 
 
 def seen(token: Token) -> str:
-    """A token as messages name it."""
+    """Renders a token for a message."""
     return "end of the file" if token.type == "$END" else f"`{token}`"
 
 
 def expected(tokens: Sequence[Token], at: int, fitting: Set[str]) -> str:
-    """The fitting token types in words, the most particular first."""
+    """Renders the fitting token types in words, the most specific first."""
     left = set(fitting)
     parts = []
     if {"NUMBER", "COLUMN"} <= left:
@@ -94,20 +82,21 @@ def expected(tokens: Sequence[Token], at: int, fitting: Set[str]) -> str:
         left -= COMPARISONS | {"AND", "OR", "NOT"}
     if {"GE", "LE"} <= left:  # behind a target's measure
         left -= {"LPAR", "LESSTHAN", "MORETHAN"}
-    left -= _ARITHMETIC  # may follow every number: no news
+    left -= _ARITHMETIC  # may follow every number
     if {"LET", "REWARD"} <= left:
         named = "the next statement" if at else "a statement"
         parts.append(named if "USE" in left else "`let`, `param`, a rule or a new weight")
-        left -= {*STATEMENTS, "$END", "FROM", "UNTIL", "BECAUSE", "INSIDE"}  # may follow every rule: no news
+        left -= {*STATEMENTS, "$END", "FROM", "UNTIL", "BECAUSE", "INSIDE"}  # may follow every rule
     if {"EXPECT", "NAME"} <= left:
         parts.append("the next part of the test")
         left -= {"EXPECT", "NAME", "NOW", "CASE"}
     names = sorted(_NAMES.get(kind, f"`{kind.lower()}`") for kind in left)
-    return _either([*names, *parts])
+    *others, last = [*names, *parts]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def form(tokens: Sequence[Token], at: int, fitting: Set[str] = frozenset(), *, stops: bool = False) -> str:
-    """How what stands around `tokens[at]` is written, or before it where the text stops too early."""
+    """Explains how the statement around `tokens[at]` is written, or the one before it if the text `stops` too early."""
     if "AGO" in fitting and any(token.type == "MORE" for token in tokens[max(0, at - 4) : at]):
         return _AGO
     if "PLACES" in fitting:
@@ -117,7 +106,3 @@ def form(tokens: Sequence[Token], at: int, fitting: Set[str] = frozenset(), *, s
         return _ANY_STATEMENT if "USE" in fitting else _FORMS["TEST"]
     kinds = (tokens[i].type for i in range(at if fresh else at - 1, -1, -1))
     return next((_FORMS[kind] for kind in kinds if kind in _FORMS), _ANY_STATEMENT)
-
-
-def _either(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"

@@ -1,17 +1,15 @@
-"""Test blocks of the typed policy: what a case gives, and what it expects."""
+"""Defines the test blocks of the typed policy: what a case gives, and what it expects."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
-from recpolicy.language.policy.expressions import Node
+from recpolicy.language import Node
 
 Value: TypeAlias = float | bool | str | tuple[str, ...] | None
 """A column's value as stored: numbers, dates and durations as float (seconds), None missing."""
 
 
-@dataclass(frozen=True, repr=False)
 class Record(Node):
     """A user or an item: the columns that are stated; the others are missing.
 
@@ -21,7 +19,6 @@ class Record(Node):
     values: tuple[tuple[str, Value], ...]
 
 
-@dataclass(frozen=True, repr=False)
 class ExpectValue(Node):
     """The rule's (or the target's metric's) value on the slate, within 5e-4."""
 
@@ -30,16 +27,14 @@ class ExpectValue(Node):
     value: float
 
 
-@dataclass(frozen=True, repr=False)
 class ExpectSatisfied(Node):
-    """The quota's demand holds on the slate, or with `negated` does not."""
+    """The slate satisfies the quota, or with `negated` does not."""
 
     quota: str
     slate: str
     negated: bool
 
 
-@dataclass(frozen=True, repr=False)
 class ExpectBlocked(Node):
     """The slate holds an item that the block (None: any block) hits, or with `negated` none."""
 
@@ -48,7 +43,6 @@ class ExpectBlocked(Node):
     negated: bool
 
 
-@dataclass(frozen=True, repr=False)
 class ExpectOrder(Node):
     """The whole reward of the slate `better` is above that of `worse`, by more than 5e-4."""
 
@@ -59,9 +53,8 @@ class ExpectOrder(Node):
 Expect: TypeAlias = ExpectValue | ExpectSatisfied | ExpectBlocked | ExpectOrder
 
 
-@dataclass(frozen=True, repr=False)
 class Case(Node):
-    """One user with slates: everything a test and one of its cases say together. `title` is empty outside a case.
+    """One user with slates, as a test and one of its cases together give them. `title` is empty outside a case.
 
     `slates` by name, the one without a name under ""; None is a hole. K is the slate's own length. `now` in seconds.
     """
@@ -74,10 +67,9 @@ class Case(Node):
     slates: tuple[tuple[str, tuple[Record | None, ...]], ...]
     expects: tuple[Expect, ...]
     waiting: tuple[str, ...] = ()
-    """Rules that the case expects something of and whose first day is yet to come: that is not looked at."""
+    """Rules of the case's expectations whose first day is still to come. These expectations are not checked."""
 
 
-@dataclass(frozen=True, repr=False)
 class Test(Node):
     """`test "TITLE" { ... }`: the test itself where it expects something outside its cases, then its cases."""
 

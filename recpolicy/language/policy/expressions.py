@@ -1,30 +1,15 @@
-"""Expressions of the typed policy."""
+"""Defines the expressions of the typed policy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import field
 from typing import Literal, TypeAlias, assert_never
 
-from recpolicy.span import Span
+from recpolicy.language import Node
 from recpolicy.types import Type
 
 
-@dataclass(frozen=True, repr=False)
-class Node:
-    """A place in the source; every node of the tree has one.
-
-    One `__repr__` serves all: to generate one for each class would take a tenth of what `recpolicy check` takes.
-    """
-
-    span: Span = field(compare=False)
-
-    def __repr__(self) -> str:
-        parts = (f"{part.name}={getattr(self, part.name)!r}" for part in fields(self) if part.name != "span")
-        return f"{type(self).__name__}({', '.join(parts)})"
-
-
-@dataclass(frozen=True, repr=False)
 class Number(Node):
     """A literal of a measured type: a ratio as a fraction, a duration in seconds, a date in seconds since 1970."""
 
@@ -32,7 +17,6 @@ class Number(Node):
     type: Type
 
 
-@dataclass(frozen=True, repr=False)
 class Truth(Node):
     """`true` or `false`."""
 
@@ -40,7 +24,6 @@ class Truth(Node):
     type: Type = field(default=Type.BOOL, init=False)
 
 
-@dataclass(frozen=True, repr=False)
 class Word(Node):
     """A string literal, compared with a category or text column."""
 
@@ -48,7 +31,6 @@ class Word(Node):
     type: Type = field(default=Type.CATEGORY, init=False)
 
 
-@dataclass(frozen=True, repr=False)
 class Column(Node):
     """`item.name` or `user.name`; missing values propagate."""
 
@@ -57,14 +39,12 @@ class Column(Node):
     type: Type
 
 
-@dataclass(frozen=True, repr=False)
 class Now(Node):
     """The row's own time: that of the user's last history event."""
 
     type: Type = field(default=Type.DATE, init=False)
 
 
-@dataclass(frozen=True, repr=False)
 class Arithmetic(Node):
     """`+ - * /` on measured operands; x / 0 is missing. `type` is the result's."""
 
@@ -74,7 +54,6 @@ class Arithmetic(Node):
     type: Type
 
 
-@dataclass(frozen=True, repr=False)
 class Call(Node):
     """`min(a, b, ...)`, `max(a, b, ...)`, `abs(a)`, `log(a)` (natural; of 0 or less it is missing)."""
 
@@ -83,7 +62,6 @@ class Call(Node):
     type: Type
 
 
-@dataclass(frozen=True, repr=False)
 class Compare(Node):
     """An ordered comparison of measured operands, or `is` / `is not` of any two operands of one type.
 
@@ -96,7 +74,6 @@ class Compare(Node):
     type: Type = field(default=Type.BOOL, init=False)
 
 
-@dataclass(frozen=True, repr=False)
 class Among(Node):
     """`x in ["a", "b"]`: x is a word or a number, options are literals. Missing when x is."""
 
@@ -105,7 +82,6 @@ class Among(Node):
     type: Type = field(default=Type.BOOL, init=False)
 
 
-@dataclass(frozen=True, repr=False)
 class Contains(Node):
     """`"Drama" in item.genres`: the list column holds the word (a literal or a word column). Missing when either is."""
 
@@ -114,7 +90,6 @@ class Contains(Node):
     type: Type = field(default=Type.BOOL, init=False)
 
 
-@dataclass(frozen=True, repr=False)
 class IsMissing(Node):
     """`x is missing`; never missing itself (`is not missing` is `Not(IsMissing(x))`)."""
 
@@ -122,7 +97,6 @@ class IsMissing(Node):
     type: Type = field(default=Type.BOOL, init=False)
 
 
-@dataclass(frozen=True, repr=False)
 class Logic(Node):
     """Three-valued `and` / `or` (Kleene)."""
 
@@ -132,7 +106,6 @@ class Logic(Node):
     type: Type = field(default=Type.BOOL, init=False)
 
 
-@dataclass(frozen=True, repr=False)
 class Not(Node):
     """Three-valued `not`."""
 
@@ -140,7 +113,6 @@ class Not(Node):
     type: Type = field(default=Type.BOOL, init=False)
 
 
-@dataclass(frozen=True, repr=False)
 class Percentile(Node):
     """`percentile(x)`: the share of known values of x in its table that are lower, equal ones counting half.
 
@@ -153,14 +125,13 @@ class Percentile(Node):
     type: Type = field(default=Type.RATIO, init=False)
 
 
-@dataclass(frozen=True, repr=False)
 class OfHistory(Node):
     """`count(p) of history`, `share(p) of history`, `mean(x) of history`: about the items the user took before.
 
-    Inside `operand`, `item` is each of those items in turn; no other OfHistory stands in it. `count` (INT): events for
+    Inside `operand`, `item` is each of those items in turn; it holds no other OfHistory. `count` (INT): events for
     which p is true (`count()` has the operand Truth(True)). `share` (RATIO): that over all events; missing of an empty
     history. `mean` (x's own type, INT becoming FLOAT): mean of the known values of x; missing where none is known.
-    It depends on the user alone, so it may stand in `when`.
+    It depends on the user only, so `when` may use it.
     """
 
     function: Literal["count", "share", "mean"]
@@ -188,7 +159,7 @@ Expr: TypeAlias = (
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
-    """The operands of an expression; the written options of an Among are no operands."""
+    """Returns the operands of an expression; the options of an Among do not count."""
     match expr:
         case Number() | Truth() | Word() | Column() | Now():
             return ()
@@ -205,7 +176,9 @@ def children(expr: Expr) -> tuple[Expr, ...]:
 
 
 def walk(node: Expr) -> Iterator[Expr]:
-    """The expression and everything in it, outermost first."""
-    yield node
-    for child in children(node):
-        yield from walk(child)
+    """Yields the expression and everything in it, outermost first."""
+    todo = [node]
+    while todo:
+        expr = todo.pop()
+        yield expr
+        todo += reversed(children(expr))

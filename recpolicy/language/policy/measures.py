@@ -1,30 +1,28 @@
-"""What rules measure and count."""
+"""Defines what rules measure and count."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, TypeAlias
 
-from recpolicy.language.policy.expressions import Column, Expr, Node
+from recpolicy.language import Node
+from recpolicy.language.policy.expressions import Column, Expr
 
 
 class Missing(Enum):
-    """`on missing ...`: what an item without the value contributes to a mean."""
+    """`on missing ...`: what an item without the value adds to a mean."""
 
     MEAN = "mean"
     ZERO = "zero"
     FAIL = "fail"
 
 
-@dataclass(frozen=True, repr=False)
 class Relevance(Node):
-    """A measure against the items the user really took next."""
+    """A measure of how well the slate matches the items the user took next."""
 
     metric: Literal["ndcg", "hit", "recall", "precision", "mrr", "lcs"]
 
 
-@dataclass(frozen=True, repr=False)
 class Spread(Node):
     """`distance`, `distinct`, `entropy` or `calibration` of an item column."""
 
@@ -33,14 +31,12 @@ class Spread(Node):
     missing: Missing = Missing.MEAN
 
 
-@dataclass(frozen=True, repr=False)
 class Novelty(Node):
     """Mean self-information of the slate's items; `column` has the role popularity."""
 
     column: Column
 
 
-@dataclass(frozen=True, repr=False)
 class Portion(Node):
     """`share` (plain) or `exposure` (rank-discounted) of the places that match."""
 
@@ -48,7 +44,6 @@ class Portion(Node):
     where: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class Average(Node):
     """`mean` (plain) or `discounted` (rank-discounted) of a number known to lie in [0, 1]."""
 
@@ -57,9 +52,8 @@ class Average(Node):
     missing: Missing = Missing.MEAN
 
 
-@dataclass(frozen=True, repr=False)
 class Serendipity(Node):
-    """Relevant and unlike the history: over the places that hold a next item, its distance to the history.
+    """The distance of the next items in the slate to the history.
 
     sum over hits of d(item) / min(K, different next items), d = mean distance in `column` to the known items of the
     history, as in `distance`. Not applicable without next items or without a known value in the history.
@@ -72,12 +66,11 @@ class Serendipity(Node):
 Measure: TypeAlias = Relevance | Spread | Novelty | Portion | Average | Serendipity
 
 
-@dataclass(frozen=True, repr=False)
 class Population(Node):
     """A measure over the slates of all users together; targets only. The column holds words or lists, or is the id.
 
     Exposure of a value: sum of w(r) over the places whose item has it (shared equally among an item's values).
-    `coverage`: values shown to anybody over values in the catalog. `gini`: of the exposure of the catalog's values,
+    `coverage`: values shown to any user over values in the catalog. `gini`: of the exposure of the catalog's values,
     0 equal, towards 1 all on one (unbiased: n/(n-1), so that 1 is reached). `largest_share`: the largest share of all
     exposure that one value has.
     """
@@ -89,7 +82,6 @@ class Population(Node):
 # ---- quotas ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, repr=False)
 class Bound(Node):
     """A count of places (`amount` 2) or a share of them (`amount` 0.2, `percent` True)."""
 
@@ -97,21 +89,18 @@ class Bound(Node):
     percent: bool
 
 
-@dataclass(frozen=True, repr=False)
 class Where(Node):
     """The places that match."""
 
     predicate: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class Per(Node):
     """For every value of the column by itself (at-most only)."""
 
     column: Column
 
 
-@dataclass(frozen=True, repr=False)
 class Different(Node):
     """`distinct column`: the number of different values in the slate."""
 
@@ -121,9 +110,8 @@ class Different(Node):
 Counted: TypeAlias = Where | Per | Different
 
 
-@dataclass(frozen=True, repr=False)
 class Window(Node):
-    """The places a quota looks at: the first `length` (`sliding` False), or every `length` neighbours (True).
+    """The places a quota looks at: the first `length` (`sliding` False), or any `length` in a row (True).
 
     Percentages are of `length`, which is 1 to K.
     """

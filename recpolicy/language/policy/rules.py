@@ -1,4 +1,4 @@
-"""Rules of the typed policy, and the policy itself."""
+"""Defines the rules of the typed policy, and the policy itself."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal, TypeAlias
 
+from recpolicy.language import Node
 from recpolicy.language.policy.cases import Test
-from recpolicy.language.policy.expressions import Expr, Node
+from recpolicy.language.policy.expressions import Expr
 from recpolicy.language.policy.measures import Bound, Counted, Measure, Population, Window
 from recpolicy.span import Source
 
 
-@dataclass(frozen=True, repr=False)
 class Ramp(Node):
     """A weight that goes from `start` to `end` in a straight line over the first `over` (0 to 1] of training."""
 
@@ -21,7 +21,7 @@ class Ramp(Node):
     over: float
 
     def at(self, progress: float) -> float:
-        """The weight when `progress` (0 to 1) of training is done."""
+        """Returns the weight at `progress`, the share of training that has passed, 0 to 1."""
         return self.start + (self.end - self.start) * min(1.0, progress / self.over)
 
 
@@ -30,16 +30,20 @@ Level: TypeAlias = float | Ramp
 
 
 def level(value: Level, progress: float = 1.0) -> float:
-    """The weight when `progress` (0 to 1) of training is done; after training unless said otherwise."""
+    """Returns the weight at `progress`, the share of training that has passed, 0 to 1; by default after training."""
     return value.at(progress) if isinstance(value, Ramp) else value
 
 
-@dataclass(frozen=True, repr=False)
+def highest(value: Level) -> float:
+    """Returns the largest weight at any time in training."""
+    return max(value.start, value.end) if isinstance(value, Ramp) else value
+
+
 class Weight(Node):
     """A rule's weight for a user.
 
-    `only`: where it is given, the rule is not applicable (NaN) to users for whom it is not true.
-    `changes`: the weight of the last branch whose predicate is true holds, else `base`.
+    `only`: if it is given, the rule is not applicable (NaN) to users for whom it is not true.
+    `changes`: the weight of the last branch whose predicate is true, else `base`.
     """
 
     base: Level
@@ -47,7 +51,6 @@ class Weight(Node):
     changes: tuple[tuple[Expr, Level], ...] = ()
 
 
-@dataclass(frozen=True, repr=False)
 class Reward(Node):
     """`reward NAME weight W = MEASURE`."""
 
@@ -57,9 +60,8 @@ class Reward(Node):
     because: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, repr=False)
 class Boost(Node):
-    """`boost NAME weight W = PREDICATE limit N`, or with `bury` True what is subtracted instead of added."""
+    """`boost NAME weight W = PREDICATE limit N`, which adds to the reward; with `bury` it subtracts."""
 
     name: str
     weight: Weight
@@ -69,9 +71,8 @@ class Boost(Node):
     because: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, repr=False)
 class Quota(Node):
-    """`quota NAME weight W = ... WINDOW`; a bound that is not stated is None, `between` states both.
+    """`quota NAME weight W = ... WINDOW`; a bound that is not stated is None, and `between` states both.
 
     A `hard` quota has weight 0: it adds nothing to the reward and cannot be shipped violated.
     """
@@ -86,7 +87,6 @@ class Quota(Node):
     because: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, repr=False)
 class Block(Node):
     """`block NAME = PREDICATE`: such an item must never be shown; an item for which it is unknown is blocked.
 
@@ -103,7 +103,6 @@ Rule: TypeAlias = Reward | Boost | Quota
 """Rules with a value and a weight."""
 
 
-@dataclass(frozen=True, repr=False)
 class Target(Node):
     """`target NAME = METRIC OP BOUND`: a demand on the mean over users (in `when`: over the users of `only`).
 
@@ -120,7 +119,6 @@ class Target(Node):
     because: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, repr=False)
 class Param(Node):
     """`param NAME = LITERAL` as it holds: `written` is the literal's text, `given` whether `--set` gave it."""
 
@@ -129,7 +127,6 @@ class Param(Node):
     given: bool = False
 
 
-@dataclass(frozen=True, repr=False)
 class Dormant(Node):
     """A rule, block or target that holds only from a later day on, and is left out until then."""
 
@@ -141,8 +138,8 @@ class Dormant(Node):
 class Policy:
     """One checked policy. `rules` in the order of the file; names are unique over rules, blocks and targets.
 
-    `as_of` is the day that `from` and `until` were compared with, None where no rule has dates. `sources` are the
-    files it was read from, the first the one that was asked for.
+    `as_of` is the day that `from` and `until` were compared with, None if no rule has dates. `sources` are the files
+    it was read from, the policy's own file first.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The syntax tree: what the parser makes of a policy file, names not yet resolved and types not yet known.
+"""Defines the syntax tree that the parser builds from a policy file: names not yet resolved, types not yet known.
 
 Every class stands for the grammar rule of the same name (`AtLeast` for `at_least`). Spans do not count in comparison.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+from recpolicy.language import Node
 from recpolicy.language.syntax.cases import (
     Ago,
     Case,
@@ -30,23 +31,19 @@ from recpolicy.language.syntax.expressions import (
     Call,
     Column,
     Compare,
-    Condition,
     Date,
     Duration,
     Expr,
     Ident,
     IsMissing,
-    Leaf,
     List,
     Membership,
     MoreThanAgo,
     Name,
     Negative,
-    Node,
     Not,
     Now,
     Number,
-    Operation,
     Percent,
     Same,
     Text,
@@ -92,96 +89,14 @@ from recpolicy.language.syntax.statements import (
     Where,
 )
 
-__all__ = [
-    "Aggregate",
-    "Ago",
-    "AllOf",
-    "AnyOf",
-    "Arithmetic",
-    "AtLeast",
-    "AtMost",
-    "Because",
-    "Between",
-    "Block",
-    "Boost",
-    "Bury",
-    "Call",
-    "Case",
-    "Clause",
-    "Column",
-    "Compare",
-    "Condition",
-    "Date",
-    "Distinct",
-    "Duration",
-    "Expect",
-    "ExpectOrder",
-    "ExpectState",
-    "ExpectValue",
-    "Expr",
-    "Field",
-    "File",
-    "From",
-    "Given",
-    "Hard",
-    "Header",
-    "Hole",
-    "Ident",
-    "InARow",
-    "InTop",
-    "IsMissing",
-    "Leaf",
-    "Let",
-    "Limit",
-    "List",
-    "Membership",
-    "MoreThanAgo",
-    "Name",
-    "Negative",
-    "Node",
-    "Not",
-    "Now",
-    "Number",
-    "OfBaseline",
-    "OnMissing",
-    "Operation",
-    "Override",
-    "Param",
-    "Per",
-    "Percent",
-    "Quota",
-    "Ramp",
-    "Record",
-    "Records",
-    "Reward",
-    "Reweight",
-    "Rule",
-    "Same",
-    "Setting",
-    "Statement",
-    "Target",
-    "Test",
-    "Text",
-    "Truth",
-    "Unknown",
-    "Unreadable",
-    "Until",
-    "Use",
-    "Weight",
-    "When",
-    "Where",
-    "WithinLast",
-    "nodes",
-]
-
 
 def nodes(node: Node) -> list[Node]:
-    """The nodes directly inside `node`, in the order of the text."""
-    found: list[Node] = []
-    for part in fields(node):
-        value = getattr(node, part.name)
+    """Returns the nodes directly inside `node`, in the order of the text."""
+    inside: list[Node] = []
+    for field in fields(node):
+        value = getattr(node, field.name)
         if isinstance(value, Node):
-            found.append(value)
+            inside.append(value)
         elif isinstance(value, tuple):
-            found += [inner for inner in value if isinstance(inner, Node)]
-    return found
+            inside += [part for part in value if isinstance(part, Node)]
+    return inside

@@ -1,26 +1,23 @@
-"""`test` blocks of the syntax tree."""
+"""Defines the `test` blocks of the syntax tree."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
-from recpolicy.language.syntax.expressions import Expr, Ident, Node, Text
+from recpolicy.language import Node
+from recpolicy.language.syntax.expressions import Expr, Ident, Text
 
 
-@dataclass(frozen=True, repr=False)
 class Unknown(Node):
     """`missing` as a field's value."""
 
 
-@dataclass(frozen=True, repr=False)
 class Ago(Node):
     """`10 days ago` as a field's value."""
 
     duration: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class Field(Node):
     """`column: value` of a record."""
 
@@ -28,26 +25,22 @@ class Field(Node):
     value: Expr | Unknown | Ago
 
 
-@dataclass(frozen=True, repr=False)
 class Record(Node):
     """`{column: value, ...}`: a user, or an item of which the columns not named are missing."""
 
     fields: tuple[Field, ...]
 
 
-@dataclass(frozen=True, repr=False)
 class Hole(Node):
     """`hole` as an item: a place that holds nothing."""
 
 
-@dataclass(frozen=True, repr=False)
 class Records(Node):
     """`[item, ...]`."""
 
     items: tuple[Record | Hole, ...]
 
 
-@dataclass(frozen=True, repr=False)
 class Given(Node):
     """`user {...}`, `history [...]`, `next_items [...]`, `now DATE`, `slate [...]` or `slate NAME [...]`."""
 
@@ -56,7 +49,6 @@ class Given(Node):
     value: Record | Records | Expr
 
 
-@dataclass(frozen=True, repr=False)
 class ExpectValue(Node):
     """`expect rule = value` or `expect rule of slate = value`."""
 
@@ -65,7 +57,6 @@ class ExpectValue(Node):
     value: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class ExpectState(Node):
     """`expect subject is state`, with `of slate` or `not`: `satisfied` of a quota, `blocked` of a slate or a block."""
 
@@ -75,7 +66,6 @@ class ExpectState(Node):
     negated: bool
 
 
-@dataclass(frozen=True, repr=False)
 class ExpectOrder(Node):
     """`expect one above other`: of two named slates."""
 
@@ -86,15 +76,13 @@ class ExpectOrder(Node):
 Expect: TypeAlias = ExpectValue | ExpectState | ExpectOrder
 
 
-@dataclass(frozen=True, repr=False)
 class Case(Node):
-    """`case "..." { ... }` of a test: what the test says holds unless the case says otherwise."""
+    """`case "..." { ... }` of a test: it takes what it does not give from the test."""
 
     title: Text
     parts: tuple[Given | Expect, ...]
 
 
-@dataclass(frozen=True, repr=False)
 class Test(Node):
     """`test "..." { ... }`."""
 

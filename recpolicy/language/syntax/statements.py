@@ -1,19 +1,19 @@
-"""Statements of the syntax tree, and the file that holds them."""
+"""Defines the statements of the syntax tree, and the file that holds them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from recpolicy.errors import Diagnostic
+from recpolicy.language import Node
 from recpolicy.language.syntax.cases import Test
-from recpolicy.language.syntax.expressions import Expr, Ident, Node, Number, Text, Unreadable
+from recpolicy.language.syntax.expressions import Expr, Ident, Number, Text, Unreadable
 from recpolicy.span import Source
 
 # ---- header and definitions -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, repr=False)
 class Setting(Node):
     """`key = value` of the header."""
 
@@ -21,7 +21,6 @@ class Setting(Node):
     value: Text | Number
 
 
-@dataclass(frozen=True, repr=False)
 class Header(Node):
     """`policy "name" { ... }`; the title is Unreadable after a syntax error in it."""
 
@@ -29,14 +28,12 @@ class Header(Node):
     settings: tuple[Setting, ...]
 
 
-@dataclass(frozen=True, repr=False)
 class Use(Node):
     """`use "house_rules.policy"`: the statements of another file, as if they stood here."""
 
     path: Text
 
 
-@dataclass(frozen=True, repr=False)
 class Let(Node):
     """`let name = value`."""
 
@@ -44,7 +41,6 @@ class Let(Node):
     value: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class Param(Node):
     """`param name = literal`: a value that `--set name=...` replaces."""
 
@@ -55,7 +51,6 @@ class Param(Node):
 # ---- parts of rules -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, repr=False)
 class Ramp(Node):
     """`ramp start to end over share of training`: a weight that changes while training."""
 
@@ -64,47 +59,40 @@ class Ramp(Node):
     over: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class Weight(Node):
     """`weight value`."""
 
     value: Expr | Ramp
 
 
-@dataclass(frozen=True, repr=False)
 class Hard(Node):
-    """`hard` in the place of a weight: the quota cannot be shipped violated."""
+    """`hard` instead of a weight: the quota cannot be shipped violated."""
 
 
-@dataclass(frozen=True, repr=False)
 class Limit(Node):
     """`limit value`."""
 
     value: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class OnMissing(Node):
     """`on missing choice`."""
 
     choice: Ident
 
 
-@dataclass(frozen=True, repr=False)
 class From(Node):
     """`from date`: the rule holds from this day on."""
 
     date: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class Until(Node):
     """`until date`: the rule holds up to and with this day."""
 
     date: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class Because(Node):
     """`because "reason"`."""
 
@@ -112,24 +100,21 @@ class Because(Node):
 
 
 Clause: TypeAlias = From | Until | Because
-"""What may stand behind any rule, in any order."""
+"""Clauses that any rule may have, in any order."""
 
 
-@dataclass(frozen=True, repr=False)
 class AtLeast(Node):
     """`at least amount`."""
 
     amount: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class AtMost(Node):
     """`at most amount`."""
 
     amount: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class Between(Node):
     """`between low and high`."""
 
@@ -137,35 +122,30 @@ class Between(Node):
     high: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class Where(Node):
     """`where predicate`."""
 
     predicate: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class Per(Node):
     """`per column`."""
 
     column: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class Distinct(Node):
     """`distinct column`."""
 
     column: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class InTop(Node):
     """`in top length`: the quota looks at the first places only."""
 
     length: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class InARow(Node):
     """`in any length places in a row`: the quota looks at every run of so many places."""
 
@@ -175,7 +155,6 @@ class InARow(Node):
 # ---- rules ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, repr=False)
 class Reward(Node):
     """`reward name weight w = measure`."""
 
@@ -186,7 +165,6 @@ class Reward(Node):
     clauses: tuple[Clause, ...] = ()
 
 
-@dataclass(frozen=True, repr=False)
 class Boost(Node):
     """`boost name weight w = where limit n`."""
 
@@ -197,7 +175,6 @@ class Boost(Node):
     clauses: tuple[Clause, ...] = ()
 
 
-@dataclass(frozen=True, repr=False)
 class Bury(Node):
     """`bury name weight w = where limit n`."""
 
@@ -208,7 +185,6 @@ class Bury(Node):
     clauses: tuple[Clause, ...] = ()
 
 
-@dataclass(frozen=True, repr=False)
 class Quota(Node):
     """`quota name weight w = amount counted window`."""
 
@@ -220,7 +196,6 @@ class Quota(Node):
     clauses: tuple[Clause, ...] = ()
 
 
-@dataclass(frozen=True, repr=False)
 class Block(Node):
     """`block name = where`."""
 
@@ -229,14 +204,12 @@ class Block(Node):
     clauses: tuple[Clause, ...] = ()
 
 
-@dataclass(frozen=True, repr=False)
 class OfBaseline(Node):
     """`share of baseline`: a bound that is a share of the fine-tuned model's own value."""
 
     share: Expr
 
 
-@dataclass(frozen=True, repr=False)
 class Target(Node):
     """`target name = metric op bound`."""
 
@@ -247,7 +220,6 @@ class Target(Node):
     clauses: tuple[Clause, ...] = ()
 
 
-@dataclass(frozen=True, repr=False)
 class Reweight(Node):
     """`reward name weight w` without `=`: another weight for a rule, inside `when`."""
 
@@ -256,14 +228,12 @@ class Reweight(Node):
     weight: Weight
 
 
-@dataclass(frozen=True, repr=False)
 class Override(Node):
-    """`override statement`: it takes the place of an earlier one of its name, or of an overlapping branch's weight."""
+    """`override statement`: it replaces an earlier one of its name, or the weight of an overlapping branch."""
 
     statement: Let | Param | Rule | Reweight
 
 
-@dataclass(frozen=True, repr=False)
 class When(Node):
     """`when predicate { ... }`."""
 
@@ -275,12 +245,11 @@ Rule: TypeAlias = Reward | Boost | Bury | Quota | Block | Target
 Statement: TypeAlias = Use | Let | Param | Rule | Reweight | Override | When | Test
 
 
-@dataclass(frozen=True, repr=False)
 class File(Node):
-    """One file as far as it could be read.
+    """One file, as much of it as could be read.
 
     `problems` are its syntax errors. `unread` are the names that statements with such an error would have defined
-    (None among them: a name that could not be read either), so that using one is not reported a second time.
+    (None among them: a name that could not be read either), so that the use of one is not reported as well.
     """
 
     source: Source = field(compare=False)

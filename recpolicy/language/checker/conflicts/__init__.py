@@ -1,9 +1,9 @@
-"""A typed policy in, the quotas and blocks that contradict each other out, whatever the catalog.
+"""Finds quotas and blocks of a policy that contradict each other with any catalog.
 
-kinds.py    conditions -> the kinds of item they tell apart
+kinds.py    conditions -> the kinds of item they distinguish
 model.py    quotas and blocks -> numbers of places -> linear inequalities
-linear.py   inequalities -> the few that cannot hold together
-search.py   the smallest sets in conflict and the nearest way out of each
+linear.py   inequalities -> a few that cannot hold together
+search.py   the smallest sets in conflict and the nearest ways out of each
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from recpolicy.span import Source, Span
 __all__ = ["conflicts"]
 
 _MOST_WAYS = 2
-"""Ways out that are named."""
+"""The number of ways out that a finding names."""
 
 
 def conflicts(rules: policy.Policy, sources: Mapping[str, Source]) -> list[Diagnostic]:
-    """The smallest sets of quotas and blocks that no slate of K places, full or partial, can meet together.
+    """Finds the smallest sets of quotas and blocks that no slate of K places, full or partial, can meet together.
 
-    Never a false alarm; quotas that weigh nothing for anybody, and those whose users exclude each other, do not count.
-    `sources` are the files of rules that do not stand in the main one, by name of the rule.
+    Every finding is a real contradiction. Quotas without weight for any user, and those whose users exclude each other,
+    do not count. `sources` has the file of every rule that is not in the main file, by the rule's name.
     """
-    found = contradictions(demands(rules), rules.slate)
-    hiding = [{id(d.rule) for d in one.demands} for one in found if any(d.rule is None for d in one.demands)]
+    sets = contradictions(demands(rules), rules.slate)
+    hiding = [{id(d.rule) for d in one.demands} for one in sets if any(d.rule is None for d in one.demands)]
     writer = _Writer(rules, sources)
     out = []
-    for one in found:
+    for one in sets:
         ids = {id(demand.rule) for demand in one.demands}
         if not any(hidden - {id(None)} < ids and hidden != ids for hidden in hiding):
             out.append(writer.finding(one))
@@ -49,29 +49,30 @@ class _Writer:
         self.main = rules.sources[0] if rules.sources else None
         self.order = {rule.name: i for i, rule in enumerate((*rules.blocks, *rules.rules))}
 
-    def finding(self, found: Contradiction) -> Diagnostic:
-        """The finding stands at the quota that comes last; the others are notes."""
-        stated = sorted((d for d in found.demands if d.rule is not None), key=lambda d: self.order[_name(d)])
+    def finding(self, contradiction: Contradiction) -> Diagnostic:
+        """Builds a finding at the quota that comes last, with the others as notes."""
+        demands, ways_out = contradiction.demands, contradiction.ways_out
+        stated = sorted((d for d in demands if d.rule is not None), key=lambda d: self.order[_name(d)])
         last = stated[-1]
         source = self.sources.get(_name(last))
         notes = tuple(Note(_place(d), _asks(d), self._beside(d, source)) for d in stated[:-1])
         names = [_name(demand) for demand in stated]
-        if len(stated) < len(found.demands):
+        if len(stated) < len(demands):
             return errors.nothing_left(_place(last), names, notes, source)
         if len(stated) == 1:
             assert isinstance(last.rule, policy.Quota)
             return errors.impossible(last.rule.counted.span, names[0], source)
         if all(isinstance(demand.rule, policy.Block) for demand in stated[:-1]):
             return errors.blocked(_place(last), names[-1], names[:-1], notes, source)
-        change = next((way for way in found.ways_out if way.demand is last), None)
+        change = next((way for way in ways_out if way.demand is last), None)
         span = _place(last) if change is None else _bound(change).span
-        ways = [_way(way) for way in found.ways_out[:_MOST_WAYS]]
+        ways = [_way(way) for way in ways_out[:_MOST_WAYS]]
         segments = len({demand.when for demand in stated} - {None})
         fix = None if change is None else _amount(change)
         return errors.contradiction(span, names, _asks(last), ways, segments, notes, fix, source)
 
     def _beside(self, demand: Demand, source: Source | None) -> Source | None:
-        """The file of a note, None where it is that of the finding."""
+        """The file of a note, None if it is that of the finding."""
         own = self.sources.get(_name(demand))
         return None if own is source else own if own is not None else self.main
 
@@ -94,12 +95,12 @@ def _place(demand: Demand) -> Span:
 
 
 def _asks(demand: Demand) -> str:
-    """What a demand asks, in words for the label under its line."""
+    """What a demand requires, as the label under its line."""
     low, high = demand.low, demand.high
     if isinstance(demand.rule, policy.Block):
         return "hides every item that matches"
     if isinstance(demand.counted, policy.Column):
-        what = f"{'places a value' if demand.per else 'different values'}"
+        what = "places a value" if demand.per else "different values"
     else:
         what = "places"
     if low is not None and high is not None:
@@ -133,7 +134,7 @@ def _way(change: Change) -> str:
 
 
 def _amount(change: Change) -> str:
-    """The new bound as it is written: a percentage, where a whole one says it, in the place of a percentage."""
+    """The new bound as it is written: a whole percentage for a percentage if there is one, else a number of places."""
     bound = _bound(change)
     length, least = change.demand.length, change.bound == "at least"
     if bound.percent:

@@ -1,8 +1,8 @@
-"""Conditions on items in, the kinds of item that can be told apart by them out: which can be true of one item.
+"""Finds the kinds of item that conditions distinguish: which conditions can be true of one item together.
 
-Every value that conditions compare is a variable with a few values that matter: between and at the numbers it is
-compared with, the words that are written and any other, true and false. An item for which a condition is unknown is
-no kind of its own: with any value in place of the missing one it would hinder no quota more and help some.
+Every value that conditions compare is a variable, of which a few values matter: the numbers it is compared with and
+those between them, the literal words and any other word, true and false. An item for which a condition is unknown is no
+kind of its own: with any value instead of the missing one it breaks no further quota and may help to meet some.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from recpolicy.language import policy
 from recpolicy.language.checker.branches import Edge, Line, listed, ranged
 
 Variable: TypeAlias = Line | policy.Expr
-"""A number on a line, a word, or a condition that is not looked into."""
+"""A number on a line, a word, or a condition taken as a whole."""
 
 Value: TypeAlias = Edge | str | bool | None
-"""None is any word that is not written."""
+"""None is any word that is not a literal of the policy."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One comparison: true where the variable has one of the values, or a value in one of the ranges."""
+    """One comparison: true if the variable has one of the values, or a value in one of the ranges."""
 
     variable: Variable
     values: frozenset[Value]
     ranges: tuple[tuple[Edge, Edge], ...] = ()
 
     def holds(self, value: Value) -> bool:
+        """Returns whether the comparison is true of a value of its variable."""
         return value in self.values or (
             isinstance(value, tuple) and any(low <= value <= high for low, high in self.ranges)
         )
@@ -55,7 +56,7 @@ Formula: TypeAlias = bool | Part | Both | Opposite
 
 
 def formula(expr: policy.Expr) -> Formula:
-    """A condition as comparisons of single variables."""
+    """Builds from a condition the comparisons of single variables that it is made of."""
     match expr:
         case policy.Truth(_, truth):
             return truth
@@ -67,8 +68,8 @@ def formula(expr: policy.Expr) -> Formula:
             return Opposite(formula(policy.Compare(span, "is", left, right)))
         case policy.Compare(_, "is", left, policy.Truth(_, truth)):
             return formula(left) if truth else Opposite(formula(left))
-        case policy.Compare(span, "is", (policy.Word() | policy.Truth()) as written, policy.Column() as column):
-            return formula(policy.Compare(span, "is", column, written))
+        case policy.Compare(span, "is", (policy.Word() | policy.Truth()) as literal, policy.Column() as column):
+            return formula(policy.Compare(span, "is", column, literal))
         case policy.Among(_, operand, options) if operand.type.is_measured:
             edges: list[Edge] = [(option.value, 0) for option in options if isinstance(option, policy.Number)]
             return Part((operand, False), frozenset(), tuple((edge, edge) for edge in edges))
@@ -89,7 +90,7 @@ def formula(expr: policy.Expr) -> Formula:
 
 
 def parts(node: Formula) -> Iterator[Part]:
-    """Every comparison in a formula."""
+    """Yields every comparison in a formula."""
     match node:
         case Part():
             yield node
@@ -101,9 +102,9 @@ def parts(node: Formula) -> Iterator[Part]:
 
 
 def kinds(formulas: Sequence[Formula], most: int) -> list[tuple[bool, ...]] | None:
-    """Which formulas are true of an item, one entry a kind, or None where `most` are not enough to tell them.
+    """Returns for each kind of item which formulas are true of it; None if there may be more than `most` kinds.
 
-    A variable is given values where the first formula needs it and forgotten after the last one that does.
+    A variable gets values at the first formula that needs it and is dropped after the last one.
     """
     domains = _domains(formulas)
     needed = [dict.fromkeys(part.variable for part in parts(node)) for node in formulas]
@@ -131,7 +132,7 @@ def _domains(formulas: Sequence[Formula]) -> dict[Variable, tuple[Value, ...]]:
     for node in formulas:
         for part in parts(node):
             tests.setdefault(part.variable, {})[part] = None
-    return {variable: _domain(tuple(found)) for variable, found in tests.items()}
+    return {variable: _domain(tuple(of_variable)) for variable, of_variable in tests.items()}
 
 
 def _domain(tests: Sequence[Part]) -> tuple[Value, ...]:
@@ -141,8 +142,8 @@ def _domain(tests: Sequence[Part]) -> tuple[Value, ...]:
     values: list[Value] = [(number, side) for number in sorted(numbers) for side in (-1, 0, 1)]
     if not values:
         values = [None, *sorted(words)] if words else [False, True]
-    told = {tuple(part.holds(value) for part in tests): value for value in values}
-    return tuple(told.values())
+    by_truths = {tuple(part.holds(value) for part in tests): value for value in values}
+    return tuple(by_truths.values())
 
 
 def _holds(node: Formula, values: Mapping[Variable, Value]) -> bool:

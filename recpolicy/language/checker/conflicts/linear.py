@@ -1,4 +1,4 @@
-"""Linear inequalities over whole numbers in, some that cannot hold together out (or None: none were found)."""
+"""Finds linear inequalities over whole numbers that cannot hold together."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from math import gcd
 from typing import TypeAlias
 
 Row: TypeAlias = dict[int, int]
-"""Coefficients by number of the variable; every variable is 0 or more."""
+"""Coefficients by the number of the variable; every variable is 0 or more."""
 
 Inequality: TypeAlias = tuple[Row, int]
 """`sum of coefficient x variable <= bound`."""
 
 MOST_STEPS = 200
-"""Pivots until the search is given up; a policy of a few dozen quotas takes ten or so."""
+"""Pivots after which the search stops; a policy of a few dozen quotas needs about ten."""
 
 
 def refute(inequalities: Sequence[Inequality]) -> set[int] | None:
-    """The places of inequalities that contradict each other; None where real numbers satisfy all, or after MOST_STEPS.
+    """Finds the indices of inequalities that contradict each other; None if real numbers meet all, or after MOST_STEPS.
 
     Dual simplex (Lemke 1954) with nothing to minimise, on rows of whole numbers, so it is exact. The row that stops it
     is a sum of the inequalities returned, each with a positive factor, that says `0 or more <= less than 0`. Short rows
@@ -41,7 +41,7 @@ def refute(inequalities: Sequence[Inequality]) -> set[int] | None:
 
 
 def _without(variable: int, inequality: Inequality, pivot: Inequality) -> Inequality:
-    """The inequality less so much of `pivot`, in which `variable` is positive, that `variable` is gone from it."""
+    """The inequality less a multiple of `pivot`, in which `variable` is positive, so that `variable` vanishes."""
     (row, bound), (other, other_bound) = inequality, pivot
     scale, factor = other[variable], row[variable]
     out = {v: c * scale for v, c in row.items()}

@@ -1,7 +1,7 @@
-"""Quotas and blocks in, what they ask of a slate as numbers of places, and linear inequalities out.
+"""Turns quotas and blocks into demands on numbers of places, and demands into linear inequalities.
 
-The inequalities hold for every slate that meets the demands, so where no numbers satisfy them no slate does. The
-other way round there may be rare slates of fractions of items only: then a contradiction goes unseen.
+The inequalities hold for every slate that meets the demands: if no numbers satisfy them, no slate meets the demands.
+The reverse may fail: rarely only fractions of items satisfy them, and then the contradiction is not found.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from recpolicy.types import Type
 
 @dataclass(frozen=True)
 class Demand:
-    """A quota or a block as numbers: `low` to `high` counted places in `length`, of every neighbours if `sliding`.
+    """A quota or block as numbers: `low` to `high` counted places in the first `length`, or in any if `sliding`.
 
     `counted`: a condition, or the column whose values are counted each by itself (`per`) or once each. `when`: the
     users it is for, None for all.
@@ -37,7 +37,7 @@ class Demand:
     when: policy.Expr | None = None
 
     def pieces(self, cuts: Sequence[int]) -> Iterator[tuple[range, int | None, int | None]]:
-        """Stretches of places from the first or to the last, with the least and the most that may be counted there."""
+        """Yields stretches of places from the first or to the last, with the least and most that may count there."""
         if not self.sliding:
             yield range(self.length), self.low, self.high
             return
@@ -57,14 +57,10 @@ class Demand:
 
 
 def demands(rules: policy.Policy) -> list[Demand]:
-    """What a policy asks of a slate: blocks, and quotas that weigh something for somebody."""
-    found: list[Demand] = []
-    for block in rules.blocks:
-        found.append(Demand(block, formula(block.where), None, 0, rules.slate, when=block.only))
-    for rule in rules.rules:
-        if isinstance(rule, policy.Quota) and (when := _when(rule)) is not False:
-            found.append(_quota(rule, rules.slate, when))
-    return found
+    """Returns the demands of a policy on a slate: its blocks, and the quotas that have a weight for some user."""
+    blocks = [Demand(block, formula(block.where), None, 0, rules.slate, when=block.only) for block in rules.blocks]
+    quotas = [rule for rule in rules.rules if isinstance(rule, policy.Quota)]
+    return blocks + [_quota(rule, rules.slate, when) for rule in quotas if (when := _when(rule)) is not False]
 
 
 def _quota(rule: policy.Quota, slate: int, when: policy.Expr | None) -> Demand:
@@ -78,51 +74,46 @@ def _quota(rule: policy.Quota, slate: int, when: policy.Expr | None) -> Demand:
 
 
 def _when(rule: policy.Quota) -> policy.Expr | Literal[False] | None:
-    """The users for whom a quota is hard or has a weight above 0: a condition, None for all, False for nobody."""
+    """The users for whom a quota is hard or has a weight above 0: a condition, None for all, False for none."""
     if rule.hard:
         return rule.weight.only
-    asked: policy.Expr | bool = _weighs(rule.weight.base)
+    users: policy.Expr | bool = policy.highest(rule.weight.base) > 0
     for branch, weight in rule.weight.changes:
         span = branch.span
-        if _weighs(weight):
-            asked = asked if asked is True else branch if asked is False else policy.Logic(span, "or", branch, asked)
-        elif asked is not False:
+        if policy.highest(weight) > 0:
+            users = users if users is True else branch if users is False else policy.Logic(span, "or", branch, users)
+        elif users is not False:
             other = policy.Not(span, branch)
-            asked = other if asked is True else policy.Logic(span, "and", other, asked)
-    if isinstance(asked, bool):
-        return rule.weight.only if asked else False
-    return asked if rule.weight.only is None else policy.Logic(asked.span, "and", rule.weight.only, asked)
-
-
-def _weighs(weight: policy.Level) -> bool:
-    return max(weight.start, weight.end) > 0 if isinstance(weight, policy.Ramp) else weight > 0
+            users = other if users is True else policy.Logic(span, "and", other, users)
+    if isinstance(users, bool):
+        return rule.weight.only if users else False
+    return users if rule.weight.only is None else policy.Logic(users.span, "and", rule.weight.only, users)
 
 
 # ---- inequalities ---------------------------------------------------------------------------------------------------
 
 Owned: TypeAlias = tuple[Inequality, int | None]
-"""An inequality and the number of the demand that makes it, None where it always holds."""
+"""An inequality and the number of the demand behind it, None if it always holds."""
 
 
 def values_of(column: policy.Column, formulas: Iterable[Formula]) -> list[Part]:
-    """The values of a column that conditions speak of, each as the comparison that it is the value."""
-    found: dict[Part, None] = {}
+    """Returns the values of a column that conditions name, each as the comparison with that value."""
+    values: dict[Part, None] = {}
     for part in (part for node in formulas for part in parts(node)):
         match part.variable:
             case policy.Contains(_, policy.Word(), of) if of == column:
-                found[part] = None
+                values[part] = None
             case policy.Column() if part.variable == column and column.type is Type.BOOL:
-                found[part] = None
+                values[part] = None
             case policy.Column() if part.variable == column:
-                found |= {
-                    Part(column, frozenset((word,))): None for word in sorted(filter(None, map(str, part.values)))
-                }
-    return list(found)
+                words = sorted(filter(None, map(str, part.values)))
+                values |= {Part(column, frozenset((word,))): None for word in words}
+    return list(values)
 
 
 @dataclass(frozen=True)
 class Model:
-    """Some demands, and for each kind of item which `formulas` are true of it."""
+    """Some demands, and for each kind of item which of the `formulas` are true of it."""
 
     demands: Sequence[Demand]
     formulas: Mapping[Formula, int]
@@ -130,12 +121,12 @@ class Model:
     slate: int
 
     def inequalities(self, chosen: Iterable[int]) -> list[Owned]:
-        """What the chosen demands come to, each inequality with the demand that makes it."""
-        return _Builder(self, {i: self.demands[i] for i in sorted(chosen)}).all()
+        """Builds the inequalities of the chosen demands, each with the demand behind it."""
+        return _Inequalities(self, {i: self.demands[i] for i in sorted(chosen)}).build()
 
 
 def model(of: Sequence[Demand], slate: int, most: int) -> Model | None:
-    """The model of the demands, or None where more than `most` numbers of items had to be told apart."""
+    """Builds the model of the demands; None if it needs more than `most` numbers of items."""
     formulas: dict[Formula, int] = {}
     for demand in of:
         if not isinstance(demand.counted, policy.Column):
@@ -143,16 +134,16 @@ def model(of: Sequence[Demand], slate: int, most: int) -> Model | None:
     for column in {demand.counted: None for demand in of if isinstance(demand.counted, policy.Column)}:
         for value in values_of(column, tuple(formulas)):
             formulas.setdefault(value, len(formulas))
-    found = kinds(tuple(formulas), most)
+    every = kinds(tuple(formulas), most)
     stretches = len({slate, *(demand.length for demand in of)})
-    return None if found is None or len(found) * stretches > most else Model(of, formulas, found, slate)
+    return None if every is None or len(every) * stretches > most else Model(of, formulas, every, slate)
 
 
-class _Builder:
-    """Inequalities of one choice of demands, while they are collected.
+class _Inequalities:
+    """The inequalities of one choice of demands, while they are collected.
 
     A variable is the number of items of one kind between two cuts, or the number of different values of a column in a
-    stretch of places: 0 or 1 for each value that conditions speak of, and how many others.
+    stretch of places: 0 or 1 for each value that conditions name, and the number of other values.
     """
 
     def __init__(self, model: Model, chosen: Mapping[int, Demand]) -> None:
@@ -162,7 +153,8 @@ class _Builder:
         self._numbers: dict[tuple[object, ...], int] = {}
         self._counted: dict[tuple[policy.Column, range], None] = {}  # where different values are counted
 
-    def all(self) -> list[Owned]:
+    def build(self) -> list[Owned]:
+        """Returns all inequalities, each with the demand behind it."""
         for start, stop in pairwise(self.cuts):
             self._at_most(self._where(range(start, stop), lambda _: True), stop - start)
         for i, demand in self.chosen.items():
@@ -192,12 +184,10 @@ class _Builder:
     # ---- different values
 
     def _facts(self, column: policy.Column, stretch: range) -> None:
-        """A value is shown once at most, by an item that has it, and by every such item; so are the others."""
-        pairs = [(self._shown(v, stretch), self._items(v, stretch)) for v in self._values(column)]
-        for shown, _ in pairs:
-            self._at_most(shown, 1)
-        if column.type is not Type.LIST:
-            pairs.append((self._shown(column, stretch), self._others(column, stretch)))
+        """Each value counts at most once; it is shown if and only if an item has it. The same for the other values."""
+        pairs = self._pairs(column, stretch)
+        for named in self._values(column):
+            self._at_most(self._shown(named, stretch), 1)
         for shown, items in pairs:
             self._at_most(_less(shown, items), 0)
             self._at_most(_less(items, _times(shown, len(stretch))), 0)
@@ -208,37 +198,37 @@ class _Builder:
                     self._at_most(_less(self._shown(value, stretch), self._shown(value, wider)), 0)
 
     def _from_others(self, column: policy.Column, stretch: range) -> None:
-        """What other demands say of the values shown: a cap on each makes more of them, an at-least at least one."""
-        single = column.type is not Type.LIST
-        values = self._values(column)
+        """What other demands imply for the values shown: a cap per value needs more of them, an at-least needs one."""
+        pairs = self._pairs(column, stretch)
         for i, demand in self.chosen.items():
             for over, low, high in demand.pieces(self.cuts):
                 if demand.per and demand.counted == column and high is not None and _within(stretch, over):
-                    for value in values:
-                        of = _times(self._shown(value, stretch), high)
-                        self._at_most(_less(self._items(value, stretch), of), 0, i)
-                    if single:
-                        of = _times(self._shown(column, stretch), high)
-                        self._at_most(_less(self._others(column, stretch), of), 0, i)
+                    for shown, items in pairs:
+                        self._at_most(_less(items, _times(shown, high)), 0, i)
                 elif not isinstance(demand.counted, policy.Column) and low and _within(over, stretch):
                     needed = [k for k in self.model.kinds if k[self.model.formulas[demand.counted]]]
-                    for row in self._needed(column, values, stretch, needed):
+                    for row in self._needed(column, stretch, needed):
                         self._at_least(row, 1, i)
 
-    def _needed(
-        self, column: policy.Column, values: Sequence[Part], stretch: range, needed: Sequence[tuple[bool, ...]]
-    ) -> list[Row]:
-        """Numbers of values of which one at least is shown where an item of one of the kinds stands."""
-        at = {value: self.model.formulas[value] for value in values}
+    def _needed(self, column: policy.Column, stretch: range, needed: Sequence[tuple[bool, ...]]) -> list[Row]:
+        """Numbers of values, each at least 1 if an item of one of the kinds is shown."""
+        at = {value: self.model.formulas[value] for value in self._values(column)}
         if column.type is Type.LIST:
-            return [self._shown(value, stretch) for value in values if all(kind[at[value]] for kind in needed)]
-        shown = [self._shown(value, stretch) for value in values if any(kind[at[value]] for kind in needed)]
+            return [self._shown(value, stretch) for value, i in at.items() if all(kind[i] for kind in needed)]
+        shown = [self._shown(value, stretch) for value, i in at.items() if any(kind[i] for kind in needed)]
         if any(not any(kind[i] for i in at.values()) for kind in needed):
             shown.append(self._shown(column, stretch))
         return [_sum(shown)]
 
+    def _pairs(self, column: policy.Column, stretch: range) -> list[tuple[Row, Row]]:
+        """For each value, and for all values that no condition names: whether it is shown, and the number of items."""
+        pairs = [(self._shown(value, stretch), self._items(value, stretch)) for value in self._values(column)]
+        if column.type is not Type.LIST:
+            pairs.append((self._shown(column, stretch), self._others(column, stretch)))
+        return pairs
+
     def _shown(self, value: Part | policy.Column, stretch: range) -> Row:
-        """Whether a value is shown in a stretch; for a column, how many values that no condition speaks of."""
+        """Whether a value is shown in a stretch; for a column, the number of values that no condition names."""
         return {self._number("shown", value, stretch): 1}
 
     # ---- rows
@@ -252,7 +242,7 @@ class _Builder:
         return self._where(stretch, lambda kind: kind[at])
 
     def _others(self, column: policy.Column, stretch: range) -> Row:
-        """The number of items in a stretch that have none of the values that conditions speak of."""
+        """The number of items in a stretch that have none of the values that conditions name."""
         named = [self.model.formulas[value] for value in self._values(column)]
         return self._where(stretch, lambda kind: not any(kind[at] for at in named))
 

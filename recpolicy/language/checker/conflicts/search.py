@@ -1,7 +1,7 @@
-"""Demands in, the smallest sets of them that no slate can meet together out, each with what would make it possible.
+"""Finds the smallest sets of demands that no slate can meet together, and what would make each set possible.
 
-Where a policy is so large that it cannot be looked at as a whole, its strictest demands are looked at first and only
-so many: a contradiction among the others may go unseen, but none is ever reported that is none.
+If a policy is too large to check as a whole, only its strictest demands are checked. A contradiction of other demands
+may then be missed, but every contradiction that is reported is a real one.
 """
 
 from __future__ import annotations
@@ -20,47 +20,47 @@ from recpolicy.language.checker.conflicts.model import Demand, Model, model, val
 from recpolicy.types import Type
 
 MOST_KINDS = 192
-"""Kinds of item, in stretches of places, told apart at once."""
+"""Kinds of item times stretches of places in one model."""
 MOST_TOGETHER = 12
-"""Demands looked at together."""
+"""Demands checked together."""
 MOST_SEEDS = 12
-"""Demands of a larger group that are looked at with those nearest to them."""
+"""Demands of a larger group that are each checked with those nearest to them."""
 MOST_SEGMENTS = 12
-"""Conditions of `when` looked at: those that stand first."""
+"""Conditions of `when` that are checked, the first in the policy."""
 MOST_SETS = 30
-"""Sets found in one group."""
+"""Sets searched for in one group."""
 MOST_GIVEN = 20
-"""Sets given back."""
+"""Sets returned."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One bound of one demand, and the nearest number of places for it that makes the set possible."""
+    """One bound of one demand, and the nearest number of places that makes the set possible."""
 
     demand: Demand
     bound: Literal["at least", "at most"]
     places: int
 
     def size(self) -> int:
-        """By how many places the bound moves."""
+        """Returns by how many places the bound moves."""
         before = self.demand.low if self.bound == "at least" else self.demand.high
         return abs(self.places - (before or 0))
 
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Demands that no slate meets together; without any one of them some slate may. `ways_out`: each alone will do."""
+    """Demands that no slate meets together, though some slate may if one of them is left out. Any way out is enough."""
 
     demands: tuple[Demand, ...]
     ways_out: tuple[Change, ...]
 
 
 def contradictions(demands: Sequence[Demand], slate: int) -> list[Contradiction]:
-    """The smallest sets of demands in conflict, pairs first.
+    """Finds the smallest sets of demands in conflict, pairs first.
 
-    Of sets of three or more that share a demand only one is given: the others may be gone once it is mended.
+    Of several sets of three or more that share a demand only one is returned: mending it may mend the others.
     """
-    found: dict[frozenset[int], tuple[Model, tuple[int, ...]]] = {}
+    sets: dict[frozenset[int], tuple[Model, tuple[int, ...]]] = {}
     seen: set[frozenset[int]] = set()
     for together in _segments(demands):
         for group in _groups(together, slate):
@@ -68,40 +68,41 @@ def contradictions(demands: Sequence[Demand], slate: int) -> list[Contradiction]
             if key not in seen:
                 seen.add(key)
                 for chosen in _smallest_sets(group):
-                    found.setdefault(frozenset(id(group.demands[i].rule) for i in chosen), (group, chosen))
-    kept: set[int] = set()
+                    sets.setdefault(frozenset(id(group.demands[i].rule) for i in chosen), (group, chosen))
+    covered: set[int] = set()
     out: list[Contradiction] = []
-    for rules, (group, chosen) in sorted(found.items(), key=lambda item: len(item[0])):
-        if len(rules) <= 2 or rules.isdisjoint(kept):
-            kept |= rules if len(rules) > 2 else set()
+    for rules, (group, chosen) in sorted(sets.items(), key=lambda item: len(item[0])):
+        if len(rules) <= 2 or rules.isdisjoint(covered):
+            covered |= rules if len(rules) > 2 else set()
             out.append(Contradiction(tuple(group.demands[i] for i in chosen), _ways_out(group, chosen)))
         if len(out) == MOST_GIVEN:
             break
     return out
 
 
-# ---- what is looked at together -------------------------------------------------------------------------------------
+# ---- what is checked together ---------------------------------------------------------------------------------------
 
 
 def _segments(demands: Sequence[Demand]) -> Iterator[list[Demand]]:
-    """The demands that hold for the same user, as far as can be told: as many as do not exclude each other."""
+    """Largest sets of demands that may be for the same user: their conditions do not exclude each other."""
     conditions = list({demand.when: None for demand in demands if demand.when is not None})
     if not conditions:
         yield list(demands)
         return
-    found = [ways(condition) for condition in conditions[:MOST_SEGMENTS]]
-    apart = {(i, j) for i, j in product(range(len(found)), repeat=2) if i != j and exclude(found[i], found[j])}
+    users = [ways(condition) for condition in conditions[:MOST_SEGMENTS]]
+    numbers = range(len(users))
+    excluding = {(i, j) for i, j in product(numbers, repeat=2) if i != j and exclude(users[i], users[j])}
     seen: set[frozenset[int]] = set()
-    for first, second in combinations_with_replacement(range(len(found)), 2):
-        if (first, second) not in apart:
+    for first, second in combinations_with_replacement(numbers, 2):
+        if (first, second) not in excluding:
             chosen = {first, second}
-            for other in range(len(found)):
-                if not any((other, one) in apart for one in chosen):
+            for other in numbers:
+                if not any((other, one) in excluding for one in chosen):
                     chosen.add(other)
             if frozenset(chosen) not in seen:
                 seen.add(frozenset(chosen))
-                held = {conditions[i] for i in chosen}
-                yield [demand for demand in demands if demand.when is None or demand.when in held]
+                met = {None, *(conditions[i] for i in chosen)}
+                yield [demand for demand in demands if demand.when in met]
 
 
 def _groups(demands: Sequence[Demand], slate: int) -> Iterator[Model]:
@@ -111,7 +112,7 @@ def _groups(demands: Sequence[Demand], slate: int) -> Iterator[Model]:
         if len(component) > 1 or not isinstance(component[0].counted, Part):
             models += _models(component, slate)
     yield from models
-    for tight in (found for found in models if not _has_room(found)):
+    for tight in (one for one in models if not _has_room(one)):
         for other in demands:
             if other.low is not None and not any(other is demand for demand in tight.demands):
                 joined = model([*tight.demands, other], slate, MOST_KINDS)
@@ -120,7 +121,7 @@ def _groups(demands: Sequence[Demand], slate: int) -> Iterator[Model]:
 
 
 def _models(component: Sequence[Demand], slate: int) -> Iterator[Model]:
-    """One model of all, or where they are too many, one of each demand with those nearest to it."""
+    """One model of all demands; if they are too many, one model for each demand with those nearest to it."""
     some = [Demand(None, True, 1, None, slate)] if any(demand.high == 0 for demand in component) else []
     whole = model([*component, *some], slate, MOST_KINDS) if len(component) <= MOST_TOGETHER else None
     if whole is not None:
@@ -128,14 +129,14 @@ def _models(component: Sequence[Demand], slate: int) -> Iterator[Model]:
         return
     columns = _limited_columns(component)
     links = {id(demand): _links(demand, columns) for demand in component}
-    asking = sorted((demand for demand in component if demand.low), key=_strictness)
+    requiring = sorted((demand for demand in component if demand.low), key=_strictness)
     limiting = sorted((demand for demand in component if demand.high is not None), key=_strictness)
-    for demand in asking[:MOST_SEEDS]:
-        others = (other for pair in zip_longest(limiting, asking) for other in pair if other is not None)
+    for demand in requiring[:MOST_SEEDS]:
+        others = (other for pair in zip_longest(limiting, requiring) for other in pair if other is not None)
         near = [o for o in others if o is not demand and not links[id(o)].isdisjoint(links[id(demand)])]
         sizes = (MOST_TOGETHER - 1, MOST_TOGETHER // 2, MOST_TOGETHER // 4, 1)
-        found = (model([demand, *near[:size]], slate, MOST_KINDS) for size in sizes)
-        yield from islice((part for part in found if part is not None), 1)
+        models = (model([demand, *near[:size]], slate, MOST_KINDS) for size in sizes)
+        yield from islice((part for part in models if part is not None), 1)
 
 
 def _strictness(demand: Demand) -> float:
@@ -144,7 +145,7 @@ def _strictness(demand: Demand) -> float:
 
 
 def _components(demands: Sequence[Demand]) -> list[list[Demand]]:
-    """Demands joined where they count the same values."""
+    """Groups of demands, joined if they count the same values."""
     columns = _limited_columns(demands)
     leader: dict[object, object] = {}
 
@@ -163,7 +164,7 @@ def _components(demands: Sequence[Demand]) -> list[list[Demand]]:
 
 
 def _links(demand: Demand, columns: Collection[policy.Column]) -> set[object]:
-    """What is counted: the variables of the condition, and those of `columns` in which it looks for a word."""
+    """What is counted: the variables of the condition, and the `columns` in which it looks for a word."""
     if isinstance(demand.counted, policy.Column):
         return {demand.counted}
     variables = {part.variable for part in parts(demand.counted)}
@@ -171,12 +172,12 @@ def _links(demand: Demand, columns: Collection[policy.Column]) -> set[object]:
 
 
 def _limited_columns(demands: Iterable[Demand]) -> set[policy.Column]:
-    """Columns of whose values only so many may be shown."""
+    """Columns with a limit on how many of their values may be shown."""
     return {d.counted for d in demands if isinstance(d.counted, policy.Column) and d.high is not None}
 
 
 def _has_room(model: Model) -> bool:
-    """True where some kind of item counts against no demand, so that the demands never keep a place empty."""
+    """True if some kind of item counts against no demand, so that the demands never keep a place empty."""
     limited: list[Formula] = []
     for demand in model.demands:
         if demand.high is None:
@@ -194,32 +195,32 @@ def _has_room(model: Model) -> bool:
 
 
 def _smallest_sets(model: Model) -> list[tuple[int, ...]]:
-    """Sets of demands in conflict none of which holds a smaller one (hitting-set tree; Reiter 1987).
+    """Sets of demands in conflict, none of which contains a smaller one (hitting-set tree; Reiter 1987).
 
-    A set of three or more is left whole behind: those that share lines with it are looked for once it is mended.
+    A set of three or more is removed as a whole: sets that share demands with it are searched for once it is mended.
     """
-    found: list[tuple[int, ...]] = []
+    sets: list[tuple[int, ...]] = []
     todo = [frozenset[int]()]
     for removed in todo:
-        known = next((chosen for chosen in found if removed.isdisjoint(chosen)), None)
-        if known is None and len(found) < MOST_SETS:
+        known = next((chosen for chosen in sets if removed.isdisjoint(chosen)), None)
+        if known is None and len(sets) < MOST_SETS:
             known = _smallest_set(model, [i for i in range(len(model.demands)) if i not in removed])
-            found += [known] if known is not None else []
+            sets += [known] if known is not None else []
         if known is not None and len(todo) < MOST_SETS:
             left = [(i,) for i in known] if len(known) <= 2 else [known]
             todo += [removed.union(out) for out in left]
-    return found
+    return sets
 
 
 def _smallest_set(model: Model, chosen: Iterable[int]) -> tuple[int, ...] | None:
-    """Demands of the chosen ones that are in conflict, each of them needed for it; None where there is none."""
-    found = _in_conflict(model, chosen)
-    if found is None:
+    """Chosen demands in conflict, each of which is needed for the conflict; None if there is no conflict."""
+    smallest = _in_conflict(model, chosen)
+    if smallest is None:
         return None
-    for demand in sorted(found):
-        if demand in found and (smaller := _in_conflict(model, found - {demand})) is not None:
-            found = smaller
-    return tuple(sorted(found))
+    for demand in sorted(smallest):
+        if demand in smallest and (smaller := _in_conflict(model, smallest - {demand})) is not None:
+            smallest = smaller
+    return tuple(sorted(smallest))
 
 
 def _in_conflict(model: Model, chosen: Iterable[int]) -> set[int] | None:
@@ -232,24 +233,24 @@ def _in_conflict(model: Model, chosen: Iterable[int]) -> set[int] | None:
 def _ways_out(model: Model, chosen: Sequence[int]) -> tuple[Change, ...]:
     """The changes of a single bound that make the set possible, the smallest first.
 
-    A bound that would ask for nothing is no way out.
+    A bound that would require nothing is no way out.
     """
-    found: list[Change] = []
+    changes: list[Change] = []
     for i in chosen:
         demand = model.demands[i]
         if not isinstance(demand.rule, policy.Quota):
             continue
         if demand.low is not None:
             lower = [replace(demand, low=n) for n in range(demand.low - 1, 0, -1)]
-            found += [Change(demand, "at least", to.low or 0) for to in _nearest(model, chosen, i, lower)]
+            changes += [Change(demand, "at least", to.low or 0) for to in _nearest(model, chosen, i, lower)]
         if demand.high is not None:
             higher = [replace(demand, high=n) for n in range(demand.high + 1, demand.length)]
-            found += [Change(demand, "at most", to.high or 0) for to in _nearest(model, chosen, i, higher)]
-    return tuple(sorted(found, key=Change.size))
+            changes += [Change(demand, "at most", to.high or 0) for to in _nearest(model, chosen, i, higher)]
+    return tuple(sorted(changes, key=Change.size))
 
 
 def _nearest(model: Model, chosen: Sequence[int], at: int, weaker: Sequence[Demand]) -> Sequence[Demand]:
-    """The first of ever weaker demands with which the set is possible, or none."""
+    """The first of ever weaker demands with which the set is possible, or no demand."""
     place = bisect_left(weaker, True, key=lambda demand: _possible(model, chosen, at, demand))
     return weaker[place : place + 1]
 

@@ -1,0 +1,1 @@
+"""Makes the pictures and the generated pages of the documentation."""
