@@ -10,7 +10,7 @@ from recpolicy.analysis.messages import unknown_words
 from recpolicy.analysis.scene import Scene, hint, true_for, uses
 from recpolicy.compiler.catalog import TRUE, UNKNOWN, by_item_only
 from recpolicy.errors import Diagnostic
-from recpolicy.errors import catalog as errors
+from recpolicy.errors import data_findings as errors
 from recpolicy.language.policy import Expr, OfHistory, Quota, walk
 
 FEW_USERS = 200

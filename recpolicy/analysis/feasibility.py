@@ -19,7 +19,7 @@ from recpolicy.compiler.population import PopulationMetric
 from recpolicy.compiler.relevance import Labelled
 from recpolicy.dataset.rows import Rows, Slates
 from recpolicy.errors import Diagnostic
-from recpolicy.errors import catalog as errors
+from recpolicy.errors import data_findings as errors
 from recpolicy.evaluation import metrics
 from recpolicy.explain import values
 from recpolicy.language.policy import Missing, Population, Target

@@ -11,7 +11,7 @@ import numpy as np
 from recpolicy.analysis.scene import Scene, missing, uses
 from recpolicy.dataset.columns import ListColumn, WordColumn
 from recpolicy.errors import Diagnostic
-from recpolicy.errors import catalog as errors
+from recpolicy.errors import data_findings as errors
 from recpolicy.errors.near import near
 from recpolicy.language.policy import (
     Among,

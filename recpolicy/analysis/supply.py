@@ -18,8 +18,8 @@ from recpolicy.compiler.pool import Pool
 from recpolicy.dataset.columns import Bools, Ints
 from recpolicy.dataset.slates import unseen
 from recpolicy.errors import Diagnostic, Note
-from recpolicy.errors import catalog as errors
-from recpolicy.language.checker.conflicts.model import Demand, demands
+from recpolicy.errors import data_findings as errors
+from recpolicy.language.checker.conflicts.model import QuotaBounds, demands
 from recpolicy.language.policy import Block, Different, Per, Quota, Where
 from recpolicy.types import Type
 
@@ -29,7 +29,7 @@ class Supply:
     """A quota over one stretch of places, and the items or values left for it."""
 
     quota: Quota
-    demand: Demand
+    demand: QuotaBounds
     values: Coded | None
     """The column whose values are counted."""
     places: int

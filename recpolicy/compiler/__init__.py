@@ -22,7 +22,7 @@ compiled.py     the compiled policy
 
 from recpolicy.compiler.compiled import CompiledPolicy, compile
 from recpolicy.compiler.growth import Growth
-from recpolicy.compiler.guard import Guard
+from recpolicy.compiler.hard_quotas import HardQuotaMask
 from recpolicy.compiler.rules import CompiledRule, CompiledTarget
 
-__all__ = ["CompiledPolicy", "CompiledRule", "CompiledTarget", "Growth", "Guard", "compile"]
+__all__ = ["CompiledPolicy", "CompiledRule", "CompiledTarget", "Growth", "HardQuotaMask", "compile"]

@@ -13,10 +13,10 @@ from recpolicy.compiler import places, quotas, rules, spread
 from recpolicy.compiler.catalog import Catalog, Term, gather
 from recpolicy.compiler.coded import Columns
 from recpolicy.compiler.growth import Growth, divisor
-from recpolicy.compiler.guard import Guard
+from recpolicy.compiler.hard_quotas import HardQuotaMask
 from recpolicy.compiler.pool import EVERY_ITEM, A, Pool, bare, with_known
 from recpolicy.compiler.population import PopulationMetric, crowd
-from recpolicy.compiler.quotas import Demand
+from recpolicy.compiler.quotas import CompiledQuota
 from recpolicy.compiler.records import pack
 from recpolicy.compiler.relevance import Labelled
 from recpolicy.compiler.rules import CompiledRule, CompiledTarget
@@ -107,9 +107,9 @@ class CompiledPolicy:
         return {name: metric.value(slates) for name, metric in self.population_metrics.items()}
 
     @property
-    def hard_quotas(self) -> list[tuple[CompiledRule, Demand]]:
+    def hard_quotas(self) -> list[tuple[CompiledRule, CompiledQuota]]:
         """The rules that are hard quotas, with their plans."""
-        return [(rule, rule.plan) for rule in self.rules if isinstance(rule.plan, Demand) and rule.plan.hard]
+        return [(rule, rule.plan) for rule in self.rules if isinstance(rule.plan, CompiledQuota) and rule.plan.hard]
 
     @property
     def needs_order(self) -> bool:
@@ -154,7 +154,7 @@ class CompiledPolicy:
         for part, pool in self._pools(rows, slates):
             clean = self._first_blocked(pool) == self.policy.slate
             for rule in self.rules:
-                if isinstance(rule.plan, Demand):
+                if isinstance(rule.plan, CompiledQuota):
                     out[rule.name][part] = rule.plan.met(pool) & clean & rule.applicable(pool)
         return out
 
@@ -203,7 +203,7 @@ class CompiledPolicy:
         guard = self._guard(pool, legal)
         return Growth(self.rules, self.targets, multipliers or {}, exposure_slates, pool, guard, legal)
 
-    def guard(self, rows: Rows, candidates: Codes | None, allowed: Bools | None = None) -> Guard:
+    def guard(self, rows: Rows, candidates: Codes | None, allowed: Bools | None = None) -> HardQuotaMask:
         """Returns what keeps the hard quotas while slates are filled from candidates [B, C], or from EVERY_ITEM.
 
         Blocked candidates are never open, nor those that are not `allowed` [B, C], such as items already seen.
@@ -214,8 +214,8 @@ class CompiledPolicy:
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
-    def _guard(self, pool: Pool, free: Bools) -> Guard:
-        return Guard(pool, [(demand, rule.applicable(pool)) for rule, demand in self.hard_quotas], free)
+    def _guard(self, pool: Pool, free: Bools) -> HardQuotaMask:
+        return HardQuotaMask(pool, [(demand, rule.applicable(pool)) for rule, demand in self.hard_quotas], free)
 
     def _legal(self, pool: Pool) -> Bools:
         """Candidates that are items and not blocked, [B, C]."""
@@ -311,7 +311,7 @@ def _rule(rule: Rule, columns: Columns, catalog: Catalog, k: int) -> CompiledRul
             plan = places.boosted(catalog.term(rule.where), k, rule.limit, bury=rule.bury)
             return CompiledRule(rule.name, "bury" if rule.bury else "boost", weighed, plan)
         case Quota():
-            return CompiledRule(rule.name, "quota", weighed, quotas.demand(rule, catalog, columns, k))
+            return CompiledRule(rule.name, "quota", weighed, quotas.compile_quota(rule, catalog, columns, k))
         case _:
             assert_never(rule)
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from recpolicy.compiler.guard import Guard
+from recpolicy.compiler.hard_quotas import HardQuotaMask
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.population import PopulationMetric
 from recpolicy.compiler.relevance import Labelled
@@ -31,7 +31,7 @@ class Growth:
         multipliers: Mapping[str, float],
         exposure_slates: Slates | None,
         pool: Pool,
-        guard: Guard,
+        guard: HardQuotaMask,
         legal: Bools,
     ) -> None:
         """`legal` [B, C]: candidates that are items and not blocked."""

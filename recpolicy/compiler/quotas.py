@@ -27,7 +27,7 @@ from recpolicy.language.policy import Bound, Different, Per, Quota, Where
 
 
 @dataclass(frozen=True, eq=False)
-class Demand:
+class CompiledQuota:
     """A compiled quota: bounds as numbers of places, a missing bound as None."""
 
     counted: Term | Coded
@@ -216,7 +216,7 @@ def _different_within(sets: Sets, unknown: Bools, n: int, length: int) -> Bools:
     return within
 
 
-def demand(quota: Quota, catalog: Catalog, columns: Columns, k: int) -> Demand:
+def compile_quota(quota: Quota, catalog: Catalog, columns: Columns, k: int) -> CompiledQuota:
     """Compiles a quota; a share p of N places is at least ceil(p N), at most floor(p N).
 
     N is the length of the quota's window, or K. A window longer than the slate is the slate.
@@ -229,10 +229,10 @@ def demand(quota: Quota, catalog: Catalog, columns: Columns, k: int) -> Demand:
     at_most = None if quota.at_most is None else math.floor(_places(quota.at_most, n) + 1e-9)
     match quota.counted:
         case Where(predicate=predicate):
-            return Demand(catalog.term(predicate), False, at_least, at_most, windows, quota.hard)
+            return CompiledQuota(catalog.term(predicate), False, at_least, at_most, windows, quota.hard)
         case Per(column=column) | Different(column=column):
             values, per = columns.coded(column.name), isinstance(quota.counted, Per)
-            return Demand(values, per, at_least, at_most, windows, quota.hard)
+            return CompiledQuota(values, per, at_least, at_most, windows, quota.hard)
         case _:
             assert_never(quota.counted)
 

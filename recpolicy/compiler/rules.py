@@ -11,7 +11,7 @@ from recpolicy.compiler.calibration import Calibration
 from recpolicy.compiler.catalog import Catalog, Term
 from recpolicy.compiler.pool import Pool
 from recpolicy.compiler.population import PopulationMetric
-from recpolicy.compiler.quotas import Demand
+from recpolicy.compiler.quotas import CompiledQuota
 from recpolicy.compiler.relevance import Labelled
 from recpolicy.compiler.scan import Failing, Plan
 from recpolicy.compiler.serendipity import Serendipitous
@@ -41,7 +41,7 @@ class CompiledRule:
     name: str
     kind: Literal["reward", "boost", "bury", "quota"]
     weight: CompiledWeight
-    plan: Plan | Demand | Labelled | Serendipitous
+    plan: Plan | CompiledQuota | Labelled | Serendipitous
     everywhere: bool = field(init=False)
     """Whether it has a value for every row."""
 

@@ -21,7 +21,7 @@ class Decision:
     reason: str
 
 
-def verdict(
+def decide(
     outcomes: Sequence[Outcome], before: Sequence[Outcome], reward: Interval, baseline_less_popularity: Interval
 ) -> Decision:
     """Judges a model on held-out users.

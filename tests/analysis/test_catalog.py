@@ -15,7 +15,7 @@ from recpolicy import analysis, data, render
 from recpolicy.compiler import compile
 from recpolicy.dataset.columns import Ragged
 from recpolicy.dataset.rows import Rows
-from recpolicy.errors import Diagnostic, catalog
+from recpolicy.errors import Diagnostic, data_findings
 from recpolicy.language import checker, parser
 from recpolicy.span import Source
 from tests.rewards.world import ITEM, USER, Record, dataset
@@ -364,5 +364,5 @@ def test_the_messages_read_well() -> None:
     if os.environ.get("RECPOLICY_GOLDEN"):
         (HERE / "wrong.err").write_text(seen, "utf-8")
     assert seen == (HERE / "wrong.err").read_text("utf-8")
-    declared = re.findall(r'"(E07\d\d)"', Path(catalog.__file__ or "").read_text("utf-8"))
+    declared = re.findall(r'"(E07\d\d)"', Path(data_findings.__file__ or "").read_text("utf-8"))
     assert len(declared) == len(set(declared)) and set(declared) == {f.code for f in found}

@@ -10,7 +10,7 @@ import pytest
 
 from recpolicy.analysis import feasibility
 from recpolicy.compiler import CompiledPolicy
-from recpolicy.compiler.quotas import Demand
+from recpolicy.compiler.quotas import CompiledQuota
 from recpolicy.dataset.columns import Floats, Ragged
 from recpolicy.dataset.rows import Rows, Slates
 from recpolicy.dataset.slates import unseen
@@ -59,7 +59,7 @@ def best_of_all(judge: CompiledPolicy, of: World) -> Floats:
     Short lists only where no list is full.
     """
     [aim], out = judge.targets, []
-    hard = [rule.name for rule in judge.rules if isinstance(rule.plan, Demand) and rule.plan.hard]
+    hard = [rule.name for rule in judge.rules if isinstance(rule.plan, CompiledQuota) and rule.plan.hard]
     for at in range(len(of.users)):
         row = of.rows.take(np.array([at]))
         free = np.flatnonzero(unseen(row, len(of.items))[0] & judge.legal(row)[0]).tolist()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from recpolicy.evaluation.decision import verdict
+from recpolicy.evaluation.decision import decide
 from recpolicy.evaluation.guardrail import SUFFIX
 from recpolicy.evaluation.metrics import Interval
 from recpolicy.evaluation.targets import Outcome
@@ -40,7 +40,7 @@ BEFORE = [replace(MET, value=0.7, low=0.67, high=0.73), replace(MISSED, name="ca
     ],
 )
 def test_a_model_that_keeps_all_that_is_asked_ships(outcomes: list[Outcome], reward: Interval, reason: str) -> None:
-    found = verdict(outcomes, BEFORE, reward, BETTER)
+    found = decide(outcomes, BEFORE, reward, BETTER)
     assert (found.word, found.reason) == ("SHIP", reason)
 
 
@@ -63,7 +63,7 @@ def test_a_model_that_keeps_all_that_is_asked_ships(outcomes: list[Outcome], rew
 def test_a_model_that_breaks_something_or_is_worth_less_does_not_ship(
     outcomes: list[Outcome], reward: Interval, reason: str
 ) -> None:
-    found = verdict(outcomes, BEFORE, reward, BETTER)
+    found = decide(outcomes, BEFORE, reward, BETTER)
     assert (found.word, found.reason) == ("DO NOT SHIP", reason)
 
 
@@ -82,7 +82,7 @@ def test_a_model_that_breaks_something_or_is_worth_less_does_not_ship(
     ],
 )
 def test_where_intervals_tell_nothing_it_is_undecided(outcomes: list[Outcome], reward: Interval, reason: str) -> None:
-    found = verdict(outcomes, BEFORE, reward, BETTER)
+    found = decide(outcomes, BEFORE, reward, BETTER)
     assert (found.word, found.reason) == ("UNDECIDED", reason)
 
 
@@ -92,7 +92,7 @@ def test_where_intervals_tell_nothing_it_is_undecided(outcomes: list[Outcome], r
 def test_a_baseline_no_better_than_popularity_is_worth_no_comparison(
     outcomes: list[Outcome], reward: Interval, baseline: Interval
 ) -> None:
-    found = verdict(outcomes, BEFORE, reward, baseline)
+    found = decide(outcomes, BEFORE, reward, baseline)
     assert found.word == "UNDECIDED"
     assert found.reason == (
         f"the model before the policy is no better than the most popular items ({baseline.mean:+.4f} NDCG), "
@@ -101,12 +101,12 @@ def test_a_baseline_no_better_than_popularity_is_worth_no_comparison(
 
 
 def test_a_baseline_that_is_a_little_better_than_popularity_is_one() -> None:
-    assert verdict([MET], BEFORE, BETTER, Interval(0.001, -0.01, 0.012)).word == "SHIP"
+    assert decide([MET], BEFORE, BETTER, Interval(0.001, -0.01, 0.012)).word == "SHIP"
 
 
 @pytest.mark.parametrize(("reward", "word"), [(BETTER, "SHIP"), (ALIKE, "UNDECIDED"), (WORSE, "DO NOT SHIP")])
 def test_a_target_that_was_met_before_is_nothing_gained(reward: Interval, word: str) -> None:
-    found = verdict([MET, KEPT], [MET, KEPT], reward, BETTER)
+    found = decide([MET, KEPT], [MET, KEPT], reward, BETTER)
     assert found.word == word
     if word == "UNDECIDED":
         assert found.reason.endswith(", and what the targets ask was met before")

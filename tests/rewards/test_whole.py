@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recpolicy.compiler import CompiledPolicy, compile
 from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.quotas import Demand
+from recpolicy.compiler.quotas import CompiledQuota
 from recpolicy.compiler.relevance import Labelled
 from recpolicy.compiler.scan import ledger
 from recpolicy.compiler.serendipity import Serendipitous
@@ -35,7 +35,7 @@ def check(judge: CompiledPolicy, of: Rows, shown: Slates) -> None:
         at = rule.applicable(pool)
         grown = ledger(rule.plan.scan(pool), pool)
         np.testing.assert_allclose(rule.plan.marginals(pool)[at], grown[at], atol=1e-12, rtol=0)
-        if isinstance(rule.plan, Demand):
+        if isinstance(rule.plan, CompiledQuota):
             scan = rule.plan.scan(pool)
             ledger(scan, pool)
             np.testing.assert_array_equal(rule.plan.met(pool), scan.met())

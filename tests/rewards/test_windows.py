@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from recpolicy.compiler.quotas import Demand
+from recpolicy.compiler.quotas import CompiledQuota
 from recpolicy.language.checker import quotas as checked
 from recpolicy.language.policy import Bound, Different, Per, Quota, Where
 from recpolicy.span import NOWHERE
@@ -124,6 +124,6 @@ def test_a_percentage_is_the_same_number_of_places_to_the_checker() -> None:
         for k in (1, 2, 3, 7, 10, 29, 30, 50, 64, 97, 99, 100):
             bound = percent(percentage)
             plan = compiled(SHOP, k, quota(ADS, at_least=bound, at_most=bound)).rules[0].plan
-            assert isinstance(plan, Demand)
+            assert isinstance(plan, CompiledQuota)
             assert plan.at_least == checked.places(bound, k, at_least=True)
             assert plan.at_most == checked.places(bound, k, at_least=False)

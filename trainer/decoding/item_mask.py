@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from recpolicy.compiler import CompiledPolicy
-from recpolicy.compiler.guard import Guard
+from recpolicy.compiler.hard_quotas import HardQuotaMask
 from recpolicy.compiler.pool import EVERY_ITEM
 from recpolicy.dataset.columns import Bools
 from recpolicy.dataset.rows import Rows
@@ -17,7 +17,7 @@ class ItemMask:
     """The items that each of B slates may take next: servable, not in the slate yet, and allowed by hard quotas."""
 
     def __init__(
-        self, legal: Tensor, guard: Guard | None = None, *, record: int = 0, prior: Tensor | None = None
+        self, legal: Tensor, guard: HardQuotaMask | None = None, *, record: int = 0, prior: Tensor | None = None
     ) -> None:
         """Starts from `legal` [B, items] bool; the `guard` of hard quotas was built with the same items.
 
@@ -63,5 +63,5 @@ class ItemMask:
             self._guard.take(items.cpu().numpy(), rows.cpu().numpy())
             self._refresh(self._guard)
 
-    def _refresh(self, guard: Guard) -> None:
+    def _refresh(self, guard: HardQuotaMask) -> None:
         self.allowed = torch.from_numpy(guard.open).to(self.allowed.device)

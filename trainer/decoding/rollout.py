@@ -17,7 +17,7 @@ from recpolicy.trainer.decoding.item_mask import ItemMask
 from recpolicy.trainer.decoding.prefix_sharing import branch, going_on, left_pad, why_not
 
 
-def chances(seed: int, step: int, first: int, rows: int, longest: int) -> Tensor:
+def uniforms(seed: int, step: int, first: int, rows: int, longest: int) -> Tensor:
     """Draws random numbers in (0, 1] for the completions of one step, [rows, longest].
 
     The first row is number `first` of the step. The numbers depend on seed, step and the row's number alone, so a

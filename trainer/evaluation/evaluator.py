@@ -17,13 +17,13 @@ from recpolicy.dataset.rows import Dataset, Rows, Slates
 from recpolicy.dataset.slates import offered
 from recpolicy.evaluation import baselines, metrics
 from recpolicy.evaluation.baselines import Baseline
-from recpolicy.evaluation.decision import verdict
+from recpolicy.evaluation.decision import decide
 from recpolicy.evaluation.guardrail import is_guardrail
 from recpolicy.evaluation.metrics import Interval
 from recpolicy.evaluation.targets import outcomes
 from recpolicy.trainer.decoding.item_mask import ItemMask
 from recpolicy.trainer.decoding.prefix_sharing import evaluating
-from recpolicy.trainer.decoding.rollout import chances, decode, first_items, next_items
+from recpolicy.trainer.decoding.rollout import decode, first_items, next_items, uniforms
 from recpolicy.trainer.distributed import processes
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.prompting.prompts import Prompter
@@ -98,7 +98,7 @@ class Evaluator:
 
     def sampled(self, recommender: Recommender, copies: int, temperature: float, seed: int) -> Slates:
         """Samples slates as GRPO does, [B * copies, K], those of a row adjacent."""
-        chance = chances(seed, 0, 0, copies * len(self.prompts), recommender.form.longest)
+        chance = uniforms(seed, 0, 0, copies * len(self.prompts), recommender.form.longest)
         return _slates(recommender, self.completions(recommender, copies, temperature, chance))
 
     def likelihood(self, recommender: Recommender) -> float:
@@ -216,7 +216,7 @@ def evaluate_systems(
         outcomes(compiled, rows, systems[name], systems[BASELINE], seed=seed, draws=DRAWS)
         for name in ("grpo", BASELINE)
     )
-    decision = verdict(judged, before, paired("grpo", BASELINE, "reward"), paired(BASELINE, "popularity", "ndcg"))
+    decision = decide(judged, before, paired("grpo", BASELINE, "reward"), paired(BASELINE, "popularity", "ndcg"))
     return {
         "schema_version": 2,
         "verdict": decision.word,

@@ -12,7 +12,7 @@ from recpolicy.evaluation.baselines import taken
 from recpolicy.trainer.models.item_attributes import BLOCK, attributes, directions, rarity
 
 
-def start(dataset: Dataset, split: Split, width: int) -> Tensor:
+def initial_item_embeddings(dataset: Dataset, split: Split, width: int) -> Tensor:
     """Returns the first embeddings of a model without words, [items, width], deviation 1.
 
     They are (tastes + meanings) / sqrt(2): a model that sees genres and creators in its embeddings learns faster what a

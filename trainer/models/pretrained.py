@@ -284,7 +284,7 @@ def _find(name: str) -> None:
 def checkpointed(model: PreTrainedModel, settings: Llm) -> PreTrainedModel:
     """Turns on gradient checkpointing where the settings ask for it, and returns the model."""
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     return model
 
 

@@ -100,7 +100,7 @@ def init_recommender(
         # prompts without completions may show more of a history than any of the texts
         longest = _longest(tokenizer, texts) + config.prompt.history + form.longest
         model = tiny.decoder(config.tiny, tokenizer, longest, config.seed)
-        tiny.start_items(model, form, embeddings.start(dataset, split, config.tiny.width))
+        tiny.start_items(model, form, embeddings.initial_item_embeddings(dataset, split, config.tiny.width))
     else:
         tokenizer = pretrained.tokenizer(name, items)
         form = answer_format(tokenizer, items, k, think)

@@ -17,7 +17,7 @@ from recpolicy.evaluation.targets import Score
 from recpolicy.rewards import RewardComputer
 from recpolicy.trainer.config import Config, Grpo
 from recpolicy.trainer.decoding import prefix_sharing
-from recpolicy.trainer.decoding.rollout import chances
+from recpolicy.trainer.decoding.rollout import uniforms
 from recpolicy.trainer.distributed import processes
 from recpolicy.trainer.evaluation.validation import Validation, ValidationResult
 from recpolicy.trainer.models.recommenders import Recommender
@@ -126,7 +126,7 @@ def calibrate(
     first = np.repeat(np.arange(min(CALIBRATION, len(contexts.prompts))), generations)
     rows = contexts.row[first].tolist()
     prior = None if contexts.priors is None else contexts.priors[rows]
-    chance = chances(config.seed, 0, 0, len(rows), recommender.form.longest)
+    chance = uniforms(config.seed, 0, 0, len(rows), recommender.form.longest)
     with prefix_sharing.evaluating(recommender.model):
         prompts = [contexts.prompts[at] for at in first.tolist()]
         _, completion, *_ = sample(recommender, reward_computer, prompts, rows, config.grpo.temperature, chance, prior)

@@ -14,7 +14,7 @@ A batch of completions passes six calls:
 1. `_sample`: `decoding.rollout.decode` samples slates under an `ItemMask`; a prompt is run once for all of them.
 2. `_calculate_rewards`: `RewardComputer.of_slates` computes the rewards of all rules.
 3. `_generate_and_score_completions`: `Objectives.returns` and `.worth` add the targets, by their multipliers.
-4. `credit.of_places`: the advantage of each place.
+4. `advantages.place_advantages`: the advantage of each place.
 5. `_get_per_token_logps_and_entropies`: `log_probabilities` under the mask and temperature of sampling.
 6. `_compute_loss`: TRL's loss, plus beta times the divergence from the prior.
 """
@@ -42,9 +42,9 @@ from recpolicy.rewards import BatchRewards, RewardComputer, progress_of, reward_
 from recpolicy.trainer.decoding import prefix_sharing
 from recpolicy.trainer.decoding.item_mask import ItemMask
 from recpolicy.trainer.decoding.log_probs import log_probabilities
-from recpolicy.trainer.decoding.rollout import chances, decode
+from recpolicy.trainer.decoding.rollout import decode, uniforms
 from recpolicy.trainer.models.recommenders import Recommender
-from recpolicy.trainer.stages import credit
+from recpolicy.trainer.stages import advantages
 from recpolicy.trainer.stages.objectives import Objectives, Returns
 from recpolicy.user_model.sources import Scores
 
@@ -105,7 +105,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
                 prompts,
                 batch.rows,
                 self.temperature,
-                chances(
+                uniforms(
                     self.args.seed,
                     self.state.global_step + 1,  # 0 is what was sampled before the first
                     self.accelerator.process_index * len(prompts),
@@ -165,23 +165,23 @@ class PolicyGRPOTrainer(GRPOTrainer):
                 self._note(name, value)
             first = self.accelerator.process_index * len(inputs)
             own = slice(first, first + len(inputs))
-            whole = credit.of_slates(self._objectives.worth(gathered), self._generations)[own]
+            whole = advantages.slate_advantages(self._objectives.worth(gathered), self._generations)[own]
             places = np.repeat(whole[:, None], rewards.valid.items.shape[1], 1)
             if self._by_place:
                 places = self._credited(batch, rewards, self._objectives.worth(returns), own)
         by_place, of_slate = (torch.from_numpy(x).float().to(completion.device) for x in (places, whole))
-        advantages = self._recommender.form.spread(by_place, of_slate, completion)
+        by_token = self._recommender.form.spread(by_place, of_slate, completion)
         prior = {} if batch.prior is None else {"prior": batch.prior}
-        return output | {"advantages": advantages, "allowed": batch.allowed} | prior
+        return output | {"advantages": by_token, "allowed": batch.allowed} | prior
 
     def _credited(self, batch: Batch, rewards: BatchRewards, worth: Floats, own: slice) -> Floats:
         """Computes the advantage of each place of the process's `own` slates, [B, K]; processes may share a group."""
         objectives, at, allowed = self._objectives, np.arange(own.start, own.stop), batch.allowed
         assert allowed is not None
         rows, within = self._computer.rows.take(rewards.row), at % self._generations
-        others = np.arange(1, min(credit.OTHERS, self._generations - 1) + 1)[:, None]
+        others = np.arange(1, min(advantages.OTHERS, self._generations - 1) + 1)[:, None]
         group = at - within + (within + others) % self._generations  # [others, B]
-        return credit.of_places(
+        return advantages.place_advantages(
             rewards.valid.items,
             worth,
             self._all_gather(rewards.valid.items)[group],

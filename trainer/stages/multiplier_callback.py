@@ -67,19 +67,24 @@ class MultiplierCallback(TrainerCallback):
             "scale": self.controller.scale,
             "sums": dict(self.controller.sums),
             "multipliers": dict(self.objectives.multipliers),
-            "lately": dict(self.objectives.running_values),
+            "running_values": dict(self.objectives.running_values),
             "aims": [astuple(aim) for aim in self.aims],
             "then": dict(self.then),
-            "shown": None if exposure_slates is None else torch.from_numpy(exposure_slates.items),
+            "exposure_slates": None if exposure_slates is None else torch.from_numpy(exposure_slates.items),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores what `state_dict` returned."""
         self.calibrate(state["deviations"].cpu().numpy(), state["scale"])
         self.controller.sums = dict(state["sums"])
-        self.objectives.multipliers, self.objectives.running_values = dict(state["multipliers"]), dict(state["lately"])
+        self.objectives.multipliers, self.objectives.running_values = (
+            dict(state["multipliers"]),
+            dict(state["running_values"]),
+        )
         self.aims, self.then = tuple(Aim(*aim) for aim in state["aims"]), dict(state["then"])
-        self.objectives.exposure_slates = None if state["shown"] is None else Slates(state["shown"].cpu().numpy())
+        self.objectives.exposure_slates = (
+            None if state["exposure_slates"] is None else Slates(state["exposure_slates"].cpu().numpy())
+        )
 
     def calibrate(self, group_std: Floats, scale: float) -> None:
         """Sets the deviations of all objectives and the sum of the rules' weights; see `grpo.calibrate`."""

@@ -74,7 +74,7 @@ class Training:
             "lr_scheduler_type": "constant_with_warmup",
             "seed": self.seed,
             "bf16": False,  # a model has the precision that it was loaded with
-            "gradient_checkpointing": False,  # and does this itself
+            "activation_checkpointing": False,  # and does this itself
             "use_cpu": not torch.cuda.is_available(),
             "save_strategy": "steps",
             "save_steps": settings.evaluate_every,

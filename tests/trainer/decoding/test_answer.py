@@ -9,7 +9,7 @@ from torch import Tensor
 from recpolicy.trainer.decoding.answer_format import AnswerFormat
 from recpolicy.trainer.decoding.item_mask import ItemMask
 from recpolicy.trainer.decoding.log_probs import log_probabilities
-from recpolicy.trainer.decoding.rollout import chances, decode, drawn, first_items, slates_until
+from recpolicy.trainer.decoding.rollout import decode, drawn, first_items, slates_until, uniforms
 from recpolicy.trainer.models.recommenders import Recommender
 
 
@@ -54,7 +54,7 @@ def _next(form: AnswerFormat, said: list[int], legal: list[int]) -> set[int]:
 def test_every_sampled_completion_is_well_formed_and_legal(recommender: Recommender, prompts: list[list[int]]) -> None:
     form, legal = recommender.form, _legal(len(prompts), recommender.form)
     prompts, item_mask = [p for p in prompts for _ in range(8)], ItemMask(legal.repeat_interleave(8, 0))
-    chance = chances(1, 0, 0, len(prompts), form.longest)
+    chance = uniforms(1, 0, 0, len(prompts), form.longest)
     told = decode(recommender.model, form, prompts, item_mask, temperature=2.0, chance=chance)
     assert len(told) == len(prompts)
     for row, completion in enumerate(told.tolist()):
@@ -74,7 +74,7 @@ def test_scoring_gives_every_token_the_probability_it_was_sampled_with(
 ) -> None:
     form, model, temperature = recommender.form, recommender.model, 0.7
     legal, prior = _legal(len(prompts), form, seed=5), _prior(len(prompts), form, size)
-    item_mask, chance = ItemMask(legal, record=form.slate, prior=prior), chances(2, 0, 0, len(prompts), form.longest)
+    item_mask, chance = ItemMask(legal, record=form.slate, prior=prior), uniforms(2, 0, 0, len(prompts), form.longest)
     told = decode(model, form, prompts, item_mask, temperature=2.0, chance=chance)
     both = zip(prompts, told.tolist(), strict=True)
     said = [model(input_ids=torch.tensor([p + c])).logits[0, len(p) - 1 : -1] for p, c in both]
@@ -107,7 +107,7 @@ def test_all_choices_lie_in_the_columns_that_are_run(recommender: Recommender, p
     form = recommender.form
     for legal in (_legal(len(prompts), form)[1:], _legal(len(prompts), form)[:2]):
         item_mask = ItemMask(legal)
-        chance = chances(3, 0, 0, len(legal), form.longest)
+        chance = uniforms(3, 0, 0, len(legal), form.longest)
         told = decode(recommender.model, form, prompts[: len(legal)], item_mask, temperature=2.0, chance=chance)
         columns = torch.cat([form.chosen_items(told)[1], form.chosen_words(told)[1]])
         chosen = form.chosen(told)
@@ -116,18 +116,18 @@ def test_all_choices_lie_in_the_columns_that_are_run(recommender: Recommender, p
 
 def test_a_draw_has_the_probabilities_asked_for_and_never_takes_the_impossible() -> None:
     probabilities = torch.tensor([[0.0, 0.5, 0.0, 0.3, 0.2, 0.0]]).expand(100_000, -1)
-    found = torch.bincount(drawn(probabilities, chances(0, 0, 0, 100_000, 1)[:, 0]), minlength=6) / 100_000
+    found = torch.bincount(drawn(probabilities, uniforms(0, 0, 0, 100_000, 1)[:, 0]), minlength=6) / 100_000
     assert found[[0, 2, 5]].tolist() == [0.0, 0.0, 0.0]
     assert torch.allclose(found, probabilities[0], atol=0.01)
 
 
 def test_the_chances_of_a_row_depend_on_seed_step_and_its_number_alone() -> None:
-    whole = chances(5, 3, 0, 8, 30)
-    assert torch.equal(torch.cat([chances(5, 3, at, 2, 30) for at in (0, 2, 4, 6)]), whole)
-    for other in (chances(6, 3, 0, 8, 30), chances(5, 4, 0, 8, 30), chances(5, 3, 8, 8, 30)):
+    whole = uniforms(5, 3, 0, 8, 30)
+    assert torch.equal(torch.cat([uniforms(5, 3, at, 2, 30) for at in (0, 2, 4, 6)]), whole)
+    for other in (uniforms(6, 3, 0, 8, 30), uniforms(5, 4, 0, 8, 30), uniforms(5, 3, 8, 8, 30)):
         assert not (other == whole).any()
-    assert torch.equal(chances(-1, 0, 0, 2, 3), chances(-1, 0, 0, 2, 3))
-    many = chances(0, 1, 0, 10_000, 30)
+    assert torch.equal(uniforms(-1, 0, 0, 2, 3), uniforms(-1, 0, 0, 2, 3))
+    many = uniforms(0, 1, 0, 10_000, 30)
     assert many.min() > 0 and many.max() <= 1
     assert torch.allclose(torch.corrcoef(many[:, :5].T), torch.eye(5), atol=0.05)
 
@@ -135,7 +135,7 @@ def test_the_chances_of_a_row_depend_on_seed_step_and_its_number_alone() -> None
 def test_a_completion_does_not_depend_on_the_rows_beside_it(recommender: Recommender, prompts: list[list[int]]) -> None:
     form, model = recommender.form, recommender.model
     legal = torch.ones(2 * len(prompts), form.items, dtype=torch.bool)
-    chance = chances(4, 1, 0, 2 * len(prompts), form.longest)
+    chance = uniforms(4, 1, 0, 2 * len(prompts), form.longest)
     whole = decode(model, form, prompts * 2, ItemMask(legal), temperature=2.0, chance=chance)
     order = torch.tensor([5, 0, 3])
     some = [(prompts * 2)[i] for i in order]

@@ -251,7 +251,7 @@ def test_gradient_checkpointing_runs_whole_rows_while_it_trains(config: PreTrain
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     assert prefix_sharing.why_not(model.eval()) is None
     assert "gradient checkpointing" in (prefix_sharing.why_not(model.train()) or "")
     assert_as_alone(model, given)

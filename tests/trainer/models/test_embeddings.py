@@ -71,7 +71,7 @@ def distances(vectors: Tensor) -> Tensor:
     return (vectors[:, None] - vectors).square().sum(2).sqrt()
 
 
-MADE = {"start": embeddings.start, "tastes": embeddings.tastes, "meanings": embeddings.meanings}
+MADE = {"start": embeddings.initial_item_embeddings, "tastes": embeddings.tastes, "meanings": embeddings.meanings}
 
 
 @pytest.mark.parametrize("width", [8, 64, 300])
@@ -106,7 +106,7 @@ def test_in_few_dimensions_items_alike_are_nearer_than_others(dataset: Dataset) 
     same = torch.from_numpy(creator.values[:, None] == creator.values)
     alike = same & (torch.tensor(shared) > 0) & ~torch.eye(ITEMS, dtype=torch.bool)
     strange = ~same & (torch.tensor(shared) == 0)
-    for make in (embeddings.meanings, embeddings.start):
+    for make in (embeddings.meanings, embeddings.initial_item_embeddings):
         far = distances(make(some, parted(some), 8))
         assert alike.any() and far[alike].mean() < 0.8 * far[strange].mean()
 
@@ -124,7 +124,7 @@ def test_where_nothing_is_said_at_all_only_tastes_tell_items_apart(dataset: Data
     bare = replace(dataset, items=Table(ITEMS, {}))
     assert not embeddings.meanings(bare, parted(bare), 16).any()
     torch.manual_seed(4)
-    found = embeddings.start(bare, parted(bare), 16)
+    found = embeddings.initial_item_embeddings(bare, parted(bare), 16)
     assert found.isfinite().all() and float(found.std()) == pytest.approx(sqrt(0.5), abs=0.1)
 
 
@@ -132,7 +132,7 @@ def test_the_same_seed_starts_alike(dataset: Dataset) -> None:
     made = []
     for seed in (5, 5, 6):
         torch.manual_seed(seed)
-        made.append(embeddings.start(dataset, parted(dataset), 8))
+        made.append(embeddings.initial_item_embeddings(dataset, parted(dataset), 8))
     assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
 
 
@@ -144,5 +144,5 @@ def test_no_event_behind_training_counts(dataset: Dataset) -> None:
     found = []
     for some in (dataset, replace(dataset, item=moved)):
         torch.manual_seed(0)
-        found.append(embeddings.start(some, end, 8))
+        found.append(embeddings.initial_item_embeddings(some, end, 8))
     assert torch.equal(*found)

@@ -22,7 +22,7 @@ from recpolicy.search import greedy
 from recpolicy.search.expected import slates
 from recpolicy.trainer import config, pipeline, run_stages
 from recpolicy.trainer.config import Grpo, Prompt, Tiny
-from recpolicy.trainer.decoding.rollout import chances
+from recpolicy.trainer.decoding.rollout import uniforms
 from recpolicy.trainer.evaluation.evaluator import Evaluator
 from recpolicy.trainer.evaluation.rerank_control import Control
 from recpolicy.trainer.models import recommenders, tiny, user_model
@@ -230,7 +230,7 @@ def test_contexts_and_rollouts_are_of_the_pool(labels: Literal["expected", "real
     context = replace(scene.context, config=scene.context.config.model_copy(update={"grpo": settings}))
     context.__dict__["classics"] = scene.context.classics  # fitted before
     rows, contexts = run_stages.contexts(context, scene.users)
-    chance = chances(0, 1, 0, 8, form.longest)
+    chance = uniforms(0, 1, 0, 8, form.longest)
     computer, row = RewardComputer(scene.compiled, rows, context.view.items.rows), contexts.row
     assert contexts.priors is not None and rows.pool is not None
     _, said, allowed, _ = grpo_trainer.sample(

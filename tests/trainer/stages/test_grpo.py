@@ -26,7 +26,7 @@ from recpolicy.evaluation.targets import Score
 from recpolicy.language import checker
 from recpolicy.rewards import RewardComputer
 from recpolicy.trainer.config import Config, Grpo, Prompt, Tiny
-from recpolicy.trainer.decoding.rollout import chances
+from recpolicy.trainer.decoding.rollout import uniforms
 from recpolicy.trainer.evaluation.evaluator import Evaluator
 from recpolicy.trainer.evaluation.validation import Validation, ValidationResult
 from recpolicy.trainer.models import recommenders, tiny
@@ -34,7 +34,7 @@ from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.prompting.contexts import Contexts
 from recpolicy.trainer.prompting.prompts import Prompter
 from recpolicy.trainer.stages import grpo, grpo_trainer, sft
-from recpolicy.trainer.stages.credit import OTHERS
+from recpolicy.trainer.stages.advantages import OTHERS
 from recpolicy.trainer.stages.grpo_trainer import PolicyGRPOTrainer
 from recpolicy.trainer.stages.objectives import Objectives
 from tests.trainer.quiet import quiet
@@ -226,7 +226,7 @@ def test_rules_have_the_deviation_of_the_whole_reward_and_targets_their_own(tmp_
     assert scale == pytest.approx(2.0) and prior is not None
     row = np.repeat(np.arange(grpo.CALIBRATION), copies).tolist()
     form = made.recommender.form
-    chance = chances(0, 0, 0, len(row), form.longest)
+    chance = uniforms(0, 0, 0, len(row), form.longest)
     asked = [contexts.prompts[at] for at in row]
     _, said, *_ = grpo_trainer.sample(made.recommender, made.computer, asked, row, 1.0, chance, prior[row])
     slates, rows = Slates(form.slates(said).numpy()), made.computer.rows.take(np.array(row))

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from recpolicy.errors import Diagnostic, Note
 from recpolicy.errors import conflicts as errors
 from recpolicy.language import policy
-from recpolicy.language.checker.conflicts.model import Demand, demands
+from recpolicy.language.checker.conflicts.model import QuotaBounds, demands
 from recpolicy.language.checker.conflicts.search import Change, Contradiction, contradictions
 from recpolicy.language.checker.quotas import places
 from recpolicy.span import Source, Span
@@ -71,18 +71,18 @@ class _Writer:
         fix = None if change is None else _amount(change)
         return errors.contradiction(span, names, _asks(last), ways, segments, notes, fix, source)
 
-    def _beside(self, demand: Demand, source: Source | None) -> Source | None:
+    def _beside(self, demand: QuotaBounds, source: Source | None) -> Source | None:
         """The file of a note, None if it is that of the finding."""
         own = self.sources.get(_name(demand))
         return None if own is source else own if own is not None else self.main
 
 
-def _name(demand: Demand) -> str:
+def _name(demand: QuotaBounds) -> str:
     assert demand.rule is not None
     return demand.rule.name
 
 
-def _place(demand: Demand) -> Span:
+def _place(demand: QuotaBounds) -> Span:
     match demand.rule:
         case policy.Block(_, _, where):
             return where.span
@@ -94,7 +94,7 @@ def _place(demand: Demand) -> Span:
             raise AssertionError("a demand that nobody wrote has no place")
 
 
-def _asks(demand: Demand) -> str:
+def _asks(demand: QuotaBounds) -> str:
     """What a demand requires, as the label under its line."""
     low, high = demand.low, demand.high
     if isinstance(demand.rule, policy.Block):

@@ -19,7 +19,7 @@ from recpolicy.types import Type
 
 
 @dataclass(frozen=True)
-class Demand:
+class QuotaBounds:
     """A quota or block as numbers: `low` to `high` counted places in the first `length`, or in any if `sliding`.
 
     `counted`: a condition, or the column whose values are counted each by itself (`per`) or once each. `when`: the
@@ -56,21 +56,21 @@ class Demand:
             yield stretch, low, high
 
 
-def demands(rules: policy.Policy) -> list[Demand]:
+def demands(rules: policy.Policy) -> list[QuotaBounds]:
     """Returns the demands of a policy on a slate: its blocks, and the quotas that have a weight for some user."""
-    blocks = [Demand(block, formula(block.where), None, 0, rules.slate, when=block.only) for block in rules.blocks]
+    blocks = [QuotaBounds(block, formula(block.where), None, 0, rules.slate, when=block.only) for block in rules.blocks]
     quotas = [rule for rule in rules.rules if isinstance(rule, policy.Quota)]
     return blocks + [_quota(rule, rules.slate, when) for rule in quotas if (when := _when(rule)) is not False]
 
 
-def _quota(rule: policy.Quota, slate: int, when: policy.Expr | None) -> Demand:
+def _quota(rule: policy.Quota, slate: int, when: policy.Expr | None) -> QuotaBounds:
     length = slate if rule.window is None else rule.window.length
     low = None if rule.at_least is None else places(rule.at_least, length, at_least=True)
     high = None if rule.at_most is None else places(rule.at_most, length, at_least=False)
     counted = rule.counted
     of = formula(counted.predicate) if isinstance(counted, policy.Where) else counted.column
     sliding = rule.window is not None and rule.window.sliding
-    return Demand(rule, of, low, high, length, sliding, isinstance(counted, policy.Per), when)
+    return QuotaBounds(rule, of, low, high, length, sliding, isinstance(counted, policy.Per), when)
 
 
 def _when(rule: policy.Quota) -> policy.Expr | Literal[False] | None:
@@ -115,7 +115,7 @@ def values_of(column: policy.Column, formulas: Iterable[Formula]) -> list[Part]:
 class Model:
     """Some demands, and for each kind of item which of the `formulas` are true of it."""
 
-    demands: Sequence[Demand]
+    demands: Sequence[QuotaBounds]
     formulas: Mapping[Formula, int]
     kinds: Sequence[tuple[bool, ...]]
     slate: int
@@ -125,7 +125,7 @@ class Model:
         return _Inequalities(self, {i: self.demands[i] for i in sorted(chosen)}).build()
 
 
-def model(of: Sequence[Demand], slate: int, most: int) -> Model | None:
+def model(of: Sequence[QuotaBounds], slate: int, most: int) -> Model | None:
     """Builds the model of the demands; None if it needs more than `most` numbers of items."""
     formulas: dict[Formula, int] = {}
     for demand in of:
@@ -146,7 +146,7 @@ class _Inequalities:
     stretch of places: 0 or 1 for each value that conditions name, and the number of other values.
     """
 
-    def __init__(self, model: Model, chosen: Mapping[int, Demand]) -> None:
+    def __init__(self, model: Model, chosen: Mapping[int, QuotaBounds]) -> None:
         self.model, self.chosen = model, chosen
         self.cuts = sorted({0, model.slate, *(demand.length for demand in chosen.values())})
         self.out: list[Owned] = []
@@ -165,7 +165,7 @@ class _Inequalities:
             self._from_others(column, stretch)
         return self.out
 
-    def _demand(self, demand: Demand, stretch: range, low: int | None, high: int | None, owner: int) -> None:
+    def _demand(self, demand: QuotaBounds, stretch: range, low: int | None, high: int | None, owner: int) -> None:
         counted: list[Row]
         if not isinstance(demand.counted, policy.Column):
             counted = [self._items(demand.counted, stretch)]

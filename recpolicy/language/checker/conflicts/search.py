@@ -16,7 +16,7 @@ from recpolicy.language import policy
 from recpolicy.language.checker.branches import exclude, ways
 from recpolicy.language.checker.conflicts.kinds import Formula, Part, parts
 from recpolicy.language.checker.conflicts.linear import refute
-from recpolicy.language.checker.conflicts.model import Demand, Model, model, values_of
+from recpolicy.language.checker.conflicts.model import Model, QuotaBounds, model, values_of
 from recpolicy.types import Type
 
 MOST_KINDS = 192
@@ -37,7 +37,7 @@ MOST_GIVEN = 20
 class Change:
     """One bound of one demand, and the nearest number of places that makes the set possible."""
 
-    demand: Demand
+    demand: QuotaBounds
     bound: Literal["at least", "at most"]
     places: int
 
@@ -51,11 +51,11 @@ class Change:
 class Contradiction:
     """Demands that no slate meets together, though some slate may if one of them is left out. Any way out is enough."""
 
-    demands: tuple[Demand, ...]
+    demands: tuple[QuotaBounds, ...]
     ways_out: tuple[Change, ...]
 
 
-def contradictions(demands: Sequence[Demand], slate: int) -> list[Contradiction]:
+def contradictions(demands: Sequence[QuotaBounds], slate: int) -> list[Contradiction]:
     """Finds the smallest sets of demands in conflict, pairs first.
 
     Of several sets of three or more that share a demand only one is returned: mending it may mend the others.
@@ -83,7 +83,7 @@ def contradictions(demands: Sequence[Demand], slate: int) -> list[Contradiction]
 # ---- what is checked together ---------------------------------------------------------------------------------------
 
 
-def _segments(demands: Sequence[Demand]) -> Iterator[list[Demand]]:
+def _segments(demands: Sequence[QuotaBounds]) -> Iterator[list[QuotaBounds]]:
     """Largest sets of demands that may be for the same user: their conditions do not exclude each other."""
     conditions = list({demand.when: None for demand in demands if demand.when is not None})
     if not conditions:
@@ -105,7 +105,7 @@ def _segments(demands: Sequence[Demand]) -> Iterator[list[Demand]]:
                 yield [demand for demand in demands if demand.when in met]
 
 
-def _groups(demands: Sequence[Demand], slate: int) -> Iterator[Model]:
+def _groups(demands: Sequence[QuotaBounds], slate: int) -> Iterator[Model]:
     """Models of demands that can come into conflict: about the same items, or competing for the same places."""
     models: list[Model] = []
     for component in _components(demands):
@@ -120,9 +120,9 @@ def _groups(demands: Sequence[Demand], slate: int) -> Iterator[Model]:
                     yield joined
 
 
-def _models(component: Sequence[Demand], slate: int) -> Iterator[Model]:
+def _models(component: Sequence[QuotaBounds], slate: int) -> Iterator[Model]:
     """One model of all demands; if they are too many, one model for each demand with those nearest to it."""
-    some = [Demand(None, True, 1, None, slate)] if any(demand.high == 0 for demand in component) else []
+    some = [QuotaBounds(None, True, 1, None, slate)] if any(demand.high == 0 for demand in component) else []
     whole = model([*component, *some], slate, MOST_KINDS) if len(component) <= MOST_TOGETHER else None
     if whole is not None:
         yield whole
@@ -139,12 +139,12 @@ def _models(component: Sequence[Demand], slate: int) -> Iterator[Model]:
         yield from islice((part for part in models if part is not None), 1)
 
 
-def _strictness(demand: Demand) -> float:
+def _strictness(demand: QuotaBounds) -> float:
     """Lower is stricter."""
     return -(demand.low or 0) / demand.length if demand.high is None else demand.high / demand.length
 
 
-def _components(demands: Sequence[Demand]) -> list[list[Demand]]:
+def _components(demands: Sequence[QuotaBounds]) -> list[list[QuotaBounds]]:
     """Groups of demands, joined if they count the same values."""
     columns = _limited_columns(demands)
     leader: dict[object, object] = {}
@@ -157,13 +157,13 @@ def _components(demands: Sequence[Demand]) -> list[list[Demand]]:
     for demand in demands:
         for link in _links(demand, columns):
             leader[find(link)] = find(id(demand))
-    out: dict[object, list[Demand]] = {}
+    out: dict[object, list[QuotaBounds]] = {}
     for demand in demands:
         out.setdefault(find(id(demand)), []).append(demand)
     return list(out.values())
 
 
-def _links(demand: Demand, columns: Collection[policy.Column]) -> set[object]:
+def _links(demand: QuotaBounds, columns: Collection[policy.Column]) -> set[object]:
     """What is counted: the variables of the condition, and the `columns` in which it looks for a word."""
     if isinstance(demand.counted, policy.Column):
         return {demand.counted}
@@ -171,7 +171,7 @@ def _links(demand: Demand, columns: Collection[policy.Column]) -> set[object]:
     return variables | {v.column for v in variables if isinstance(v, policy.Contains) and v.column in columns}
 
 
-def _limited_columns(demands: Iterable[Demand]) -> set[policy.Column]:
+def _limited_columns(demands: Iterable[QuotaBounds]) -> set[policy.Column]:
     """Columns with a limit on how many of their values may be shown."""
     return {d.counted for d in demands if isinstance(d.counted, policy.Column) and d.high is not None}
 
@@ -249,12 +249,12 @@ def _ways_out(model: Model, chosen: Sequence[int]) -> tuple[Change, ...]:
     return tuple(sorted(changes, key=Change.size))
 
 
-def _nearest(model: Model, chosen: Sequence[int], at: int, weaker: Sequence[Demand]) -> Sequence[Demand]:
+def _nearest(model: Model, chosen: Sequence[int], at: int, weaker: Sequence[QuotaBounds]) -> Sequence[QuotaBounds]:
     """The first of ever weaker demands with which the set is possible, or no demand."""
     place = bisect_left(weaker, True, key=lambda demand: _possible(model, chosen, at, demand))
     return weaker[place : place + 1]
 
 
-def _possible(model: Model, chosen: Iterable[int], at: int, instead: Demand) -> bool:
+def _possible(model: Model, chosen: Iterable[int], at: int, instead: QuotaBounds) -> bool:
     demands = [instead if i == at else demand for i, demand in enumerate(model.demands)]
     return _in_conflict(replace(model, demands=demands), chosen) is None

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
-from recpolicy.trainer.stages import credit
+from recpolicy.trainer.stages import advantages
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Batch:
 
     def credit(self, worth: Callable[[Codes, Ints], Floats] | None = None) -> Floats:
         own = self.worth(self.slates, np.arange(len(self.slates)))
-        return credit.of_places(self.slates, own, self.group, worth or self.worth, self.allowed)
+        return advantages.place_advantages(self.slates, own, self.group, worth or self.worth, self.allowed)
 
 
 def drawn(seed: int, b: int, k: int, others: int, items: int) -> Batch:
@@ -173,7 +173,7 @@ def test_two_slates_are_each_tried_with_the_other() -> None:
 @given(st.integers(0, 999), st.integers(1, 5), st.integers(2, 6))
 def test_a_slate_is_worth_what_it_has_beyond_the_mean_of_its_group(seed: int, groups: int, copies: int) -> None:
     worth = np.random.default_rng(seed).normal(size=groups * copies)
-    found = credit.of_slates(worth, copies)
+    found = advantages.slate_advantages(worth, copies)
     for at, value in enumerate(worth.tolist()):
         first = at - at % copies
         assert found[at] == pytest.approx(value - sum(worth[first : first + copies].tolist()) / copies)

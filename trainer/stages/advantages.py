@@ -18,7 +18,7 @@ Allowed = Callable[[Ints, Ints, Codes], Bools]
 """Returns whether each item [N] could have been chosen at its batch row [N] and place [N]."""
 
 
-def of_slates(worth: Floats, generations: int) -> Floats:
+def slate_advantages(worth: Floats, generations: int) -> Floats:
     """Computes the advantage of each slate, A_b = worth_b - mean worth of b's group, [B].
 
     The `generations` slates of a prompt are adjacent and form a group.
@@ -26,7 +26,7 @@ def of_slates(worth: Floats, generations: int) -> Floats:
     return group_centered(worth[:, None], generations)[:, 0]
 
 
-def of_places(slates: Codes, own: Floats, group: Codes, worth: Worth, allowed: Allowed) -> Floats:
+def place_advantages(slates: Codes, own: Floats, group: Codes, worth: Worth, allowed: Allowed) -> Floats:
     """Computes the advantage of the choice at each place, the items at all other places held fixed, [B, K].
 
     A_bk = worth(s_b) - mean over i in C_bk of worth(s_b with the item that slate i of the group has at place k).

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.quotas import Demand
+from recpolicy.compiler.quotas import CompiledQuota
 from recpolicy.compiler.windows import EVERYTHING
 from recpolicy.dataset.columns import Bools, Ints
 
 
-class Guard:
+class HardQuotaMask:
     """Keeps hard quotas while slates are filled place by place.
 
     A candidate may stand at the next place where it is `free` and not yet taken, breaks no at-most in any window, and
@@ -26,7 +26,7 @@ class Guard:
     (the best order is NP-hard to find: maximum coverage).
     """
 
-    def __init__(self, pool: Pool, quotas: Sequence[tuple[Demand, Bools]], free: Bools) -> None:
+    def __init__(self, pool: Pool, quotas: Sequence[tuple[CompiledQuota, Bools]], free: Bools) -> None:
         """`quotas` with the rows each holds for, [B]; `free` [B, C] candidates that may be shown at all."""
         lows = [(demand.low(pool), holds) for demand, holds in quotas]
         highs = [(demand.high(pool), holds) for demand, holds in quotas]
