@@ -16,7 +16,7 @@ from recpolicy.compiler.relevance import Labelled
 from recpolicy.compiler.scan import Failing, Plan
 from recpolicy.compiler.serendipity import Serendipitous
 from recpolicy.dataset.columns import Bools, Floats
-from recpolicy.language.policy import Level, Target, Weight, level
+from recpolicy.language.policy import Level, Target, Weight, highest, level
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +26,11 @@ class CompiledWeight:
     base: Level
     only: Term | None
     changes: tuple[tuple[Term, Level], ...]
+
+    @property
+    def highest(self) -> float:
+        """The largest weight for any row at any time in training."""
+        return max(map(highest, (self.base, *(changed for _, changed in self.changes))))
 
 
 def weight(node: Weight, catalog: Catalog) -> CompiledWeight:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from recpolicy.compiler import CompiledPolicy, CompiledRule, CompiledTarget
-from recpolicy.language.policy import Level, Ramp, Target
+from recpolicy.compiler import CompiledPolicy, CompiledTarget
+from recpolicy.language.policy import Target
 from recpolicy.span import NOWHERE
 
 SUFFIX = " (guard)"
@@ -19,11 +19,11 @@ def guarded(compiled: CompiledPolicy) -> CompiledPolicy:
     Returns the policy unchanged where it has a target with labels, which then limits how far relevance may fall, where
     no rule needs labels, and where it has nothing but rules with labels.
     """
-    labelled = [rule for rule in compiled.rules if rule.needs_labels and _heaviest(rule) > 0]
-    others = [rule for rule in compiled.rules if not rule.needs_labels and _heaviest(rule) > 0]
+    labelled = [rule for rule in compiled.rules if rule.needs_labels and rule.weight.highest > 0]
+    others = [rule for rule in compiled.rules if not rule.needs_labels and rule.weight.highest > 0]
     if not labelled or not (others or compiled.targets) or any(target.needs_labels for target in compiled.targets):
         return compiled
-    rule = max(labelled, key=_heaviest)
+    rule = max(labelled, key=lambda rule: rule.weight.highest)
     target = Target(NOWHERE, rule.name + SUFFIX, rule.name, ">=", 1.0, of_baseline=True)
     return replace(compiled, targets=(*compiled.targets, CompiledTarget(target, rule)))
 
@@ -31,12 +31,3 @@ def guarded(compiled: CompiledPolicy) -> CompiledPolicy:
 def is_guardrail(name: str) -> bool:
     """Checks whether the target of this name is implied."""
     return name.endswith(SUFFIX)
-
-
-def _heaviest(rule: CompiledRule) -> float:
-    """The largest weight that the rule has for anybody at any time of training."""
-    return max(_level(level) for level in (rule.weight.base, *(level for _, level in rule.weight.changes)))
-
-
-def _level(level: Level) -> float:
-    return max(level.start, level.end) if isinstance(level, Ramp) else level

@@ -17,7 +17,6 @@ from recpolicy.dataset.rows import Rows, Slates
 from recpolicy.evaluation import metrics
 from recpolicy.evaluation.group_stats import group_centered, group_std, lively, shares
 from recpolicy.evaluation.metrics import Interval
-from recpolicy.language.policy import Ramp
 from recpolicy.profile.loopholes import Search, label_free, served
 from recpolicy.search.rerank import weighted
 
@@ -185,7 +184,7 @@ def silences(compiled: CompiledPolicy, rollouts: Rollouts, values: Floats) -> di
     abstained = compiled.abstained(rollouts.each, rollouts.slates)
     reasons: dict[str, Silence] = {}
     for i, rule in enumerate(compiled.rules):
-        if liveliness[i] < QUIET and _weighs(rule):
+        if liveliness[i] < QUIET and rule.weight.highest > 0:
             known = ~np.isnan(values[:, i])
             reasons[rule.name] = _silence(values[known, i], abstained[rule.name][known] / compiled.policy.slate)
     return reasons
@@ -205,12 +204,6 @@ def _silence(values: Floats, abstained: Floats) -> Silence:
     return "always the same" if same.mean() >= 1 - QUIET else "same for each user"
 
 
-def _weighs(rule: CompiledRule) -> bool:
-    """Whether the rule has a weight above 0 for anybody at any time of training."""
-    levels = (rule.weight.base, *(level for _, level in rule.weight.changes))
-    return any(max(w.start, w.end) > 0 if isinstance(w, Ramp) else w > 0 for w in levels)
-
-
 # ---- what each rule costs -------------------------------------------------------------------------------------------
 
 
@@ -225,7 +218,11 @@ def prices(compiled: CompiledPolicy, rows: Rows, candidates: Codes, scores: Floa
     hard = [rule for rule, _ in compiled.hard_quotas]
     out = {}
     for rule in compiled.rules:
-        if (_weighs(rule) or rule in hard) and not rule.needs_labels and not np.isnan(values[rule.name]).all():
+        if (
+            (rule.weight.highest > 0 or rule in hard)
+            and not rule.needs_labels
+            and not np.isnan(values[rule.name]).all()
+        ):
             rest = replace(compiled, rules=tuple(other for other in compiled.rules if other is not rule))
             others = weighted(candidates, scores, rows, rest)
             cost = metrics.paired(metrics.accuracy("ndcg", rows, others), ndcg, seed=seed)
@@ -259,7 +256,7 @@ def _fixed(
         full=tuple(
             rule.name
             for i, rule in enumerate(compiled.rules)
-            if not rule.needs_labels and _weighs(rule) and _gained(rule, got[:, i]) >= FULL
+            if not rule.needs_labels and rule.weight.highest > 0 and _gained(rule, got[:, i]) >= FULL
         ),
     )
 

@@ -44,8 +44,7 @@ class ItemMask:
         prior: Scores | None = None,
     ) -> ItemMask:
         """Returns the mask for slates of these rows, with the hard quotas of a policy if there is one."""
-        hard = compiled is not None and any(getattr(rule, "hard", False) for rule in compiled.policy.rules)
-        guard = compiled.guard(rows, EVERY_ITEM, legal) if compiled is not None and hard else None
+        guard = compiled.guard(rows, EVERY_ITEM, legal) if compiled is not None and compiled.hard_quotas else None
         added = None if prior is None else torch.from_numpy(prior).to(device)
         return ItemMask(torch.from_numpy(legal).to(device), guard, record=record, prior=added)
 
