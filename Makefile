@@ -12,7 +12,7 @@ demo: .venv/.ready ## train the sample policy `balanced` on MovieLens-100K, into
 	.venv/bin/recpolicy train balanced --data ml-100k --model tiny --out runs/demo
 
 test: .venv/.ready ## run all tests but those of the next two recipes
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile -m "not long and not llm"
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not long and not llm"
 
 test-long: .venv/.ready ## run the tests that take minutes: a run killed again and again
 	.venv/bin/python -m pytest -m long
@@ -28,10 +28,10 @@ check: .venv/.ready ## style, types and the fast tests
 	@cd .links/recpolicy && ln -s ../../recpolicy/* ../../grammar ../../policies ../../trainer .
 	cd .links && PYTHONPATH=. ../.venv/bin/lint-imports ../pyproject.toml --no-cache
 	cd .links && ../.venv/bin/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p recpolicy -p tests -p benchmarks -p docs.tools
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile -m "not slow and not long and not llm"
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not long and not llm"
 
 coverage: .venv/.ready ## run the tests of `make test` and list the lines that none of them reaches
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile -m "not long and not llm" --cov --cov-report=term-missing
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not long and not llm" --cov --cov-report=term-missing
 
 golden: .venv/.ready ## rewrite expected output, parse tables and what the pages show; read the diff
 	RECPOLICY_GOLDEN=1 .venv/bin/python -m pytest tests/language tests/explain tests/policy_tests tests/analysis tests/examples \

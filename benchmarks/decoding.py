@@ -37,13 +37,15 @@ def borrowed(run: Run, strength: float) -> tuple[float, float]:
     context = pipeline.prepare(checker.read(ASKED_FOR), run.read()["source"], "tiny", config)
     compiled, rows = context.compiled, context.tested()
     users = user_model.load(run.folder, context.load(run.folder / "sft"), context.prompter)
-    shares, trained = users.log_shares(rows), context.load(run.folder / "model")
+    shares, trained = users.next_item_log_probs(rows), context.load(run.folder / "model")
     prior = user_model.prior(shares, context.k)
-    examiner = Evaluator.of(trained, context.prompter, compiled, rows, prior)
-    likely = user_model.with_chances(rows, shares, context.expected_events(rows), order=compiled.needs_order)
-    objective = Objective(compiled, strength, rerank_control.pulls(compiled, strength))
-    slates = expected.slates(likely, examiner.legal, objective, start=examiner.greedy(trained))
-    real = replace(rows, chances=None)
+    evaluator = Evaluator.of(trained, context.prompter, compiled, rows, prior)
+    likely = user_model.with_label_probabilities(
+        rows, shares, context.expected_events(rows), order=compiled.needs_order
+    )
+    objective = Objective(compiled, strength, rerank_control.target_multipliers(compiled, strength))
+    slates = expected.slates(likely, evaluator.legal, objective, start=evaluator.greedy(trained))
+    real = replace(rows, label_probabilities=None)
     return metrics.mean(metrics.accuracy("ndcg", real, slates)), metrics.mean(compiled.total(real, slates))
 
 

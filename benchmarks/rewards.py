@@ -18,7 +18,7 @@ from benchmarks.feed import K
 from benchmarks.plain import Plain
 from benchmarks.vectorised import Vectorised
 from recpolicy.compiler import CompiledPolicy, compile
-from recpolicy.compiler.pool import Pool
+from recpolicy.compiler.candidate_batch import CandidateBatch
 from recpolicy.dataset.columns import Bools, ListColumn
 from recpolicy.dataset.rows import Dataset, Rows, Slates
 from recpolicy.dataset.slates import item_token, parse
@@ -149,8 +149,8 @@ def predicates(scene: Scene) -> str:
     unknown = {"reported", "unsafe"}  # for which a missing value counts
 
     def here(rows: Rows, slates: Slates) -> list[Bools]:
-        pool = Pool(compiled.catalog, rows, np.asfortranarray(slates.items))
-        return [pool.matches(where[name], unknown=name in unknown) for name in CEL]
+        batch = CandidateBatch(compiled.catalog, rows, np.asfortranarray(slates.items))
+        return [batch.matches(where[name], unknown=name in unknown) for name in CEL]
 
     environment = celpy.Environment()
     programs = [environment.program(environment.compile(text)) for text in CEL.values()]

@@ -31,7 +31,7 @@ from recpolicy.trainer.config import recorded
 from recpolicy.trainer.evaluation.evaluator import Evaluator
 from recpolicy.trainer.models import user_model
 from recpolicy.trainer.models.recommenders import Recommender
-from recpolicy.user_model.sources import Scores
+from recpolicy.user_model.linear_recommenders import Scores
 
 POLICY, DATA = "balanced", "ml-100k"
 SETTINGS = Path(__file__).parents[1] / "examples" / "smollm2.toml"
@@ -71,15 +71,15 @@ def sampled(run: Run) -> tuple[float, dict[str, tuple[float, Interval]]]:
     fine_tuned, trained = (context.load(run.folder / folder) for folder in ("sft", "model"))
     tested = context.tested()
     rows = tested.take(np.arange(min(USERS, len(tested))))
-    shares = user_model.load(run.folder, fine_tuned, context.prompter).log_shares(rows)
+    shares = user_model.load(run.folder, fine_tuned, context.prompter).next_item_log_probs(rows)
     prior = user_model.prior(shares, context.k)
     copies, temperature, seed = config.grpo.generations, config.grpo.temperature, config.seed
     every = rows.take(np.repeat(np.arange(len(rows)), copies))
 
     def rewards(recommender: Recommender, prior: Scores | None) -> Floats:
         """Returns the mean over each user's lists, [USERS]."""
-        examiner = Evaluator.of(recommender, context.prompter, context.compiled, rows, prior)
-        slates = examiner.sampled(recommender, copies, temperature, seed)
+        evaluator = Evaluator.of(recommender, context.prompter, context.compiled, rows, prior)
+        slates = evaluator.sampled(recommender, copies, temperature, seed)
         return np.asarray(context.compiled.total(every, slates).reshape(-1, copies).mean(1))
 
     after = rewards(trained, prior)

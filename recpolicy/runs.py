@@ -10,10 +10,12 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os.path import isdir
 from pathlib import Path
 from typing import Any
 
 from recpolicy.errors import UsageError
+from recpolicy.sources import DATABASE, database
 
 FINGERPRINTS = ("policy", "schema", "data")
 """The parts of a run's identity that are fingerprints."""
@@ -25,8 +27,16 @@ def fingerprint(*parts: object) -> str:
 
 
 def located(name: str, known: Collection[str]) -> str:
-    """Returns a name that means the same in every working folder: a known name as it is, a folder's absolute path."""
-    return name if name in known or not Path(name).is_dir() else str(Path(name).resolve())
+    """Returns a name that means the same in every working folder: the absolute path of a folder or a database.
+
+    A known name stays as it is, and so does one that is neither.
+    """
+    if name in known:
+        return name
+    path = database(name)
+    if path is not None:
+        return f"{DATABASE}{path.resolve()}"
+    return str(Path(name).resolve()) if isdir(name) else name
 
 
 def write_json(path: Path, value: object) -> None:

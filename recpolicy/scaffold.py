@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
 import numpy as np
@@ -14,7 +14,7 @@ from recpolicy.dataset.columns import ColumnData, Floats, Ints, ListColumn, Numb
 from recpolicy.dataset.rows import Dataset
 from recpolicy.language import formatter
 from recpolicy.language.parser import RESERVED
-from recpolicy.schema import ColumnSpec, Role
+from recpolicy.schema import ROLE_TYPES, ColumnSpec, Role, Schema
 from recpolicy.span import Source
 from recpolicy.types import DAY, Type
 
@@ -34,21 +34,36 @@ _ROLES = {
     Role.PUBLISHED: ("When the item appeared", "is this the day from which it could be recommended?"),
 }
 """What the column of a role is, and what to check."""
+_OTHERS = {
+    Type.BOOL: (Type.INT, Type.CATEGORY),
+    Type.INT: (Type.FLOAT, Type.BOOL, Type.DATE, Type.DURATION, Type.CATEGORY),
+    Type.FLOAT: (Type.INT, Type.RATIO, Type.DURATION),
+    Type.RATIO: (Type.FLOAT,),
+    Type.DATE: (Type.CATEGORY,),
+    Type.DURATION: (Type.FLOAT,),
+    Type.CATEGORY: (Type.TEXT, Type.LIST),
+    Type.LIST: (Type.CATEGORY, Type.TEXT),
+    Type.TEXT: (Type.CATEGORY, Type.LIST),
+}
+"""What a column of each type could be as well."""
 _CODES = 30
 """Whole numbers with at most so many different values may be codes."""
 
 # ---- schema.toml ----------------------------------------------------------------------------------------------------
 
 
-def schema_text(dataset: Dataset) -> str:
+def schema_text(dataset: Dataset, *, origins: Mapping[str, str] | None = None, log: Sequence[str] = ()) -> str:
     """Writes `schema.toml` for data whose columns were inferred. Read with it, the data are the same as without.
 
-    The comment above each column says what it was inferred from, and what a person should check.
+    The comment above each column says what it was inferred from, what a person should check and what else it could be.
+    `origins` say where columns come from (`"items.title"`); `log` are further lines for [interactions].
     """
-    schema, log = dataset.schema, dataset.schema.interactions
+    schema, names = dataset.schema, dataset.schema.interactions
     lines = [
         "# The columns that a policy may name. All of it was inferred from names and values: read it through, and mend",
         "# what is wrong. docs/schema.md says what each key means.",
+        f"# Types: {', '.join(kind.value for kind in Type)}. A duration needs its unit.",
+        f"# Further keys: optional, missing, unit, separator, role ({', '.join(role.value for role in _ROLES)}).",
         *(f"# Noted while reading: {_line(note)}" for note in dataset.notes),
         "",
         f"name = {_toml(schema.name)}",
@@ -60,11 +75,13 @@ def schema_text(dataset: Dataset) -> str:
         lines += ["", f"[{of}]"]
         for name, spec in specs.items():
             if spec.source is not None:
-                lines += [f"# {_line(_evidence(spec, table.columns[name]))}", _entry(spec)]
+                origin = (origins or {}).get(f"{of}s.{spec.source}")
+                about = _evidence(spec, table.columns[name]) + _others(spec, schema if of == "item" else None)
+                lines += [f"# {_line(f'{origin}. {about}' if origin else about)}", _entry(spec)]
         computed = [f"{of}.{name}" for name, spec in specs.items() if spec.source is None]
         lines += [f"# Computed, and so not listed: {', '.join(computed)}."] if computed else []
-    lines += ["", "[interactions]", f"# {len(dataset.item):,} rows; {_order(dataset.time)}."]
-    lines += [f"user = {_toml(log.user)}", f"item = {_toml(log.item)}"]
+    lines += ["", "[interactions]", f"# {len(dataset.item):,} rows count; {_order(dataset.time)}."]
+    lines += [f"user = {_toml(names.user)}", f"item = {_toml(names.item)}", *map(_line, log)]
     return "\n".join(lines) + "\n"
 
 
@@ -76,8 +93,10 @@ def _entry(spec: ColumnSpec) -> str:
         keys["role"] = _toml(spec.role.value)
     if spec.optional:
         keys["optional"] = "true"
-    if spec.type is Type.LIST and spec.separator != "|":
-        keys["separator"] = _toml(spec.separator)
+    if spec.missing:
+        keys["missing"] = f"[{', '.join(map(_toml, spec.missing))}]"
+    if spec.type is Type.LIST and spec.separator not in (None, "|"):
+        keys["separator"] = _toml(spec.separator or "")
     key = spec.name if re.fullmatch(r"[A-Za-z0-9_-]+", spec.name) else _toml(spec.name)
     return f"{key} = {{ {', '.join(f'{k} = {v}' for k, v in keys.items())} }}"
 
@@ -91,6 +110,15 @@ def _evidence(spec: ColumnSpec, column: ColumnData) -> str:
     elif spec.role is not None:
         text = f"{_ROLES[spec.role][0]}, by its name; {content}"
     return f"{text}. Check: {doubt}" if doubt else f"{text}."
+
+
+def _others(spec: ColumnSpec, item: Schema | None) -> str:
+    """The other types that such a column may have, and the roles that no column of the items holds."""
+    if spec.role is not None:
+        return ""
+    roles = [r for r in _ROLES if item is not None and spec.type in ROLE_TYPES[r] and item.with_role(r) is None]
+    role = f"; or role = {_toml(roles[0].value)}" if roles else ""
+    return f" Could be: {', '.join(kind.value for kind in _OTHERS[spec.type])}{role}."
 
 
 def _doubt(spec: ColumnSpec, column: ColumnData) -> str:

@@ -41,7 +41,8 @@ class ColumnSpec:
 
     `source` is the column's name in the data file (None for a derived column and for popularity, which is counted).
     `unit` is the stored value of 1 in the file (a duration in days: 86400; a ratio in percent: 0.01).
-    `missing` lists the words that mean "unknown" in the file; `separator` splits a list that is written as text.
+    `missing` lists the words that mean "unknown" in the file; `separator` splits a list that is written as text, and is
+    found in the column where it is None.
     """
 
     name: str
@@ -52,17 +53,27 @@ class ColumnSpec:
     derived: Derived | None = None
     unit: float = 1.0
     missing: tuple[str, ...] = ()
-    separator: str = "|"
+    separator: str | None = None
 
 
 @dataclass(frozen=True)
 class InteractionColumns:
-    """The columns of user, item, time and order in the interactions file; None means one of the usual names."""
+    """The columns of the interactions file, and what a row of it means; a column that is None has a usual name."""
 
     user: str = "user_id"
     item: str = "item_id"
     time: str | None = None
     order: str | None = None
+    unit: float = 1.0
+    """Seconds that 1 stands for in a column of times that holds numbers."""
+    positive: str | None = None
+    """A condition over the file's columns: rows that meet it are taken items, the others were shown only."""
+    event: str | None = None
+    """The column with the kind of each event."""
+    weight: str | None = None
+    """A number over the file's columns: how much a taken item counts in training."""
+    repeatable: bool = False
+    """True where a user may be shown again what the user has taken."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,8 @@ class Schema:
     now: float | None = None
     """Seconds since 1970-01-01 UTC, or None where the interactions have time stamps."""
     interactions: InteractionColumns = field(default_factory=InteractionColumns)
+    queries: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The query for each table of a database that is not read as it is: a way to the data, and no part of them."""
 
     def with_role(self, role: Role) -> ColumnSpec | None:
         """Returns the item column with the role, or None."""
@@ -114,18 +127,29 @@ def parse(text: str, *, where: str, name: str) -> Schema:
     except tomllib.TOMLDecodeError as e:
         raise UsageError(f"not valid TOML: {e}", where=where) from None
     top = _Section(document, where, "")
-    top.only("name", "now", "item", "user", "interactions")
+    top.only("name", "now", "item", "user", "interactions", "sql")
     item = _columns(top.section("item"), "item")
     log = top.section("interactions")
-    log.only("user", "item", "time", "order")
+    log.only("user", "item", "time", "order", "unit", "positive", "event", "weight", "repeatable")
+    sql = top.section("sql")
+    sql.only("items", "users", "interactions")
     return Schema(
         name=top.text("name") or name,
         item=with_computed(item),
         user=_columns(top.section("user"), "user"),
         now=top.moment("now"),
         interactions=InteractionColumns(
-            log.text("user") or "user_id", log.text("item") or "item_id", log.text("time"), log.text("order")
+            user=log.text("user") or "user_id",
+            item=log.text("item") or "item_id",
+            time=log.text("time"),
+            order=log.text("order"),
+            unit=_unit(log, Type.DATE),
+            positive=log.text("positive"),
+            event=log.text("event"),
+            weight=log.text("weight"),
+            repeatable=log.flag("repeatable"),
         ),
+        queries={key: query for key in sql.values if (query := sql.text(key)) is not None},
     )
 
 
@@ -168,9 +192,10 @@ ROLE_TYPES = {
 _KEYS = ("column", "type", "role", "optional", "unit", "missing", "separator", "derived")
 _UNITS: Mapping[Type, Mapping[str, float]] = {
     Type.DURATION: {"millisecond": 0.001, **UNITS},
-    Type.DATE: {"second": 1.0, "millisecond": 0.001},
+    Type.DATE: {"second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6, "nanosecond": 1e-9},
     Type.RATIO: {"percent": 0.01},
 }
+_SHORT_UNITS = {"s": "second", "ms": "millisecond", "us": "microsecond", "ns": "nanosecond", "%": "percent"}
 _NEEDS = {Derived.CREATOR_SINCE: (Role.PUBLISHED, Role.CREATOR), Derived.AGE: (Role.PUBLISHED,)}
 E = TypeVar("E", bound=Enum)
 
@@ -300,7 +325,7 @@ def _column(table: _Section, name: str, of: str) -> ColumnSpec:
         source=spec.text("column") or name,
         unit=_unit(spec, kind),
         missing=spec.words("missing"),
-        separator=spec.text("separator") or "|",
+        separator=spec.text("separator"),
     )
 
 
@@ -312,6 +337,7 @@ def _unit(spec: _Section, kind: Type) -> float:
         return 1.0
     if not allowed:
         spec.fail("unit", f"{kind.value} has no unit", "`unit` is for duration, ratio and date")
+    unit = _SHORT_UNITS.get(unit, unit)
     if unit not in allowed:
         spec.fail("unit", f'unknown unit "{unit}" of {kind.value}', _suggest(unit, tuple(allowed)))
     return allowed[unit]

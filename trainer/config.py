@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from recpolicy.data.split import FORMS, why_not
 from recpolicy.errors import UsageError
 from recpolicy.errors.near import nearest
 from recpolicy.runs import Run
@@ -23,22 +25,23 @@ class _Settings(BaseModel):
 
 
 class Prompt(_Settings):
-    """How a user is put into words."""
+    """The prompt that describes a user to the model."""
 
     template: str = ""
-    """Jinja; empty for the model's own, which are in prompts.py."""
+    """Jinja template of the prompt. Empty: the built-in template of the model, from trainer/prompting/prompts.py."""
     history: Count = 100
-    """Most recent items shown."""
+    """Largest number of items of the user's history in a prompt, the most recent ones."""
     min_history_fraction: Share = 0.5
-    """Least share of a history that a training prompt shows; which part is drawn at random."""
+    """Smallest share of the history in a training prompt. Each prompt shows a random part of at least this size."""
     think: Annotated[int, Field(ge=0)] | None = None
-    """Longest reasoning in tokens; 0 leaves `<think>` out. None: 12 for a pretrained language model, 0 for `tiny`."""
+    """Largest number of reasoning tokens before the answer. 0: no reasoning, and no `<think>` in the answer.
+    Not set: 12 for a pretrained language model, 0 for `tiny`."""
     policy: bool = False
-    """Whether prompts may say what the policy asks: one model can then follow several."""
+    """If true, prompts contain the policy in plain English. One model can then learn to follow several policies."""
     pool: Annotated[int, Field(ge=0)] = 0
-    """N, items that each slate is chosen from; 0 is the whole catalog."""
+    """Number of candidate items that each slate is chosen from. 0: the whole catalog."""
     random_fraction: Share = 0.2
-    """Share of a pool that is drawn at random instead of being a retriever's best."""
+    """Share of the candidates that are random items. The others are the best items of a retriever."""
 
     @property
     def longest_reasoning(self) -> int:
@@ -47,12 +50,16 @@ class Prompt(_Settings):
 
 
 class Tiny(_Settings):
-    """The decoder that is trained from scratch."""
+    """The model `tiny`: a small transformer decoder that is trained from scratch."""
 
     layers: Count = 2
+    """Number of transformer layers."""
     width: Count = 64
+    """Size of the embeddings and hidden states. A multiple of twice the number of heads."""
     heads: Count = 2
+    """Number of attention heads in each layer."""
     dropout: Share = 0.2
+    """Dropout probability during training."""
 
     @model_validator(mode="after")
     def _check_width(self) -> Tiny:
@@ -65,72 +72,97 @@ class Llm(_Settings):
     """How a pretrained language model is trained."""
 
     lora_rank: Annotated[int, Field(ge=0)] = 16
-    """Of the LoRA adapters; 0 trains all weights."""
+    """Rank of the LoRA adapters. 0: no adapters, all weights are trained."""
     lora_alpha: Count = 32
-    """The adapters' scale times their rank."""
+    """Scale of the LoRA adapters: their output is multiplied by `lora_alpha / lora_rank`."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Of the weights that are not trained; auto is bfloat16 where the processor computes in it."""
+    """Number format of weights that are not trained. "auto" is bfloat16 if the hardware supports it, else float32."""
     gradient_checkpointing: bool = False
-    """Computes activations twice to hold fewer of them; prompts are then read anew for every completion."""
+    """If true, training needs less memory and more time: activations are computed again in the backward pass, and the
+    prompt is read again for every completion."""
 
 
 class Sft(_Settings):
-    """Supervised training on what users really took."""
+    """Supervised fine-tuning (SFT) on the items that users really took next."""
 
     steps: Count = 2000
-    """At most; validation stops it earlier."""
+    """Largest number of training steps. Early stopping may end the training before (`patience`)."""
     batch: Count = 32
+    """Number of examples in each step, over all processes."""
     learning_rate: Rate = 2e-3
+    """Learning rate after the warm-up. It stays constant."""
     warmup: Annotated[int, Field(ge=0)] = 50
+    """Number of steps in which the learning rate rises from 0."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Weight decay of the AdamW optimizer."""
     ema_decay: Share = 0.99
-    """Decay of the running average of the weights, which is what is measured and kept."""
+    """Decay of the exponential moving average (EMA) of the weights. The average is what is evaluated and saved."""
     evaluate_every: Count = 100
+    """Number of steps between two evaluations on the validation users."""
     patience: Count = 4
-    """Evaluations without likelier next items of validation users before it stops."""
+    """Early stopping: number of evaluations in a row without a higher likelihood of validation users' next items."""
 
 
 class Grpo(_Settings):
-    """Reinforcement learning with the policy's rewards."""
+    """Reinforcement learning (GRPO) with the rewards of the policy."""
 
     steps: Count = 400
+    """Number of training steps."""
     prompts_per_step: Count = 16
-    """Different prompts a step."""
+    """Number of prompts in each step."""
     generations: Annotated[int, Field(ge=2)] = 8
-    """Completions a prompt (G)."""
+    """Number of completions that are sampled for each prompt: the group size G of GRPO."""
     labels: Literal["expected", "real"] = "expected"
-    """What rules on next items are valued by: the user model's chances, or what training users really took next."""
+    """Labels for rules on next items. "expected": the user model's probability that an item is taken next. "real": the
+    items that training users really took next."""
     learning_rate: Rate = 1.5e-3
-    """At first; it falls evenly to 0."""
+    """Learning rate at the first step. It falls linearly to 0."""
     ema_decay: Share = 0.99
-    """Decay of the running average of the weights, as in `sft`."""
+    """Decay of the exponential moving average (EMA) of the weights, as in `sft`."""
     temperature: Rate = 0.6
+    """Sampling temperature of the completions."""
     beta: Annotated[float, Field(ge=0)] = 0.015
-    """Weight of the KL divergence of each choice of an item from that of the user model's prior alone."""
+    """Weight of the KL divergence between the model's distribution over items and that of the user model's prior."""
     credit: Literal["place", "slate"] = "place"
-    """Whether a place is credited with what its item changed, the other places kept, or with the whole slate."""
+    """Credit assignment. "place": each place of a slate has its own advantage, from what its item changes in the reward
+    while the other places stay. "slate": all places have the advantage of the whole slate."""
     steer_every: Count = 20
-    """Steps between two measurements of the policy's targets, after which their multipliers move."""
+    """Number of steps between two updates of the targets' multipliers. Each update measures the targets first."""
     evaluate_every: Count = 50
+    """Number of steps between two evaluations on the validation users."""
 
 
 class Config(_Settings):
-    """All settings of a run; what a file leaves out has the default."""
+    """All settings of a run. A setting that a file does not name has its default."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of all random numbers."""
+    split: str = "user"
+    """What is held out for the test: "user", the last H events of each user; "leave-one-out", the last one of each; or,
+    by time for all users, the events from a date or time on, such as "2024-05-01", or a share of them, "last 10%"."""
     holdout: Count = 10
-    """H, held-out events a user."""
+    """H, held-out events a user; in a split by time, the most of a user's events in a part that count. "leave-one-out"
+    does not read it."""
     prompt: Prompt = Prompt()
     tiny: Tiny = Tiny()
     llm: Llm = Llm()
     validation_users: Count = 1000
-    """At most so many users measure a model in training."""
+    """Largest number of validation users. Training is evaluated on them."""
     report_to: list[Literal["tensorboard", "wandb", "mlflow"]] = []
-    """Where training is shown beside the run folder; no result depends on it."""
+    """Tools that also receive the training metrics. The results do not depend on them."""
     test_users: Count = 10_000
-    """At most so many users are tested in the end."""
+    """Largest number of test users. The final evaluation is on them."""
     sft: Sft = Sft()
     grpo: Grpo = Grpo()
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _check_split(cls, by: object) -> object:
+        if isinstance(by, datetime.date):  # TOML has dates without quotes, too
+            by = by.isoformat()
+        if reason := why_not(by) if isinstance(by, str) else f"write {FORMS}":
+            raise ValueError(reason)
+        return by
 
     def of_model(self, pretrained: bool) -> Config:
         """Returns the settings with the defaults that depend on the model."""

@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 from recpolicy import __version__, data, explain
 from recpolicy.compiler import compile
 from recpolicy.dataset.columns import Ragged, none
-from recpolicy.dataset.rows import Dataset, Rows
+from recpolicy.dataset.rows import Dataset, Rows, Split
 from recpolicy.errors import PolicyError, UsageError
 from recpolicy.evaluation.baselines import top
 from recpolicy.evaluation.guardrail import guarded
@@ -32,7 +32,7 @@ from recpolicy.trainer.distributed import processes, sharding
 from recpolicy.trainer.evaluation import evaluator, reasoning
 from recpolicy.trainer.evaluation.evaluator import Evaluator
 from recpolicy.trainer.evaluation.reasoning import Answers
-from recpolicy.trainer.evaluation.rerank_control import Control, tune
+from recpolicy.trainer.evaluation.rerank_control import RerankControl, tune
 from recpolicy.trainer.evaluation.validation import Validation
 from recpolicy.trainer.models import pretrained, recommenders, user_model
 from recpolicy.trainer.models.recommenders import Recommender
@@ -41,6 +41,7 @@ from recpolicy.trainer.prompting import candidate_pools
 from recpolicy.trainer.prompting.prompts import Prompter
 from recpolicy.trainer.run_stages import Progress, RunContext
 from recpolicy.trainer.stages.reporting import refuse_missing
+from recpolicy.user_model.linear_recommenders import Scores
 
 SAMPLES = 5
 """Number of users whose answers by both models the run keeps."""
@@ -57,7 +58,7 @@ def prepare(loaded: Loaded, source: str, model: str, config: Config) -> RunConte
     """
     with processes.main_process_first():  # it may have to be downloaded
         dataset = data.open(source, loaded.schema, seed=config.seed)
-    split = data.split(dataset, holdout=config.holdout)
+    split = data.split(dataset, config.split, holdout=config.holdout)
     view = data.training_view(dataset, split)
     compiled = guarded(compile(loaded.policy, view))
     config = config.of_model(model != recommenders.TINY)
@@ -76,7 +77,7 @@ def prepare(loaded: Loaded, source: str, model: str, config: Config) -> RunConte
 def prompter(loaded: Loaded, view: Dataset, model: str, config: Config) -> Prompter:
     """Returns what writes the prompts of a data set's users for the run's model."""
     instruction = explain.instruction(loaded.policy) if config.prompt.policy else ""
-    return Prompter(view, config.prompt, loaded.policy.slate, recommenders.speech(model), instruction)
+    return Prompter(view, config.prompt, loaded.policy.slate, recommenders.prompt_style(model), instruction)
 
 
 def train(
@@ -134,15 +135,19 @@ def train(
     before = context.load(fine_tuned)
     users = run_stages.run_user_model(context, before, run, progress)
     held_out, test = (_evaluator(context, before, users, rows) for rows in (context.held_out(), context.tested()))
-    held_out = replace(held_out, rows=_with_chances(context, users, held_out.rows))
+    labels = _with_label_probabilities(context, users.next_item_log_probs(held_out.rows), held_out.rows)
+    held_out = replace(held_out, rows=labels)
+    final = replace(test, rows=replace(test.rows, next_items=none(len(test.rows))))
+    if context.split.test_from is not None:  # who takes something later is not known either
+        final = _evaluator(context, before, users, context.before_test())
     validation = Validation(
         context.compiled,
         held_out,
         held_out.greedy(before),
         len(test.rows),
         config.seed,
-        replace(test, rows=replace(test.rows, next_items=none(len(test.rows)))),
-        test.greedy(before),
+        final,
+        final.greedy(before),
     )
     try:
         run_stages.refuse_out_of_reach(context, progress, validation.baseline)
@@ -163,8 +168,9 @@ def train(
 
 
 def _evaluator(context: RunContext, recommender: Recommender, users: UserModel, rows: Rows) -> Evaluator:
-    """Returns the evaluator of the rows, with the prior of the user model."""
-    prior = user_model.prior(users.log_shares(rows), context.k)
+    """Returns the evaluator of the rows, with the prior of the user model and, of a large catalog, its candidates."""
+    rows = users.with_candidates(rows)
+    prior = user_model.prior(users.next_item_log_probs(rows), context.k)
     return Evaluator.of(recommender, context.prompter, context.compiled, rows, prior)
 
 
@@ -179,19 +185,30 @@ def _evaluate(
 ) -> tuple[dict[str, Any], Answers, Answers]:
     """Computes `eval.json`, and the answers of the models before and after GRPO to the test users."""
     config, compiled, rows = context.config, context.compiled, test.rows
-    progress.stage("eval", f"{len(rows):,} users, {config.holdout} held-out events, greedy slates")
-    classics = user_model.fit(None, context.prompter, users.memories, context.held_out_for_sft())
-    held_out = validation.examiner  # valued by the run's user model already
+    progress.stage("eval", f"{len(rows):,} users, at most {context.split.holdout} held-out events each, greedy slates")
+    classics = user_model.fit(None, context.prompter, users.linear, context.held_out_for_sft())
+    held_out = validation.evaluator  # valued by the run's user model already
+    log_probs = users.next_item_log_probs(rows)
     controls = {
-        "rerank": (Control(compiled, held_out.rows, held_out.legal), _control(context, users, test)),
-        "ease_rerank": (_control(context, classics, held_out), _control(context, classics, test)),
+        "rerank": _control(context, log_probs, test),
+        "ease_rerank": _control(context, classics.next_item_log_probs(rows), test),
     }
-    tuned = {name: tune(control, final, validation) for name, (control, final) in controls.items()}
-    on_test = {name: {s: control.slates(s) for s in tuned[name][1]} for name, (_, control) in controls.items()}
+    tried = {
+        "rerank": RerankControl(compiled, held_out.rows, held_out.legal),
+        "ease_rerank": _control(context, classics.next_item_log_probs(held_out.rows), held_out),
+    }
+    final = controls
+    if context.split.test_from is not None:
+        assert validation.final is not None
+        by = {"rerank": users, "ease_rerank": classics}
+        last = validation.final.rows
+        final = {name: _control(context, of.next_item_log_probs(last), validation.final) for name, of in by.items()}
+    tuned = {name: tune(control, final[name], validation) for name, control in tried.items()}
+    on_test = {name: {s: control.slates(s) for s in tuned[name][1]} for name, control in controls.items()}
     strength = {name: best for name, (best, _) in tuned.items()}
     plain = replace(test, prior=None)
     then, now = (reasoning.answers(recommender, test) for recommender in (before, after))
-    reranked = controls["rerank"][1]
+    reranked = controls["rerank"]
     guided = expected.slates(reranked.rows, test.legal, reranked.objective(strength["rerank"]), start=now.slates)
     slates, settings = evaluator.baseline_slates(context.classics, rows, compiled)
     strengths = {**strength, "grpo_guided": strength["rerank"]}
@@ -201,7 +218,7 @@ def _evaluate(
         "grpo": now.slates,
         "grpo_guided": guided,
         **{name: on_test[name][best] for name, best in strength.items()},
-        "user_model": top(users.log_shares(rows), rows, context.k, test.legal),
+        "user_model": top(log_probs, rows, context.k, test.legal),
         **slates,
     }
     evaluation = evaluator.evaluate_systems(
@@ -221,20 +238,30 @@ def _evaluate(
         for name, (_, results) in tuned.items()
     }
     evaluation["user_model"] = user_model.assess(users, context.held_out_for_sft(), rows, config.seed)
-    evaluation["split"] = {"holdout": context.split.holdout, "notes": list(context.split.notes)}
+    evaluation["split"] = _described(context.split)
     evaluation["thinking"] = reasoning.reasoning_value(after, test, now, then, config.seed)
     evaluation["pool"] = config.prompt.pool
+    evaluation["limits"] = list(context.limits())
     return evaluation, then, now
 
 
-def _control(context: RunContext, users: UserModel, evaluator: Evaluator) -> Control:
-    """Returns a control for the evaluator's users, with the chances of this user model."""
-    return Control(context.compiled, _with_chances(context, users, evaluator.rows), evaluator.legal)
+def _described(split: Split) -> dict[str, Any]:
+    """What was held out, as `eval.json` has it."""
+    cuts = {"validation_from": split.validation_from, "test_from": split.test_from}
+    return {"by": split.by, "holdout": split.holdout, **cuts, "notes": list(split.notes)}
 
 
-def _with_chances(context: RunContext, users: UserModel, rows: Rows) -> Rows:
-    """Returns the rows with the user model's chances of their next items."""
-    return users.with_chances(rows, context.expected_events(rows), order=context.compiled.needs_order)
+def _control(context: RunContext, log_probs: Scores, evaluator: Evaluator) -> RerankControl:
+    """Returns a control for the evaluator's users, by a user model's log-probabilities of their next item."""
+    return RerankControl(
+        context.compiled, _with_label_probabilities(context, log_probs, evaluator.rows), evaluator.legal
+    )
+
+
+def _with_label_probabilities(context: RunContext, log_probs: Scores, rows: Rows) -> Rows:
+    """Returns the rows with label probabilities, by log-probabilities of the next item, [B, items]."""
+    events, order = context.expected_events(rows), context.compiled.needs_order
+    return user_model.with_label_probabilities(rows, log_probs, events, order=order)
 
 
 def _describe(run: Run, identity: Mapping[str, Any], source: str, context: RunContext) -> None:

@@ -9,7 +9,7 @@ from transformers.utils import logging as transformers_logging
 
 from recpolicy.dataset.rows import Dataset
 from recpolicy.errors import UsageError
-from recpolicy.evaluation import baselines
+from recpolicy.evaluation import baselines, classics
 from recpolicy.language.checker import Loaded
 from recpolicy.profile.report import Profile, Rollouts, profile
 from recpolicy.runs import Run
@@ -41,11 +41,12 @@ def of_run(loaded: Loaded, run: Run) -> tuple[Profile, Dataset]:
     rows = context.pooled(context.split.validation.sample(USERS, config.seed))
     prior = None
     if (run.folder / user_model.FILE).is_file():
-        shares = user_model.load(run.folder, recommender, context.prompter).log_shares(rows)
-        prior = user_model.prior(shares, context.k)
+        users = user_model.load(run.folder, recommender, context.prompter)
+        rows = users.with_candidates(rows)
+        prior = user_model.prior(users.next_item_log_probs(rows), context.k)
     evaluator = Evaluator.of(recommender, context.prompter, context.compiled, rows, prior)
     generations, temperature = config.grpo.generations, config.grpo.temperature
-    popularity = baselines.Popularity(baselines.taken(context.view, context.split).sum(0))
+    popularity = baselines.Popularity(classics.takers(classics.taken(context.view, context.split)))
     slates = evaluator.sampled(recommender, generations, temperature, config.seed)
     popular = baselines.top(popularity.scores(rows), rows, context.k, evaluator.legal)
     rollouts = Rollouts(rows, slates, generations, temperature, *evaluator.candidates(recommender), popular)

@@ -17,7 +17,7 @@ from recpolicy.dataset.columns import Bools, Floats, Ints
 from recpolicy.dataset.rows import Dataset, Rows, Slates
 from recpolicy.dataset.slates import unseen
 from recpolicy.errors import UsageError
-from recpolicy.evaluation import baselines
+from recpolicy.evaluation import classics
 from recpolicy.evaluation.baselines import Baseline
 from recpolicy.language import checker
 from recpolicy.recommendation import ALIKE, Arrival, Recommendation
@@ -36,7 +36,7 @@ from recpolicy.trainer.models.user_model import UserModel
 from recpolicy.trainer.pipeline import SCHEMA, prompter
 from recpolicy.trainer.prompting import candidate_pools
 from recpolicy.trainer.prompting.prompts import Prompter
-from recpolicy.user_model.sources import Scores
+from recpolicy.user_model.linear_recommenders import Scores
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Deployment:
     users_model: UserModel
     """The user model of the run, which knows the items of training."""
     similar: list[Ints]
-    """The known items most similar to each arrival, which gets their mean chance."""
+    """The known items most similar to each arrival, which gets their mean probability."""
     strength: float = 0.0
     """Weight of the policy in improving the model's slates; 0: they are the model's alone."""
 
@@ -113,28 +113,36 @@ class Deployment:
         rows = replace(data.rows_at_end(self.dataset, users), now=np.full(len(users), self.now))
         if self.retriever is not None:
             rows = candidate_pools.draw(rows, self.retriever, self._servable, self.prompter.settings, self.seed)
-        shares = self._log_shares(rows)
+        if not len(self.catalog.arrived):  # an arrival is never among the candidates
+            rows = self.users_model.with_candidates(rows)
+        shares = self._next_item_log_probs(rows)
         prior = user_model.prior(shares, self.compiled.policy.slate)
         evaluator = Evaluator.of(self.recommender, self.prompter, self.compiled, rows, prior)
-        return replace(evaluator, legal=evaluator.legal & self.catalog.present), shares
+        return replace(evaluator, legal=evaluator.legal & self._present(rows)), shares
 
-    def _log_shares(self, rows: Rows) -> Scores:
+    def _next_item_log_probs(self, rows: Rows) -> Scores:
         """Log-probability of each item to be taken next, [users, items]."""
         known = self.catalog.earlier
         earlier = attribute_embeddings.with_history(rows, rows.history.values < known)
-        shares = self.users_model.log_shares(earlier)
+        shares = self.users_model.next_item_log_probs(earlier)
         return np.concatenate([shares, attribute_embeddings.shared(shares, unseen(earlier, known), self.similar)], 1)
 
     def _guided(self, evaluator: Evaluator, shares: Scores, slates: Slates) -> Slates:
         """The slates after every exchange of items that increases the expected reward."""
-        objective = Objective(self.compiled, self.strength, rerank_control.pulls(self.compiled, self.strength))
+        objective = Objective(
+            self.compiled, self.strength, rerank_control.target_multipliers(self.compiled, self.strength)
+        )
         count = np.full(len(evaluator.rows), self.compiled.policy.slate)
-        rows = user_model.with_chances(evaluator.rows, shares, count, order=self.compiled.needs_order)
+        rows = user_model.with_label_probabilities(evaluator.rows, shares, count, order=self.compiled.needs_order)
         return expected.slates(rows, evaluator.legal, objective, start=slates)
 
     def _servable(self, rows: Rows) -> Bools:
         """What each user may be shown, [users, items]: allowed by the policy and still in the catalog."""
-        return self.compiled.servable(rows) & self.catalog.present
+        return self.compiled.servable(rows) & self._present(rows)
+
+    def _present(self, rows: Rows) -> Bools:
+        """What is still in the catalog, of all items, or of the rows' candidates, [users, C]."""
+        return self.catalog.present if rows.columns is None else self.catalog.present[rows.columns]
 
     def _recommended(self, users: Ints, evaluator: Evaluator, shares: Scores) -> Iterator[Recommendation]:
         form, tokenizer = self.recommender.form, self.recommender.tokenizer
@@ -217,15 +225,15 @@ def deploy(
     similar = item_attributes.similar_items(facts, learned, catalog.arrived, ALIKE)
     retriever = None
     if config.prompt.pool:
-        retriever = baselines.fit(dataset, data.split(dataset, holdout=config.holdout), k)["ease_recency"]
+        retriever = classics.fit(dataset, data.split(dataset, config.split, holdout=config.holdout), k)["ease_recency"]
     if len(catalog.arrived):
         recommender = new_items.merged(recommender)
         prior = ArrivalPrior(users, facts, learned)
-        rehearsal = attribute_embeddings.rehearse(
+        examples = attribute_embeddings.cold_start_examples(
             recommender, prompts, catalog, learned, now, retriever, seed, tell, prior
         )
         tell("making embeddings for new items")
-        recommender = new_items.extended(recommender, catalog, learned, facts, rehearsal)
+        recommender = new_items.extended(recommender, catalog, learned, facts, examples)
     compiled = compile(loaded.policy, dataset)
     return Deployment(
         recommender, prompts, compiled, catalog, facts, learned, now, retriever, seed, users, similar, strength

@@ -16,11 +16,13 @@ import numpy as np
 from recpolicy import __version__, data
 from recpolicy.analysis import feasibility
 from recpolicy.compiler import CompiledPolicy
+from recpolicy.dataset import candidates
+from recpolicy.dataset.candidates import is_large
 from recpolicy.dataset.columns import Ints
 from recpolicy.dataset.rows import Dataset, Rows, Slates, Split
 from recpolicy.dataset.slates import unseen
 from recpolicy.errors import PolicyError
-from recpolicy.evaluation import baselines, metrics
+from recpolicy.evaluation import classics, metrics
 from recpolicy.evaluation.baselines import Baseline
 from recpolicy.evaluation.guardrail import is_guardrail
 from recpolicy.evaluation.targets import Score, TargetProgress
@@ -42,10 +44,10 @@ from recpolicy.trainer.stages.checkpoints import Checkpoints
 from recpolicy.trainer.stages.objectives import Objectives
 from recpolicy.trainer.stages.reporting import Reporting
 from recpolicy.trainer.stages.training import Training
-from recpolicy.user_model import sources
+from recpolicy.user_model import linear_recommenders, retrieval
 
 CONTEXTS = 100_000_000
-"""Largest number of (user, item) pairs whose chances GRPO holds."""
+"""Largest number of (user, item) pairs whose label probabilities GRPO holds."""
 
 PARTS = ("sampling", "rewards", "advantages", "loss")
 """Parts of a GRPO step whose seconds are logged, as `time/PART`."""
@@ -89,7 +91,7 @@ class RunContext:
 
         Of the policy, that is the number of places, and its words where prompts contain them.
         """
-        settings = self.config.model_dump(include={"seed", "holdout", "prompt", "tiny", "llm", "sft"})
+        settings = self.config.model_dump(include={"seed", "split", "holdout", "prompt", "tiny", "llm", "sft"})
         prompt = (self.prompter.template, self.prompter.policy)
         model = recommenders.version(self.model)
         return fingerprint(__version__, version("trl"), model, self.view.digest, self.k, settings, *prompt)
@@ -97,7 +99,20 @@ class RunContext:
     @cached_property
     def classics(self) -> dict[str, Baseline]:
         """The classic recommenders, fitted on first use."""
-        return baselines.fit(self.view, self.split, self.k)
+        return classics.fit(self.view, self.split, self.k)
+
+    def limits(self) -> tuple[str, ...]:
+        """Returns what a run does not compute because the catalog is large, one sentence each."""
+        items, settings = self.view.items.rows, self.config.sft
+        if not is_large(items):
+            return ()
+        return (
+            f"{items:,} items are more than {candidates.LARGE:,}, so each user's slates are chosen from "
+            f"{retrieval.CANDIDATES:,} candidates: the {retrieval.BEST} best items of every source, others at random. "
+            "What users took counts wherever it is in the catalog.",
+            f"SFT computes the softmax with {sft.NEGATIVES:,} random items in each of its {settings.steps:,} steps.",
+            *classics.left_out(self.view, self.split),
+        )
 
     def load(self, folder: Path) -> recommenders.Recommender:
         """Loads a recommender that a stage of this run saved."""
@@ -126,9 +141,8 @@ class RunContext:
         return candidate_pools.draw(rows, retriever, servable, settings, self.config.seed, answered=answered)
 
     def expected_events(self, rows: Rows) -> Ints:
-        """Returns how many more items each row's user is assumed to take: as many as a split holds out of theirs."""
-        events = np.diff(self.view.start)[rows.user]
-        return np.where(events >= 3 * self.split.holdout, self.split.holdout, 1)
+        """Returns how many more items each row's user is assumed to take."""
+        return self.split.expected[rows.user]
 
     def answered(self, rows: Rows) -> Rows:
         """Returns rows of SFT with their pools, which hold what the user took next."""
@@ -137,6 +151,10 @@ class RunContext:
     def tested(self) -> Rows:
         """Samples at most `test_users` of the test rows with the run's seed, and draws their pools."""
         return self.pooled(self.split.test.sample(self.config.test_users, self.config.seed))
+
+    def before_test(self) -> Rows:
+        """Samples at most `test_users` of the users as the test part finds them, and draws their pools."""
+        return self.pooled(self.split.before_test.sample(self.config.test_users, self.config.seed))
 
     @property
     def _validation(self) -> Rows:
@@ -202,6 +220,8 @@ def _train_sft(context: RunContext, run: Run, progress: Progress, cached: Path) 
     rows = sft.shuffled_labels(rows, config.seed)
     prompts, completions = context.prompter.prompts(rows), context.prompter.completions(rows)
     held_out = context.held_out_for_sft()
+    if is_large(view.items.rows):
+        held_out = retrieval.with_candidates(held_out, [], view.items.rows, answered=True)
     with processes.main_process_first():  # it may have to be downloaded
         recommender = recommenders.init_recommender(
             context.model,
@@ -263,8 +283,10 @@ def run_user_model(context: RunContext, before: recommenders.Recommender, run: R
     if processes.broadcast((run.folder / user_model.FILE).is_file()):
         progress.stage("users", "user model fitted before")
     else:
-        memories = sources.fit(context.view, context.split, context.classics)
-        fitted = user_model.fit(before, context.prompter, memories, context.held_out_for_sft())
+        for note in context.limits():
+            progress.stage("users", note)
+        linear = linear_recommenders.fit(context.view, context.split, context.classics)
+        fitted = user_model.fit(before, context.prompter, linear, context.held_out_for_sft())
         processes.on_main(lambda: fitted.save(run.folder))
         parts = sorted(zip(fitted.weights.tolist(), fitted.names, strict=True), reverse=True)
         weights = ", ".join(f"{name.replace('_', ' ')} {weight:.2f}" for weight, name in parts)
@@ -276,8 +298,8 @@ def contexts(context: RunContext, fitted: UserModel) -> tuple[Rows, Contexts]:
     """Builds the rows and prompts of GRPO.
 
     With expected labels, a row is a user at the end of their training part, and a prompt shows a random part of their
-    history. The chances of next items, the allowed items and the prior are those of the whole history. With real
-    labels, the rows are sampled as for SFT.
+    history. The label probabilities, the allowed items and the prior are those of the whole history. With real
+    labels, the rows are sampled as for SFT. Of a large catalog the rows have candidates.
     """
     config, view, split = context.config, context.view, context.split
     settings = config.grpo
@@ -286,15 +308,18 @@ def contexts(context: RunContext, fitted: UserModel) -> tuple[Rows, Contexts]:
         rows = context.pooled(sft.training_rows(view, split, context.k, count, config.seed + 1))
         numbers = np.arange(count)
     else:
-        rows = context.pooled(endings(view, split).sample(max(CONTEXTS // view.items.rows, 1), config.seed))
+        large = is_large(view.items.rows)
+        most = min(CONTEXTS // retrieval.CANDIDATES, count) if large else max(CONTEXTS // view.items.rows, 1)
+        rows = context.pooled(endings(view, split).sample(most, config.seed))
         rng = np.random.default_rng(config.seed + 1)
         numbers = np.concatenate([rng.permutation(len(rows)) for _ in range(-(-count // len(rows)))])[:count]
-    shares = fitted.log_shares(rows)
+    rows = fitted.with_candidates(rows)
+    shares = fitted.next_item_log_probs(rows)
     shown = sft.subsampled_history(rows.take(numbers), config.prompt.min_history_fraction, config.seed)
     prompts = context.prompter.prompts(shown)
     if settings.labels == "expected":
         following = context.expected_events(rows)
-        rows = user_model.with_chances(rows, shares, following, order=context.compiled.needs_order)
+        rows = user_model.with_label_probabilities(rows, shares, following, order=context.compiled.needs_order)
     return rows, Contexts(prompts, numbers, user_model.prior(shares, context.k))
 
 

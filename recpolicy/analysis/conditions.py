@@ -33,7 +33,7 @@ def conditions(scene: Scene) -> Iterator[Diagnostic]:
             if any(isinstance(node, OfHistory) for node in walk(use.expr)):
                 continue  # histories grow, and the rows are those of today
             users = len(scene.rows)
-            matching = sum(int(true_for(pool, use.expr).sum()) for _, pool in scene.parts())
+            matching = sum(int(true_for(batch, use.expr).sum()) for _, batch in scene.parts())
             if users and matching in (0, users):
                 error = errors.everybody if matching else errors.nobody
                 yield error(span, users, hint(scene, use.expr), source)
@@ -52,8 +52,8 @@ def _pairs(scene: Scene, predicate: Expr) -> tuple[int, int, int]:
     """The number of (user, item) pairs, and of those for which a condition is true and unknown."""
     few = scene.some(1 if by_item_only(predicate) else FEW_USERS)
     pairs = matching = unknown = 0
-    for _, pool in few.parts():
-        truth = np.broadcast_to(pool.truth(pool.catalog.term(predicate)), pool.shape)
+    for _, batch in few.parts():
+        truth = np.broadcast_to(batch.truth(batch.catalog.term(predicate)), batch.shape)
         pairs += truth.size
         matching += int((truth == TRUE).sum())
         unknown += int((truth == UNKNOWN).sum())

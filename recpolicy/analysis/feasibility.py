@@ -13,10 +13,10 @@ from itertools import combinations
 import numpy as np
 
 from recpolicy.compiler import CompiledPolicy, CompiledRule, CompiledTarget
-from recpolicy.compiler.places import Averaged, Matching, Surprising
-from recpolicy.compiler.pool import Pool
+from recpolicy.compiler.candidate_batch import CandidateBatch
+from recpolicy.compiler.places import AverageMeasure, ConditionMeasure, NoveltyMeasure
 from recpolicy.compiler.population import PopulationMetric
-from recpolicy.compiler.relevance import Labelled
+from recpolicy.compiler.relevance import RelevanceMeasure
 from recpolicy.dataset.rows import Rows, Slates
 from recpolicy.errors import Diagnostic
 from recpolicy.errors import data_findings as errors
@@ -104,7 +104,9 @@ def of_target(
     metric = target.metric
     if isinstance(metric, PopulationMetric):
         return _of_population(compiled, target, metric, bound, rows)
-    about = np.flatnonzero(metric.applicable(Pool(compiled.catalog, rows, np.zeros((len(rows), 0), np.int32))))
+    about = np.flatnonzero(
+        metric.applicable(CandidateBatch(compiled.catalog, rows, np.zeros((len(rows), 0), np.int32)))
+    )
     if not len(about) or np.isnan(bound):
         return Feasibility(target.target, bound, np.nan, 0, 0.0, False)
     some = rows.take(about).sample(USERS, seed)
@@ -261,7 +263,7 @@ def _users(count: int) -> str:
 
 
 def _each_place_by_itself(metric: CompiledRule) -> bool:
-    plan = metric.plan
-    return isinstance(plan, Matching | Surprising | Labelled) or (
-        isinstance(plan, Averaged) and plan.missing_as is not Missing.FAIL
+    measure = metric.measure
+    return isinstance(measure, ConditionMeasure | NoveltyMeasure | RelevanceMeasure) or (
+        isinstance(measure, AverageMeasure) and measure.missing_as is not Missing.FAIL
     )

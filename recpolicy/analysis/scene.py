@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from recpolicy.compiler import CompiledPolicy
+from recpolicy.compiler.candidate_batch import EVERY_ITEM, CandidateBatch
 from recpolicy.compiler.catalog import TRUE
-from recpolicy.compiler.pool import EVERY_ITEM, Pool
 from recpolicy.dataset.columns import Bools, ColumnData, ListColumn, NumberColumn, TruthColumn, WordColumn
 from recpolicy.dataset.rows import Dataset, Rows
 from recpolicy.language.policy import (
@@ -112,12 +112,15 @@ class Scene:
         """Returns the same scene with at most so many users."""
         return replace(self, rows=self.rows.sample(most, seed=0))
 
-    def parts(self) -> Iterator[tuple[slice, Pool]]:
+    def parts(self) -> Iterator[tuple[slice, CandidateBatch]]:
         """Yields the rows, a few at a time, with the whole catalog as candidates."""
         step = max(1, PAIRS // max(1, self.items))
         for first in range(0, len(self.rows), step):
             part = slice(first, min(first + step, len(self.rows)))
-            yield part, Pool(self.compiled.catalog, self.rows.take(np.arange(part.start, part.stop)), EVERY_ITEM)
+            yield (
+                part,
+                CandidateBatch(self.compiled.catalog, self.rows.take(np.arange(part.start, part.stop)), EVERY_ITEM),
+            )
 
     def users(self, some: int, of: int, *, within: bool) -> str:
         """Describes a count of users for a message; `within` means those of a `when`."""
@@ -149,11 +152,11 @@ class Scene:
         return span, self.sources.get(name), False
 
 
-def true_for(pool: Pool, predicate: Expr | None) -> Bools:
+def true_for(batch: CandidateBatch, predicate: Expr | None) -> Bools:
     """Finds the rows for which a condition on the user is true, [B]; all for None."""
     if predicate is None:
-        return np.ones(len(pool.rows), np.bool_)
-    return np.broadcast_to(pool.truth(pool.catalog.term(predicate)) == TRUE, (len(pool.rows), 1))[:, 0]
+        return np.ones(len(batch.rows), np.bool_)
+    return np.broadcast_to(batch.truth(batch.catalog.term(predicate)) == TRUE, (len(batch.rows), 1))[:, 0]
 
 
 def missing(column: ColumnData) -> Bools:

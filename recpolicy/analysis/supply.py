@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from recpolicy.analysis.scene import Scene, hint, true_for
+from recpolicy.compiler.candidate_batch import CandidateBatch
 from recpolicy.compiler.catalog import UNKNOWN, by_item_only
-from recpolicy.compiler.coded import Coded, coded
-from recpolicy.compiler.pool import Pool
+from recpolicy.compiler.encoded_column import EncodedColumn, encode
 from recpolicy.dataset.columns import Bools, Ints
 from recpolicy.dataset.slates import unseen
 from recpolicy.errors import Diagnostic, Note
@@ -30,7 +30,7 @@ class Supply:
 
     quota: Quota
     demand: QuotaBounds
-    values: Coded | None
+    values: EncodedColumn | None
     """The column whose values are counted."""
     places: int
     low: int | None
@@ -46,19 +46,19 @@ def supply(scene: Scene) -> Iterator[Diagnostic]:
     rows, blocks = len(scene.rows), scene.policy.blocks
     fresh, left = np.zeros((2, rows), np.int64)
     hidden, unknown = np.zeros((2, len(blocks), rows), np.int64)
-    for part, pool in scene.parts():
-        free = unseen(pool.rows, scene.items)
+    for part, batch in scene.parts():
+        free = unseen(batch.rows, scene.items)
         fresh[part] = free.sum(1)
         for i, block in enumerate(blocks):
-            hit = _hit(block, pool)
-            hidden[i, part] = np.broadcast_to(hit, pool.shape).sum(1)
-            doubtful = hit & (pool.truth(pool.catalog.term(block.where)) == UNKNOWN)
-            unknown[i, part] = np.broadcast_to(doubtful, pool.shape).sum(1)
+            hit = _hit(block, batch)
+            hidden[i, part] = np.broadcast_to(hit, batch.shape).sum(1)
+            doubtful = hit & (batch.truth(batch.catalog.term(block.where)) == UNKNOWN)
+            unknown[i, part] = np.broadcast_to(doubtful, batch.shape).sum(1)
             free = free & ~hit
         left[part] = free.sum(1)
         for each in supplies:
-            each.holds[part] = true_for(pool, each.demand.when)
-            each.available[part], each.room[part] = _available(each, pool, free)
+            each.holds[part] = true_for(batch, each.demand.when)
+            each.available[part], each.room[part] = _available(each, batch, free)
     for each in supplies:
         yield from _quota(scene, each, left)
     yield from _blocks(scene, fresh, left, hidden, unknown)
@@ -71,30 +71,30 @@ def _supplies(scene: Scene) -> Iterator[Supply]:
             counted = demand.rule.counted
             values = None
             if isinstance(counted, Per | Different):
-                values = coded(counted.column.name, scene.dataset.items.columns[counted.column.name])
+                values = encode(counted.column.name, scene.dataset.items.columns[counted.column.name])
             for stretch, low, high in demand.pieces((0, k)):
                 holds, numbers = np.zeros(rows, np.bool_), np.zeros((2, rows), np.int64)
                 yield Supply(demand.rule, demand, values, len(stretch), low, high, holds, *numbers)
 
 
-def _hit(block: Block, pool: Pool) -> Bools:
+def _hit(block: Block, batch: CandidateBatch) -> Bools:
     """Items that a block hides, [B or 1, items]."""
-    term = pool.catalog.term
-    hit = pool.matches(term(block.where), unknown=True)
-    return hit if block.only is None else hit & (pool.truth(term(block.only)) >= UNKNOWN)
+    term = batch.catalog.term
+    hit = batch.matches(term(block.where), unknown=True)
+    return hit if block.only is None else hit & (batch.truth(term(block.only)) >= UNKNOWN)
 
 
 # ---- available items and values -------------------------------------------------------------------------------------
 
 
-def _available(supply: Supply, pool: Pool, free: Bools) -> tuple[Ints, Ints]:
+def _available(supply: Supply, batch: CandidateBatch, free: Bools) -> tuple[Ints, Ints]:
     """The items or values available among the `free` items [B, items], and the places that can be filled; both [B]."""
     left, high = free.sum(1), supply.high
     if supply.values is None:
         assert isinstance(supply.quota.counted, Where)
-        predicate = pool.catalog.term(supply.quota.counted.predicate)
-        matching = (pool.matches(predicate, unknown=False) & free).sum(1)
-        counted = (pool.matches(predicate, unknown=True) & free).sum(1)
+        predicate = batch.catalog.term(supply.quota.counted.predicate)
+        matching = (batch.matches(predicate, unknown=False) & free).sum(1)
+        counted = (batch.matches(predicate, unknown=True) & free).sum(1)
         return matching, left if high is None else left - counted + np.minimum(counted, high)
     counts, unknown = _counts(supply.values, free)
     different = (counts > 0).sum(1)
@@ -107,7 +107,7 @@ def _available(supply: Supply, pool: Pool, free: Bools) -> tuple[Ints, Ints]:
     return different, _largest(counts, unknown, high)
 
 
-def _counts(values: Coded, free: Bools) -> tuple[Ints, Ints]:
+def _counts(values: EncodedColumn, free: Bools) -> tuple[Ints, Ints]:
     """The number of free items with each value, [B, values], and with an unknown value, [B]."""
     row, item = np.nonzero(free)
     wide = values.size + 1
@@ -115,7 +115,7 @@ def _counts(values: Coded, free: Bools) -> tuple[Ints, Ints]:
     return counts.reshape(len(free), wide)[:, : values.size], (free & values.missing[:-1]).sum(1)
 
 
-def _without(values: Coded, free: Bools) -> Ints:
+def _without(values: EncodedColumn, free: Bools) -> Ints:
     """The number of free items with an empty list, [B]."""
     empty = (values.codes[:-1] == values.size).all(1) & ~values.missing[:-1]
     return np.asarray((free & empty).sum(1), np.int64)
@@ -168,7 +168,7 @@ def _total(scene: Scene, supply: Supply) -> int | None:
     if not by_item_only(predicate):
         return None
     term = scene.compiled.catalog.term(predicate)
-    return next((int(pool.matches(term, unknown=False).sum()) for _, pool in scene.some(1).parts()), None)
+    return next((int(batch.matches(term, unknown=False).sum()) for _, batch in scene.some(1).parts()), None)
 
 
 def _blocks(scene: Scene, fresh: Ints, left: Ints, hidden: Ints, unknown: Ints) -> Iterator[Diagnostic]:

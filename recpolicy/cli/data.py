@@ -1,4 +1,4 @@
-"""Gets, checks and describes data sets (`recpolicy data get | check | describe`)."""
+"""Gets, checks, describes and imports data sets (`recpolicy data get | check | describe | import`)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from recpolicy import schema as schemas
 from recpolicy.cli.reading import Subparsers
+from recpolicy.errors import UsageError
 from recpolicy.render.terminal import columns
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def add(subparsers: Subparsers) -> None:
-    """Adds `data` and its three commands; each sets `run`, a function of the arguments that returns the exit code."""
-    data = subparsers.add_parser("data", help="get, check and describe a data set")
+    """Adds `data` and its four commands; each sets `run`, a function of the arguments that returns the exit code."""
+    data = subparsers.add_parser("data", help="get, check, describe and import a data set")
     commands = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
     get = commands.add_parser("get", help="download a public data set into the cache")
     get.add_argument("name", metavar="NAME", help="ml-100k")
@@ -27,15 +28,61 @@ def add(subparsers: Subparsers) -> None:
         ("describe", "print what a data set holds", _describe),
     ):
         command = commands.add_parser(name, help=help)
-        command.add_argument("source", metavar="SOURCE", help="ml-100k, simulator, or a folder with the three tables")
+        source = "ml-100k, simulator, a folder with the three tables, or duckdb:FILE"
+        command.add_argument("source", metavar="SOURCE", help=source)
         command.add_argument("--schema", type=Path, metavar="FILE", help="its schema.toml, where not in the folder")
         command.set_defaults(run=run)
+    importing = commands.add_parser(
+        "import",
+        help="make a data folder from what other programs write",
+        description="Makes a data folder: the tables items, users and interactions as Parquet, and a schema.toml with "
+        "comments. Rows that cannot count are left out and counted. No folder is ever overwritten.",
+    )
+    importing.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a folder of MovieLens, RecBole, `datasets` (save_to_disk) or with tables; Amazon reviews; duckdb:FILE",
+    )
+    importing.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="the data folder to make")
+    importing.add_argument("--schema", type=Path, metavar="FILE", help="the schema.toml of tables or of a database")
+    importing.add_argument(
+        "--metadata", type=Path, metavar="FILE", help="products, for Amazon reviews that lie elsewhere"
+    )
+    importing.set_defaults(run=_import)
 
 
 def _get(args: argparse.Namespace) -> int:
     from recpolicy.data import get
 
     print(get(args.name))
+    return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from recpolicy import scaffold
+    from recpolicy.data import importing
+    from recpolicy.runs import finished
+
+    out: Path = args.out
+    if out.exists():
+        raise UsageError("this exists already, and import overwrites nothing", where=str(out), help="choose another -o")
+    found = importing.read(args.source, schema=args.schema, metadata=args.metadata)
+    print(f"{args.source}: {found.kind}")
+    clean = importing.cleaned(found)
+    _notes(clean.notes)
+    dataset = importing.checked(clean, found.schema, name=out.resolve().name)
+    log = importing.log_comments(clean.raw, dataset.schema, found.origins)
+    text = found.schema_text or scaffold.schema_text(dataset, origins=found.origins, log=log)
+    try:
+        with finished(out) as folder:
+            rows = importing.write(clean.raw, dataset.schema, folder)
+            (folder / "schema.toml").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write: {error.strerror}", where=str(out), help="choose another -o") from None
+    for name, count in rows.items():
+        print(f"wrote {out / f'{name}.parquet'}: {count:,} rows")
+    print(f"wrote {out / 'schema.toml'}{': as it was' if found.schema_text else ''}")
+    print(f"Read it, then: recpolicy data check {out}")
     return 0
 
 

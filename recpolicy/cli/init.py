@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from recpolicy import schema as schemas
+from recpolicy import sources
 from recpolicy.cli.reading import Subparsers
 from recpolicy.errors import UsageError
 
@@ -19,7 +20,9 @@ def add(subparsers: Subparsers) -> None:
         description="Writes a first schema.toml and a first policy, named after the folder, for the data in it. "
         "No file is ever overwritten; a schema.toml that is in the folder already is used as it is.",
     )
-    init.add_argument("folder", metavar="DATA_FOLDER", help="a folder with the tables items, users and interactions")
+    init.add_argument(
+        "folder", metavar="DATA_FOLDER", help="a folder with the tables items, users and interactions, or duckdb:FILE"
+    )
     init.add_argument("--out", type=Path, metavar="DIR", help="where to write; default: into the data folder")
     init.set_defaults(run=run)
 
@@ -29,12 +32,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.folder in schemas.BUILTIN:
         help = f'write data = "{arguments.folder}" in a policy, or begin with a sample: recpolicy check balanced'
         raise UsageError(f"`{arguments.folder}` comes with its schema", help=help)
-    folder = Path(arguments.folder)
+    source, folder = arguments.folder, sources.home(arguments.folder)
     out = folder if arguments.out is None else arguments.out
-    name = folder.resolve().name or "first"
+    name = sources.title(source) or "first"
     policy = out / f"{name}.policy"
-    own = folder / "schema.toml"
-    written = None if own.is_file() else out / "schema.toml"
+    own = sources.own_schema(source)
+    written = out / "schema.toml" if own is None else None
     for path in (written, policy):
         if path is not None and path.exists():
             help = "move it away, or write elsewhere with --out DIR"
@@ -42,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from recpolicy import data, scaffold
 
-    dataset = data.open(folder)
+    dataset = data.open(source)
     try:
         out.mkdir(parents=True, exist_ok=True)
         if written is not None:
@@ -50,7 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"wrote {written}: {len(dataset.schema.item)} item and {len(dataset.schema.user)} user columns")
         else:
             print(f"kept  {own}")
-        setting, value = "data", Path(os.path.relpath(folder, out)).as_posix()
+        setting, value = "data", Path(os.path.relpath(sources.database(source) or folder, out)).as_posix()
+        if sources.database(source) is not None:
+            value = sources.DATABASE + value
         if written is not None and out.resolve() != folder.resolve():
             setting, value = "schema", "schema.toml"
         policy.write_text(scaffold.policy_text(dataset, setting=setting, value=value), encoding="utf-8")

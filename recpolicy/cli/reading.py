@@ -17,10 +17,11 @@ from recpolicy.language import checker
 from recpolicy.language.checker import Loaded, loading
 from recpolicy.schema import Schema
 from recpolicy.schema import load as load_schema
+from recpolicy.sources import beside
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 POLICY = "a .policy file, or the name of a sample"
-SOURCE = "ml-100k, simulator or a folder; default: the policy's own"
+SOURCE = "ml-100k, simulator, a folder or duckdb:FILE; default: the policy's own"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +72,7 @@ def data_columns(data: str) -> Schema:
     """Reads the schema of a data set by name, or of a data folder. Raises UsageError where there is none."""
     schema = loading.data_schema(data, Path())
     if schema is None:
-        raise UsageError(f"no data set `{data}`", help="give a folder, `ml-100k` or `simulator`")
+        raise UsageError(f"no data set `{data}`", help="give a folder, `duckdb:FILE`, `ml-100k` or `simulator`")
     return schema
 
 
@@ -83,7 +84,7 @@ def data_of(loaded: Loaded, given: str | None) -> str:
     if own is None:
         help = 'write --data SOURCE, or data = "..." in the policy'
         raise UsageError("which data?", where=loaded.source.name, help=help)
-    return str(loaded.folder / own) if (loaded.folder / own).is_dir() else own
+    return beside(own, loaded.folder) or own
 
 
 def _day(text: str | None) -> date | None:

@@ -24,13 +24,16 @@ def add(subparsers: reading.Subparsers) -> None:
     score = subparsers.add_parser(
         "score",
         help="what a policy says of logged slates",
-        description="Scores logged slates by every rule of a policy. The slates stand in a Parquet or JSONL file: "
+        description="Scores logged slates by every rule of a policy. The slates stand in a Parquet or JSONL file, or a "
+        "folder of Parquet parts: "
         "user_id, items (a list of item ids, the best first), and maybe next_items (what the user took) and now. "
         "A user's history is all that the data hold of them.",
     )
     score.add_argument("policy", metavar="POLICY", help=reading.POLICY)
     score.add_argument("--data", metavar="SOURCE", help=reading.SOURCE)
-    score.add_argument("--slates", type=Path, required=True, metavar="FILE", help="logged slates: .parquet or .jsonl")
+    score.add_argument(
+        "--slates", type=Path, required=True, metavar="FILE", help="logged slates: .parquet, .jsonl or a folder"
+    )
     score.add_argument("-o", "--out", type=Path, metavar="FILE", help="scores of each slate: .parquet or .jsonl")
     score.add_argument("--ranks", action="store_true", help="write, too, what each place adds to each rule's value")
     reading.add(score)
@@ -45,6 +48,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("scores are written as .parquet or .jsonl", where=str(args.out))
     if args.out is not None and args.out.resolve() == args.slates.resolve():
         raise UsageError("the scores would overwrite the slates", where=str(args.out), help="give --out another name")
+    if args.out is not None and args.slates.is_dir() and args.slates.resolve() in args.out.resolve().parents:
+        help = "write them beside the folder"
+        raise UsageError("the scores would lie among the slates", where=str(args.out), help=help)
     loaded = reading.policy(args.policy, args, reading.data_columns(args.data) if args.data else None)
     source = reading.data_of(loaded, args.data)
 
@@ -90,7 +96,7 @@ def _summary(tally: Tally, policy: Policy, name: str) -> str:
     lines = [f'{name}: {tally.slates:,} slates by "{policy.name}" version {policy.version}, {policy.slate} places']
     if not tally.slates:
         return lines[0]
-    rows = [("rule", "weight", "mean", "95 % interval", "satisfied", "places without a value")]
+    rows = [("rule", "weight", "mean", "95 % interval", "slates", "satisfied", "places without a value")]
     places = tally.slates * policy.slate
     for rule in policy.rules:
         value = tally.mean(f"{rule.name}.value")
@@ -101,14 +107,16 @@ def _summary(tally: Tally, policy: Policy, name: str) -> str:
                 rule.name,
                 "hard" if isinstance(rule, Quota) and rule.hard else f"{level(rule.weight.base):g}",
                 *_mean(value),
+                f"{value.slates:,}",
                 f"{met / value.slates:.1%}" if isinstance(rule, Quota) and value.slates else "",
                 f"{abstained / places:.1%}" if abstained else "",
             )
         )
-    rows.append(("R, the whole reward", "", *_mean(tally.mean("reward")), "", ""))
+    whole = tally.mean("reward")
+    rows.append(("R, the whole reward", "", *_mean(whole), f"{whole.slates:,}", "", ""))
     lines += ["", *(line.rstrip() for line in columns(rows)), ""]
-    blocked, seen, holes, unknown, repeated, beyond = (
-        int(tally.total(column)) for column in ("blocked", "seen", "holes", "unknown", "repeated", "beyond")
+    blocked, seen, holes, unknown, repeated, beyond, unknown_next = (
+        int(tally.total(name)) for name in ("blocked", "seen", "holes", "unknown", "repeated", "beyond", "unknown_next")
     )
     lines.append(f"Slates with a blocked item: {blocked:,} ({blocked / tally.slates:.1%}).")
     if holes:
@@ -118,6 +126,11 @@ def _summary(tally: Tally, policy: Policy, name: str) -> str:
         lines.append(f"Places with an item of the user's history: {seen:,} ({seen / places:.1%}).")
     if beyond:
         lines.append(f"Items behind place {policy.slate}, which do not count: {beyond:,}.")
+    if unknown_next:
+        what = "they count as taken, and no list can hold them"
+        lines.append(f"Next items that the catalog does not hold: {unknown_next:,}; {what}.")
+    if without := tally.slates - tally.mean("reward").slates:
+        lines.append(f"Slates to which no rule with a weight applies: {without:,}; R leaves them out.")
     return "\n".join(lines)
 
 

@@ -6,26 +6,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recpolicy.compiler.coded import CountingPlan
-from recpolicy.compiler.mass import add, entries, xlogx
-from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.scan import Scan, growth, ledger, picked, running
+from recpolicy.compiler.candidate_batch import CandidateBatch
+from recpolicy.compiler.encoded_column import CountingMeasure
+from recpolicy.compiler.measures import MeasureState, increments, picked, running, stepwise_marginals
+from recpolicy.compiler.value_weights import add, entries, xlogx
 from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
 
 
-class CalibrationScan:
+class CalibrationState:
     """(T / K) x (1 - divergence of the history P from Q, the T items so far that have a value).
 
     The divergence is a sum over values (`_jensen_terms`). Where Q is 0 a term is P / 2, so only the slate's own values
     need to be looked at, unless an item without a value has brought in the whole catalog's.
     """
 
-    def __init__(self, plan: Calibration, pool: Pool) -> None:
-        column = plan.column
-        self._codes, self._shares = column.codes_at(pool), column.shares_at(pool)
-        self._missing, self._size, self._k = column.missing_at(pool), column.size, plan.k
-        self._fill = None if plan.fill is None else np.append(plan.fill, 0.0)
-        history = pool.once(("history", column.name), lambda: column.mass(pool.rows.history))
+    def __init__(self, measure: CalibrationMeasure, batch: CandidateBatch) -> None:
+        column = measure.column
+        self._codes, self._shares = column.codes_at(batch), column.shares_at(batch)
+        self._missing, self._size, self._k = column.missing_at(batch), column.size, measure.k
+        self._fill = None if measure.fill is None else np.append(measure.fill, 0.0)
+        history = batch.once(("history", column.name), lambda: column.mass(batch.rows.history))
         rows = len(history)
         self._history = np.concatenate([history, np.zeros((rows, 1))], 1)  # P: [B, size + 1], the last for no value
         self._mass = np.zeros((rows, column.size + 1))  # T Q of the items with a value
@@ -86,7 +86,7 @@ class CalibrationScan:
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration(CountingPlan):
+class CalibrationMeasure(CountingMeasure):
     """1 - Jensen-Shannon divergence (base 2; Lin 1991) between the user's history and the slate.
 
     Both are distributions over the column's values in which each item weighs the same (Steck, RecSys 2018, without
@@ -96,21 +96,21 @@ class Calibration(CountingPlan):
     fill: Floats | None
     """[size], the catalog's mean distribution; None where a missing item contributes nothing."""
 
-    def marginals(self, pool: Pool) -> Floats:
+    def marginals(self, batch: CandidateBatch) -> Floats:
         """Computes what each place adds, [B, K]."""
-        out = growth(self._values(pool))
-        if self.fill is not None and self.column.unknown_in(pool):  # they bring in every value of the catalog
-            assert pool.items is not None
-            rows = np.flatnonzero(self.missing(pool).any(1))
-            some = Pool(pool.catalog, pool.rows.take(rows), pool.items[rows])
-            out[rows] = ledger(self.scan(some), some)
+        out = increments(self._values(batch))
+        if self.fill is not None and self.column.unknown_in(batch):  # they bring in every value of the catalog
+            assert batch.items is not None
+            rows = np.flatnonzero(self.missing(batch).any(1))
+            some = CandidateBatch(batch.catalog, batch.rows.take(rows), batch.items[rows])
+            out[rows] = stepwise_marginals(self.start(some), some)
         return out
 
-    def _values(self, pool: Pool) -> Floats:
+    def _values(self, batch: CandidateBatch) -> Floats:
         """Of every prefix of slates of items with a value, [B, K]. Values they do not hold add P / 2 each."""
-        (slots, n), shares = self.column.slots_at(pool), self.column.shares_at(pool)
+        (slots, n), shares = self.column.slots_at(batch), self.column.shares_at(batch)
         k, _, b = slots.shape
-        history = self._history(pool, slots, n)  # P: [n, B]
+        history = self._history(batch, slots, n)  # P: [n, B]
         rest = 0.5 * (1.0 - history.sum(0)) + 0.5 * xlogx(history).sum(0)
         each, cells = shares.T[:, None] * (slots < n), slots * b + np.arange(b)
         total = running(shares > 0).astype(np.float64)  # T
@@ -122,15 +122,15 @@ class Calibration(CountingPlan):
             out[r] = total[:, r] / self.k * (1.0 - np.clip(divergence, 0.0, 1.0))
         return out.T
 
-    def _history(self, pool: Pool, slots: Ints, n: int) -> Floats:
+    def _history(self, batch: CandidateBatch, slots: Ints, n: int) -> Floats:
         """What part of each row's history the values of its slate have, [n, B]."""
-        column, history = self.column, pool.rows.history
+        column, history = self.column, batch.rows.history
         if n == column.size:
             return column.mass(history).T
         b, wide = slots.shape[2], column.size + 1
         row = np.repeat(np.arange(b), history.lengths)
         codes, shares = column.codes[history.values], column.shares_of(history.values)  # [events, L], [events]
-        own = column.codes_at(pool).transpose(1, 2, 0).reshape(n, b)
+        own = column.codes_at(batch).transpose(1, 2, 0).reshape(n, b)
         first = slots.reshape(n, b) == np.arange(n)[:, None]  # each value of a slate once
         keys = (np.arange(b) * wide + own)[first]
         order = np.argsort(keys)
@@ -142,13 +142,13 @@ class Calibration(CountingPlan):
         mass = np.bincount(cells[match[hit]], np.repeat(shares, column.longest)[hit], n * b).reshape(n, b)
         return np.asarray(mass / np.maximum(np.bincount(row, shares > 0, b), 1.0), np.float64)
 
-    def scan(self, pool: Pool) -> Scan:
+    def start(self, batch: CandidateBatch) -> MeasureState:
         """Starts with empty slates."""
-        return CalibrationScan(self, pool)
+        return CalibrationState(self, batch)
 
-    def applicable(self, pool: Pool) -> Bools:
+    def applicable(self, batch: CandidateBatch) -> Bools:
         """Finds the rows whose history has a value, [B]."""
-        history = pool.rows.history
+        history = batch.rows.history
         row = np.repeat(np.arange(len(history)), history.lengths)
         return np.bincount(row, self.column.shares_of(history.values), len(history)) > 0
 

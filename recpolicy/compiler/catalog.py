@@ -61,7 +61,7 @@ class Catalog:
     """Words of every named column and every literal: equal text has equal codes across columns."""
     known: Mapping[Term, NDArray[Any]] = field(default_factory=dict)
     """[items] each, in the smallest type that holds them."""
-    standings: Mapping[Term, Floats] = field(default_factory=dict)
+    user_percentiles: Mapping[Term, Floats] = field(default_factory=dict)
     """The percentiles of user columns, [users] each."""
     terms: dict[Expr, Term] = field(default_factory=dict)
     records: Records = SEPARATE
@@ -75,7 +75,7 @@ class Catalog:
 
 
 NOTHING = Catalog(0, 0, {}, {})
-"""The catalog of a pool in which no expression is evaluated."""
+"""The catalog of a batch in which no expression is evaluated."""
 
 
 def gather(dataset: Dataset, expressions: Iterable[Expr]) -> Catalog:

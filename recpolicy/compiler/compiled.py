@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recpolicy.compiler import places, quotas, rules, spread
+from recpolicy.compiler.candidate_batch import A, CandidateBatch, bare, with_known
 from recpolicy.compiler.catalog import Catalog, Term, gather
-from recpolicy.compiler.coded import Columns
-from recpolicy.compiler.growth import Growth, divisor
+from recpolicy.compiler.encoded_column import Columns
 from recpolicy.compiler.hard_quotas import HardQuotaMask
-from recpolicy.compiler.pool import EVERY_ITEM, A, Pool, bare, with_known
-from recpolicy.compiler.population import PopulationMetric, crowd
+from recpolicy.compiler.measures import CompiledMeasure
+from recpolicy.compiler.partial_slates import PartialSlates, divisor
+from recpolicy.compiler.population import PopulationMetric, compile_population
 from recpolicy.compiler.quotas import CompiledQuota
 from recpolicy.compiler.records import pack
-from recpolicy.compiler.relevance import Labelled
+from recpolicy.compiler.relevance import RelevanceMeasure
 from recpolicy.compiler.rules import CompiledRule, CompiledTarget
-from recpolicy.compiler.scan import Plan
-from recpolicy.compiler.serendipity import Serendipitous, serendipity
+from recpolicy.compiler.serendipity import SerendipityMeasure, serendipity
 from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
 from recpolicy.dataset.rows import Dataset, Rows, Slates
 from recpolicy.dataset.slates import offered
@@ -93,8 +93,8 @@ class CompiledPolicy:
         metrics = {t.target.name: t.metric for t in self.targets if isinstance(t.metric, CompiledRule)}
         out = self._marginals(metrics, rows, slates)
         if exposure_slates is not None:
-            pool = Pool(self.catalog, rows, np.asfortranarray(slates.items))
-            out |= {name: metric.marginals(pool, exposure_slates) for name, metric in self.population_metrics.items()}
+            batch = CandidateBatch(self.catalog, rows, np.asfortranarray(slates.items))
+            out |= {name: metric.marginals(batch, exposure_slates) for name, metric in self.population_metrics.items()}
         return out
 
     def target_values(self, rows: Rows, slates: Slates) -> dict[str, Floats]:
@@ -108,14 +108,16 @@ class CompiledPolicy:
 
     @property
     def hard_quotas(self) -> list[tuple[CompiledRule, CompiledQuota]]:
-        """The rules that are hard quotas, with their plans."""
-        return [(rule, rule.plan) for rule in self.rules if isinstance(rule.plan, CompiledQuota) and rule.plan.hard]
+        """The rules that are hard quotas, with their compiled forms."""
+        return [
+            (rule, rule.measure) for rule in self.rules if isinstance(rule.measure, CompiledQuota) and rule.measure.hard
+        ]
 
     @property
     def needs_order(self) -> bool:
         """Whether a measure depends on the order in which next items are taken."""
         metrics = [*self.rules, *(t.metric for t in self.targets if isinstance(t.metric, CompiledRule))]
-        return any(isinstance(rule.plan, Labelled) and rule.plan.metric == "lcs" for rule in metrics)
+        return any(isinstance(rule.measure, RelevanceMeasure) and rule.measure.metric == "lcs" for rule in metrics)
 
     @property
     def population_metrics(self) -> dict[str, PopulationMetric]:
@@ -145,101 +147,107 @@ class CompiledPolicy:
 
     def weights(self, rows: Rows, progress: float = 1.0) -> Floats:
         """Returns each row's weight of every rule in the order of `rules`, [B, rules]; 0 where not applicable."""
-        pool = Pool(self.catalog, rows, np.zeros((len(rows), 0), np.int32))
-        return np.array([rule.weights(pool, progress) for rule in self.rules]).reshape(len(self.rules), len(rows)).T
+        batch = CandidateBatch(self.catalog, rows, np.zeros((len(rows), 0), np.int32))
+        return np.array([rule.weights(batch, progress) for rule in self.rules]).reshape(len(self.rules), len(rows)).T
 
     def satisfied(self, rows: Rows, slates: Slates) -> dict[str, Bools]:
         """Checks per quota, [B], whether the demand holds; False for a blocked slate and where it is not applicable."""
         out = {rule.name: np.zeros(len(rows), np.bool_) for rule in self.rules if rule.kind == "quota"}
-        for part, pool in self._pools(rows, slates):
-            clean = self._first_blocked(pool) == self.policy.slate
+        for part, batch in self._batches(rows, slates):
+            clean = self._first_blocked(batch) == self.policy.slate
             for rule in self.rules:
-                if isinstance(rule.plan, CompiledQuota):
-                    out[rule.name][part] = rule.plan.met(pool) & clean & rule.applicable(pool)
+                if isinstance(rule.measure, CompiledQuota):
+                    out[rule.name][part] = rule.measure.met(batch) & clean & rule.applicable(batch)
         return out
 
     def abstained(self, rows: Rows, slates: Slates) -> dict[str, Ints]:
         """Counts per rule, [B], the places whose item has no value for it; 0 where it is not applicable."""
         out = {rule.name: np.zeros(len(rows), np.int64) for rule in self.rules}
-        for part, pool in self._pools(rows, slates):
+        for part, batch in self._batches(rows, slates):
             for rule in self.rules:
-                missing = np.broadcast_to(rule.plan.missing(pool), pool.shape).sum(1)
-                out[rule.name][part] = np.where(rule.applicable(pool), missing, 0)
+                missing = np.broadcast_to(rule.measure.missing(batch), batch.shape).sum(1)
+                out[rule.name][part] = np.where(rule.applicable(batch), missing, 0)
         return out
 
     def blocked(self, rows: Rows, slates: Slates) -> Bools:
         """Finds the slates that hold an item blocked for their user, [B]."""
         out = np.zeros(len(rows), np.bool_)
-        for part, pool in self._pools(rows, slates):
-            out[part] = self._first_blocked(pool) < self.policy.slate
+        for part, batch in self._batches(rows, slates):
+            out[part] = self._first_blocked(batch) < self.policy.slate
         return out
 
     def legal(self, rows: Rows) -> Bools:
-        """Finds the items that no block hits for a user, [B, items]; an unknown condition of a block counts as true."""
-        out = np.ones((len(rows), self.catalog.items), np.bool_)
-        for part, some in rows.batches(max(1, places.CHUNK // max(1, self.catalog.items))) if self.blocks else ():
-            out[part] = self._legal(Pool(self.catalog, some, EVERY_ITEM))
+        """Finds the items that no block hits for a user, [B, items]; an unknown condition of a block counts as true.
+
+        Of rows with candidates it looks at those, [B, C].
+        """
+        width = self.catalog.items if rows.columns is None else rows.columns.shape[1]
+        out = np.ones((len(rows), width), np.bool_)
+        for part, some in rows.batches(max(1, places.CHUNK // max(1, width))) if self.blocks else ():
+            out[part] = self._legal(CandidateBatch(self.catalog, some, some.columns))
         return out
 
     def servable(self, rows: Rows) -> Bools:
-        """Finds what each user may be shown, [B, items]: not blocked, not in the history, and in the pool if any."""
+        """Finds what each user may be shown, [B, items]: not blocked, not in the history, in the pool of candidates."""
         return self.legal(rows) & offered(rows, self.catalog.items)
 
-    def growth(
+    def partial_slates(
         self,
         rows: Rows,
         candidates: Codes,
         multipliers: Mapping[str, float] | None = None,
         exposure_slates: Slates | None = None,
-    ) -> Growth:
-        """Starts slates that are built from candidates [B, C] place by place; labels count where rows have chances.
+    ) -> PartialSlates:
+        """Starts slates that are built from candidates [B, C] place by place.
 
-        `multipliers` say how hard each target pulls, by its name; 0 where it has none. A target on all users together
-        is measured at `exposure_slates`, the slates of all users. Raises ValueError where such a target pulls and they
-        are not given.
+        Rules with labels count where rows have label probabilities.
+
+        `multipliers` weigh each target's metric, by the target's name; 0 where it has none. A target on all users
+        together is measured at `exposure_slates`, the slates of all users. Raises ValueError where such a target has a
+        multiplier and they are not given.
         """
-        pool = Pool(self.catalog, rows, candidates)
-        legal = self._legal(pool)
-        guard = self._guard(pool, legal)
-        return Growth(self.rules, self.targets, multipliers or {}, exposure_slates, pool, guard, legal)
+        batch = CandidateBatch(self.catalog, rows, candidates)
+        legal = self._legal(batch)
+        guard = self._guard(batch, legal)
+        return PartialSlates(self.rules, self.targets, multipliers or {}, exposure_slates, batch, guard, legal)
 
     def guard(self, rows: Rows, candidates: Codes | None, allowed: Bools | None = None) -> HardQuotaMask:
         """Returns what keeps the hard quotas while slates are filled from candidates [B, C], or from EVERY_ITEM.
 
         Blocked candidates are never open, nor those that are not `allowed` [B, C], such as items already seen.
         """
-        pool = Pool(self.catalog, rows, candidates)
-        legal = self._legal(pool)
-        return self._guard(pool, legal if allowed is None else legal & allowed)
+        batch = CandidateBatch(self.catalog, rows, candidates)
+        legal = self._legal(batch)
+        return self._guard(batch, legal if allowed is None else legal & allowed)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
-    def _guard(self, pool: Pool, free: Bools) -> HardQuotaMask:
-        return HardQuotaMask(pool, [(demand, rule.applicable(pool)) for rule, demand in self.hard_quotas], free)
+    def _guard(self, batch: CandidateBatch, free: Bools) -> HardQuotaMask:
+        return HardQuotaMask(batch, [(demand, rule.applicable(batch)) for rule, demand in self.hard_quotas], free)
 
-    def _legal(self, pool: Pool) -> Bools:
+    def _legal(self, batch: CandidateBatch) -> Bools:
         """Candidates that are items and not blocked, [B, C]."""
-        return pool.held & ~self._hit(pool)
+        return batch.held & ~self._hit(batch)
 
     def _marginals(self, metrics: Mapping[str, CompiledRule], rows: Rows, slates: Slates) -> dict[str, Floats]:
-        parts = [self._part(metrics, pool) for _, pool in self._pools(rows, slates)]
+        parts = [self._part(metrics, batch) for _, batch in self._batches(rows, slates)]
         if len(parts) == 1:
             return parts[0]
         nothing = np.zeros((0, self.policy.slate))
         return {name: np.concatenate([nothing, *(part[name] for part in parts)]) for name in metrics}
 
-    def _part(self, metrics: Mapping[str, CompiledRule], pool: Pool) -> dict[str, Floats]:
-        first = self._first_blocked(pool)
+    def _part(self, metrics: Mapping[str, CompiledRule], batch: CandidateBatch) -> dict[str, Floats]:
+        first = self._first_blocked(batch)
         hit = np.flatnonzero(first < self.policy.slate)
         out: dict[str, Floats] = {}
         for name, metric in metrics.items():
-            marginals = out[name] = metric.marginals(pool)
+            marginals = out[name] = metric.marginals(batch)
             if hit.size:
                 marginals[hit] = 0.0
                 if metric.kind == "bury":
                     marginals[hit, first[hit]] = 1.0
             if not metric.everywhere:
-                marginals[~metric.applicable(pool)] = np.nan
+                marginals[~metric.applicable(batch)] = np.nan
         return out
 
     def _check(self, rows: Rows, slates: Slates) -> None:
@@ -249,23 +257,23 @@ class CompiledPolicy:
         if slates.items.max(initial=-1) >= self.catalog.items:
             raise ValueError(f"item {slates.items.max()} is beyond the catalog's {self.catalog.items}")
 
-    def _pools(self, rows: Rows, slates: Slates) -> Iterator[tuple[slice, Pool]]:
+    def _batches(self, rows: Rows, slates: Slates) -> Iterator[tuple[slice, CandidateBatch]]:
         self._check(rows, slates)
         for part, some in rows.batches(BATCH):
-            yield part, Pool(self.catalog, some, np.asfortranarray(slates.items[part]))
+            yield part, CandidateBatch(self.catalog, some, np.asfortranarray(slates.items[part]))
 
-    def _hit(self, pool: Pool) -> Bools:
+    def _hit(self, batch: CandidateBatch) -> Bools:
         """(row, candidate) pairs that some block hits, [B, C]."""
-        out = np.zeros_like(pool.held, shape=pool.shape)
+        out = np.zeros_like(batch.held, shape=batch.shape)
         for block in self.blocks:
-            hit = pool.matches(block.where, unknown=True)
-            out |= hit if block.only is None else hit & pool.holds(block.only, sure=False)
+            hit = batch.matches(block.where, unknown=True)
+            out |= hit if block.only is None else hit & batch.holds(block.only, sure=False)
         return out
 
-    def _first_blocked(self, pool: Pool) -> Ints:
+    def _first_blocked(self, batch: CandidateBatch) -> Ints:
         """The place (from 0) of the first blocked item, K where there is none, [B]."""
-        hit = self._hit(pool)
-        out = np.full(len(hit), pool.shape[1])
+        hit = self._hit(batch)
+        out = np.full(len(hit), batch.shape[1])
         rows = np.flatnonzero(hit.any(1)) if self.blocks else np.zeros(0, np.int64)
         out[rows] = hit[rows].argmax(1)
         return out
@@ -284,13 +292,13 @@ def compile(policy: Policy, dataset: Dataset) -> CompiledPolicy:
     )
     targets = tuple(CompiledTarget(t, _metric(t, compiled, columns, catalog, k)) for t in policy.targets)
     out = CompiledPolicy(policy, compiled, blocks, targets, catalog)
-    empty = _RecordingPool(catalog, bare(np.zeros(0, np.int64)), np.zeros((0, k), np.int32, "F"))
+    empty = _RecordingBatch(catalog, bare(np.zeros(0, np.int64)), np.zeros((0, k), np.int32, "F"))
     out._part({rule.name: rule for rule in compiled}, empty)
     return replace(out, catalog=replace(catalog, records=pack(empty.arrays, catalog.items)))
 
 
-class _RecordingPool(Pool):
-    """A pool that records which arrays of values per item are read."""
+class _RecordingBatch(CandidateBatch):
+    """A batch that records which arrays of values per item are read."""
 
     def __init__(self, catalog: Catalog, rows: Rows, items: Codes) -> None:
         super().__init__(catalog, rows, items)
@@ -308,8 +316,8 @@ def _rule(rule: Rule, columns: Columns, catalog: Catalog, k: int) -> CompiledRul
         case Reward():
             return CompiledRule(rule.name, "reward", weighed, _measure(rule.measure, columns, catalog, k))
         case Boost():
-            plan = places.boosted(catalog.term(rule.where), k, rule.limit, bury=rule.bury)
-            return CompiledRule(rule.name, "bury" if rule.bury else "boost", weighed, plan)
+            measure = places.boost(catalog.term(rule.where), k, rule.limit, bury=rule.bury)
+            return CompiledRule(rule.name, "bury" if rule.bury else "boost", weighed, measure)
         case Quota():
             return CompiledRule(rule.name, "quota", weighed, quotas.compile_quota(rule, catalog, columns, k))
         case _:
@@ -327,29 +335,32 @@ def _metric(
             only = Logic(target.span, "and", *within) if len(within) == 2 else next(iter(within), None)
             return replace(rule, weight=rules.weight(Weight(target.span, 1.0, only), catalog))
         case Population():
-            return crowd(target.metric, columns, k)
-        case measure:
-            plan = _measure(measure, columns, catalog, k)
+            return compile_population(target.metric, columns, k)
+        case node:
+            measure = _measure(node, columns, catalog, k)
             weighed = rules.weight(Weight(target.span, 1.0, target.only), catalog)
-            return CompiledRule(target.name, "reward", weighed, plan)
+            return CompiledRule(target.name, "reward", weighed, measure)
 
 
-def _measure(measure: Measure, columns: Columns, catalog: Catalog, k: int) -> Plan | Labelled | Serendipitous:
+def _measure(
+    measure: Measure, columns: Columns, catalog: Catalog, k: int
+) -> CompiledMeasure | RelevanceMeasure | SerendipityMeasure:
     match measure:
         case Relevance():
-            return Labelled(measure.metric, k)
+            return RelevanceMeasure(measure.metric, k)
         case Spread():
             return spread.spread(measure, columns, k)
         case Serendipity():
             return serendipity(measure, columns, k)
         case Novelty():
-            users = int(np.count_nonzero(np.diff(columns.dataset.start)))
-            return places.surprising(k, users, catalog.known[catalog.term(measure.column)].astype(np.float64))
+            own = columns.dataset
+            users = int(np.count_nonzero(np.diff(own.start))) if own.takers is None else own.takers
+            return places.novelty(k, users, catalog.known[catalog.term(measure.column)].astype(np.float64))
         case Portion():
             return places.portion(catalog.term(measure.where), k, discounted=measure.measure == "exposure")
         case Average():
             discounted = measure.measure == "discounted"
-            return places.averaged(catalog.term(measure.operand), k, measure.missing, discounted=discounted)
+            return places.average(catalog.term(measure.operand), k, measure.missing, discounted=discounted)
         case _:
             assert_never(measure)
 

@@ -1,4 +1,4 @@
-"""Computes distances in [0, 1] between the candidates of a pool by an item column."""
+"""Computes distances in [0, 1] between the candidates of a batch by an item column."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recpolicy.compiler.coded import Coded, Columns, size
-from recpolicy.compiler.pool import A, Pool
-from recpolicy.compiler.scan import picked
+from recpolicy.compiler.candidate_batch import A, CandidateBatch
+from recpolicy.compiler.encoded_column import Columns, EncodedColumn, size
+from recpolicy.compiler.measures import picked
 from recpolicy.dataset.columns import Bools, Floats, Ints, NumberColumn
 
 
@@ -22,16 +22,16 @@ class Distances(Protocol):
     def known(self) -> Ints:
         """The items that have a value."""
 
-    def missing_at(self, pool: Pool) -> Bools:
+    def missing_at(self, batch: CandidateBatch) -> Bools:
         """Finds the places whose item has no value, [B, C]."""
 
-    def unknown_in(self, pool: Pool) -> bool:
+    def unknown_in(self, batch: CandidateBatch) -> bool:
         """Checks whether some candidate has no value."""
 
-    def to(self, pool: Pool, at: Ints) -> Floats:
+    def to(self, batch: CandidateBatch, at: Ints) -> Floats:
         """Computes the distance of every candidate from candidate `at[b]`, [B, C]."""
 
-    def pairs(self, pool: Pool) -> Floats:
+    def pairs(self, batch: CandidateBatch) -> Floats:
         """Computes distances between places of whole slates, [pairs, B] in the order of `lagged`; 0 from a hole."""
 
 
@@ -70,54 +70,54 @@ class Scaled:
         """The items that have a value."""
         return np.flatnonzero(~np.isnan(self.values[:-1]))
 
-    def missing_at(self, pool: Pool) -> Bools:
+    def missing_at(self, batch: CandidateBatch) -> Bools:
         """Finds the candidates without a value, [B, C]."""
-        return pool.once(("missing", self.name), lambda: np.isnan(self._at(pool)))
+        return batch.once(("missing", self.name), lambda: np.isnan(self._at(batch)))
 
-    def unknown_in(self, pool: Pool) -> bool:
+    def unknown_in(self, batch: CandidateBatch) -> bool:
         """Checks whether some candidate has no value."""
-        return bool(self.missing_at(pool).any())
+        return bool(self.missing_at(batch).any())
 
-    def to(self, pool: Pool, at: Ints) -> Floats:
+    def to(self, batch: CandidateBatch, at: Ints) -> Floats:
         """Computes the distance of every candidate from candidate `at[b]`, [B, C]."""
-        values = self._at(pool)
+        values = self._at(batch)
         return np.abs(values - picked(values, at)[:, None])
 
-    def pairs(self, pool: Pool) -> Floats:
+    def pairs(self, batch: CandidateBatch) -> Floats:
         """Computes the distances between places, [pairs, B] in the order of `lagged`."""
-        pairs = np.abs(lagged(np.subtract, self._at(pool)))
-        return pairs if pool.full else pairs * lagged(np.logical_and, pool.held)
+        pairs = np.abs(lagged(np.subtract, self._at(batch)))
+        return pairs if batch.full else np.where(lagged(np.logical_and, batch.held), pairs, 0.0)
 
-    def _at(self, pool: Pool) -> Floats:
-        return pool.once(("scaled", self.name), lambda: pool.of_items(self.values))
+    def _at(self, batch: CandidateBatch) -> Floats:
+        return batch.once(("scaled", self.name), lambda: batch.of_items(self.values))
 
 
 @dataclass(frozen=True, eq=False)
 class Jaccard:
     """1 - |A and B| / |A or B|; of single values that is 0 or 1. Two empty lists are equal."""
 
-    column: Coded
+    column: EncodedColumn
 
     @property
     def known(self) -> Ints:
         """The items that have a value."""
         return self.column.known
 
-    def missing_at(self, pool: Pool) -> Bools:
+    def missing_at(self, batch: CandidateBatch) -> Bools:
         """Finds the candidates without a value, [B, C]."""
-        return self.column.missing_at(pool)
+        return self.column.missing_at(batch)
 
-    def unknown_in(self, pool: Pool) -> bool:
+    def unknown_in(self, batch: CandidateBatch) -> bool:
         """Checks whether some candidate has no value."""
-        return self.column.unknown_in(pool)
+        return self.column.unknown_in(batch)
 
-    def to(self, pool: Pool, at: Ints) -> Floats:
+    def to(self, batch: CandidateBatch, at: Ints) -> Floats:
         """Computes the distance of every candidate from candidate `at[b]`, [B, C]."""
-        codes = self.column.codes_at(pool)  # [B, C, L]
-        lengths = self.column.lengths_at(pool)
+        codes = self.column.codes_at(batch)  # [B, C, L]
+        lengths = self.column.lengths_at(batch)
         common = np.zeros(codes.shape[:2], np.int64)
         if self.column.bits and self.column.longest > 1:
-            for word in self.column.words_at(pool):
+            for word in self.column.words_at(batch):
                 common += np.bitwise_count(word & picked(word, at)[:, None])
         else:
             own = picked(codes, at)[:, None]  # [B, 1, L]
@@ -126,12 +126,12 @@ class Jaccard:
                 common += ((code == own) & (code < self.column.size)).any(2)
         return _jaccard(common, lengths + picked(lengths, at)[:, None])
 
-    def pairs(self, pool: Pool) -> Floats:
+    def pairs(self, batch: CandidateBatch) -> Floats:
         """Computes the distances between places, [pairs, B] in the order of `lagged`."""
         small = np.min_scalar_type(2 * self.column.longest)  # the fewer bytes, the less to wait for
-        common = size(tuple(lagged(np.bitwise_and, word) for word in self.column.sets_at(pool)), small)
-        together = lagged(np.add, self.column.lengths_at(pool).astype(small))
-        return _jaccard(common, together if pool.full else together * lagged(np.logical_and, pool.held))
+        common = size(tuple(lagged(np.bitwise_and, word) for word in self.column.sets_at(batch)), small)
+        together = lagged(np.add, self.column.lengths_at(batch).astype(small))
+        return _jaccard(common, together if batch.full else together * lagged(np.logical_and, batch.held))
 
 
 def _jaccard(common: NDArray[np.integer[Any]], together: NDArray[np.integer[Any]]) -> Floats:
@@ -144,7 +144,7 @@ def distances(name: str, columns: Columns) -> Distances:
     """Builds the distances of a column: range-scaled for measured columns, Jaccard for all others."""
     data = columns.data(name)
     if not isinstance(data, NumberColumn):
-        return Jaccard(columns.coded(name))
+        return Jaccard(columns.encoded(name))
     known = data.values[~np.isnan(data.values)]
     low, width = (known.min(), np.ptp(known)) if len(known) else (0.0, 0.0)
     scaled = (data.values - low) / width if width > 0 else data.values * 0.0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recpolicy.compiler.pool import Pool
+from recpolicy.compiler.candidate_batch import CandidateBatch
 from recpolicy.compiler.quotas import CompiledQuota
 from recpolicy.compiler.windows import EVERYTHING
 from recpolicy.dataset.columns import Bools, Ints
@@ -26,10 +26,10 @@ class HardQuotaMask:
     (the best order is NP-hard to find: maximum coverage).
     """
 
-    def __init__(self, pool: Pool, quotas: Sequence[tuple[CompiledQuota, Bools]], free: Bools) -> None:
+    def __init__(self, batch: CandidateBatch, quotas: Sequence[tuple[CompiledQuota, Bools]], free: Bools) -> None:
         """`quotas` with the rows each holds for, [B]; `free` [B, C] candidates that may be shown at all."""
-        lows = [(demand.low(pool), holds) for demand, holds in quotas]
-        highs = [(demand.high(pool), holds) for demand, holds in quotas]
+        lows = [(demand.low(batch), holds) for demand, holds in quotas]
+        highs = [(demand.high(batch), holds) for demand, holds in quotas]
         self._lows = [(low, holds) for low, holds in lows if low is not None]
         self._highs = [(high, holds) for high, holds in highs if high is not None]
         self._free = free.copy()

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recpolicy.compiler.candidate_batch import EVERY_ITEM, CandidateBatch
 from recpolicy.compiler.catalog import Term, by_item_only
-from recpolicy.compiler.pool import EVERY_ITEM, Pool
-from recpolicy.compiler.scan import Failing, Scan, discount, picked, running
+from recpolicy.compiler.measures import FailOnMissing, MeasureState, discount, picked, running
 from recpolicy.dataset.columns import Bools, Floats, Ints
 from recpolicy.language.policy import Missing
 
@@ -16,7 +16,7 @@ CHUNK = 4_000_000
 """Most (row, item) pairs evaluated at once where something needs every item for every row: 32 MB a temporary."""
 
 
-class PlacesScan:
+class PlacesState:
     """Each place adds its own value times the coefficient of its rank, up to `limit` places of non-zero value."""
 
     def __init__(self, values: Floats, coefficients: Floats, limit: int | None) -> None:
@@ -36,7 +36,7 @@ class PlacesScan:
 
 
 @dataclass(frozen=True, eq=False)
-class Matching:
+class ConditionMeasure:
     """Sum of a coefficient per rank over the places that match, the first `limit` of them."""
 
     where: Term
@@ -45,70 +45,70 @@ class Matching:
     coefficients: Floats  # [K]
     limit: int | None
 
-    def marginals(self, pool: Pool) -> Floats:
+    def marginals(self, batch: CandidateBatch) -> Floats:
         """Computes what each place adds, [B, K]."""
-        matches = pool.matches(self.where, unknown=self.unknown)
+        matches = batch.matches(self.where, unknown=self.unknown)
         if self.limit is not None:
             matches = matches & (running(matches) <= self.limit)
         return matches * self.coefficients
 
-    def scan(self, pool: Pool) -> Scan:
+    def start(self, batch: CandidateBatch) -> MeasureState:
         """Starts with empty slates."""
-        matches = pool.matches(self.where, unknown=self.unknown)
-        return PlacesScan(matches.astype(np.float64), self.coefficients, self.limit)
+        matches = batch.matches(self.where, unknown=self.unknown)
+        return PlacesState(matches.astype(np.float64), self.coefficients, self.limit)
 
-    def missing(self, pool: Pool) -> Bools:
+    def missing(self, batch: CandidateBatch) -> Bools:
         """Finds the places for whose item the condition is missing, [B, C]."""
-        return pool.unknown(self.where)
+        return batch.unknown(self.where)
 
 
-def portion(where: Term, k: int, *, discounted: bool) -> Matching:
+def portion(where: Term, k: int, *, discounted: bool) -> ConditionMeasure:
     """Compiles `share` or `exposure`: an unknown item is not counted."""
-    return Matching(where, False, _coefficients(k, discounted), None)
+    return ConditionMeasure(where, False, _coefficients(k, discounted), None)
 
 
-def boosted(where: Term, k: int, limit: int | None, *, bury: bool) -> Matching:
+def boost(where: Term, k: int, limit: int | None, *, bury: bool) -> ConditionMeasure:
     """Compiles `boost` (unknown is not counted) or `bury` (it is counted), over the sum of w(1..limit or K)."""
     w = discount(k)
-    return Matching(where, bury, w / w[: k if limit is None else min(limit, k)].sum(), limit)
+    return ConditionMeasure(where, bury, w / w[: k if limit is None else min(limit, k)].sum(), limit)
 
 
 @dataclass(frozen=True, eq=False)
-class Averaged:
+class AverageMeasure:
     """Plain or discounted mean of a number in [0, 1] (what lies outside is clipped)."""
 
     operand: Term
     coefficients: Floats  # [K]
     missing_as: Missing
 
-    def marginals(self, pool: Pool) -> Floats:
+    def marginals(self, batch: CandidateBatch) -> Floats:
         """Computes what each place adds, [B, K]."""
-        return self._values(pool) * self.coefficients
+        return self._values(batch) * self.coefficients
 
-    def scan(self, pool: Pool) -> Scan:
+    def start(self, batch: CandidateBatch) -> MeasureState:
         """Starts with empty slates."""
-        return PlacesScan(self._values(pool), self.coefficients, None)
+        return PlacesState(self._values(batch), self.coefficients, None)
 
-    def missing(self, pool: Pool) -> Bools:
+    def missing(self, batch: CandidateBatch) -> Bools:
         """Finds the places whose item has no value, [B, C]."""
-        return np.isnan(pool.number(self.operand)) & pool.held
+        return np.isnan(batch.number(self.operand)) & batch.held
 
-    def _values(self, pool: Pool) -> Floats:
+    def _values(self, batch: CandidateBatch) -> Floats:
         """Of each candidate, [B, C]; 0 for a hole."""
-        missing = self.missing(pool)
-        values = np.broadcast_to(np.clip(pool.number(self.operand), 0.0, 1.0), pool.shape)
-        fill = catalog_mean(self.operand, pool) if self.missing_as is Missing.MEAN and missing.any() else 0.0
-        return np.where(pool.held, np.where(missing, fill, values), 0.0)
+        missing = self.missing(batch)
+        values = np.broadcast_to(np.clip(batch.number(self.operand), 0.0, 1.0), batch.shape)
+        fill = catalog_mean(self.operand, batch) if self.missing_as is Missing.MEAN and missing.any() else 0.0
+        return np.where(batch.held, np.where(missing, fill, values), 0.0)
 
 
-def averaged(operand: Term, k: int, missing_as: Missing, *, discounted: bool) -> Averaged | Failing:
+def average(operand: Term, k: int, missing_as: Missing, *, discounted: bool) -> AverageMeasure | FailOnMissing:
     """Compiles `mean` or `discounted` of `operand`."""
-    plan = Averaged(operand, _coefficients(k, discounted), missing_as)
-    return Failing(plan) if missing_as is Missing.FAIL else plan
+    measure = AverageMeasure(operand, _coefficients(k, discounted), missing_as)
+    return FailOnMissing(measure) if missing_as is Missing.FAIL else measure
 
 
 @dataclass(frozen=True, eq=False)
-class Surprising:
+class NoveltyMeasure:
     """Mean self-information -log2 p(item) over its maximum log2(N).
 
     p = users who took the item / N, N = users with training events; an item nobody took has the maximum
@@ -121,39 +121,39 @@ class Surprising:
     k: int
     """Places of a slate."""
 
-    def marginals(self, pool: Pool) -> Floats:
+    def marginals(self, batch: CandidateBatch) -> Floats:
         """Computes what each place adds, [B, K]."""
-        return pool.of_items(self.worth)
+        return batch.of_items(self.worth)
 
-    def scan(self, pool: Pool) -> Scan:
+    def start(self, batch: CandidateBatch) -> MeasureState:
         """Starts with empty slates."""
-        return PlacesScan(pool.of_items(self.worth), np.ones(self.k), None)
+        return PlacesState(batch.of_items(self.worth), np.ones(self.k), None)
 
-    def missing(self, pool: Pool) -> Bools:
+    def missing(self, batch: CandidateBatch) -> Bools:
         """Finds the places whose item has no value, [B, C]."""
-        return pool.of_items(self.unknown)
+        return batch.of_items(self.unknown)
 
 
-def surprising(k: int, users: int, counts: Floats) -> Surprising:
+def novelty(k: int, users: int, counts: Floats) -> NoveltyMeasure:
     """Compiles `novelty`; `counts` is the column over the whole catalog."""
-    unknown, worth = np.isnan(counts), surprise(counts, users)
+    unknown, worth = np.isnan(counts), self_information(counts, users)
     typical = float(worth[~unknown].mean()) if not unknown.all() else 0.0
-    return Surprising(np.append(np.where(unknown, typical, worth) / k, 0.0), np.append(unknown, False), k)
+    return NoveltyMeasure(np.append(np.where(unknown, typical, worth) / k, 0.0), np.append(unknown, False), k)
 
 
-def surprise(counts: Floats, users: int) -> Floats:
+def self_information(counts: Floats, users: int) -> Floats:
     """Computes the self-information of items taken by `counts` of `users` users over its maximum, in [0, 1]."""
     if users <= 1:
         return np.zeros_like(counts)
     return np.asarray(1.0 - np.log2(np.clip(counts, 1.0, users)) / np.log2(users), np.float64)
 
 
-def catalog_mean(operand: Term, pool: Pool) -> Floats:
+def catalog_mean(operand: Term, batch: CandidateBatch) -> Floats:
     """Computes the mean of `operand` over the items of the catalog with a known value, [B, 1]; 0 without any."""
     if by_item_only(operand.node):
-        return np.full((len(pool.rows), 1), _mean(pool.catalog.known[operand][None].astype(np.float64))[0])
-    batches = pool.rows.batches(max(1, CHUNK // pool.catalog.items))
-    parts = [_mean(Pool(pool.catalog, rows, EVERY_ITEM).number(operand)) for _, rows in batches]
+        return np.full((len(batch.rows), 1), _mean(batch.catalog.known[operand][None].astype(np.float64))[0])
+    batches = batch.rows.batches(max(1, CHUNK // batch.catalog.items))
+    parts = [_mean(CandidateBatch(batch.catalog, rows, EVERY_ITEM).number(operand)) for _, rows in batches]
     return np.concatenate(parts)[:, None]
 
 

@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from recpolicy.compiler.coded import Coded, Columns
-from recpolicy.compiler.places import PlacesScan
-from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.scan import Scan, discount
+from recpolicy.compiler.candidate_batch import CandidateBatch
+from recpolicy.compiler.encoded_column import Columns, EncodedColumn
+from recpolicy.compiler.measures import MeasureState, discount
+from recpolicy.compiler.places import PlacesState
 from recpolicy.dataset.columns import Floats
 from recpolicy.dataset.rows import Slates
 from recpolicy.language.policy import Population
@@ -21,7 +21,7 @@ class PopulationMetric:
     """A compiled population measure."""
 
     measure: Literal["coverage", "gini", "largest_share"]
-    column: Coded
+    column: EncodedColumn
     k: int
 
     def value(self, slates: Slates) -> float:
@@ -94,18 +94,18 @@ class PopulationMetric:
         w = discount(self.k)
         return np.asarray(w / w.sum(), np.float64)
 
-    def marginals(self, pool: Pool, exposure_slates: Slates) -> Floats:
+    def marginals(self, batch: CandidateBatch, exposure_slates: Slates) -> Floats:
         """Computes what each place adds, [B, K]: its coefficient times its item's slope at `exposure_slates`."""
-        return self._slopes_at(pool, exposure_slates) * self.coefficients
+        return self._slopes_at(batch, exposure_slates) * self.coefficients
 
-    def scan(self, pool: Pool, exposure_slates: Slates) -> Scan:
+    def start(self, batch: CandidateBatch, exposure_slates: Slates) -> MeasureState:
         """Starts with empty slates; each place adds what it does in `marginals`."""
-        return PlacesScan(self._slopes_at(pool, exposure_slates), self.coefficients, None)
+        return PlacesState(self._slopes_at(batch, exposure_slates), self.coefficients, None)
 
-    def _slopes_at(self, pool: Pool, exposure_slates: Slates) -> Floats:
-        return pool.of_items(self.of_items(self.slopes(self.exposure(exposure_slates))))
+    def _slopes_at(self, batch: CandidateBatch, exposure_slates: Slates) -> Floats:
+        return batch.of_items(self.of_items(self.slopes(self.exposure(exposure_slates))))
 
 
-def crowd(node: Population, columns: Columns, k: int) -> PopulationMetric:
+def compile_population(node: Population, columns: Columns, k: int) -> PopulationMetric:
     """Compiles a population measure."""
-    return PopulationMetric(node.measure, columns.coded(node.column.name), k)
+    return PopulationMetric(node.measure, columns.encoded(node.column.name), k)

@@ -16,12 +16,12 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
+from recpolicy.compiler.candidate_batch import CandidateBatch
 from recpolicy.compiler.catalog import Catalog, Term
-from recpolicy.compiler.coded import Coded, Columns, Sets, size
 from recpolicy.compiler.distance import lagged, summed
-from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.scan import growth, running, union
-from recpolicy.compiler.windows import AtLeastScan, AtMostScan, BetweenScan, Bounded, Windows
+from recpolicy.compiler.encoded_column import Columns, EncodedColumn, Sets, size
+from recpolicy.compiler.measures import increments, running, union
+from recpolicy.compiler.windows import AtLeastState, AtMostState, BetweenState, Bounded, Windows
 from recpolicy.dataset.columns import Bools, Codes, Floats
 from recpolicy.language.policy import Bound, Different, Per, Quota, Where
 
@@ -30,120 +30,120 @@ from recpolicy.language.policy import Bound, Different, Per, Quota, Where
 class CompiledQuota:
     """A compiled quota: bounds as numbers of places, a missing bound as None."""
 
-    counted: Term | Coded
+    counted: Term | EncodedColumn
     per: bool
     at_least: int | None
     at_most: int | None
     windows: Windows
     hard: bool
 
-    def marginals(self, pool: Pool) -> Floats:
+    def marginals(self, batch: CandidateBatch) -> Floats:
         """Computes what each place adds, [B, K]: to an at-least, to an at-most, or to the mean of the two."""
         if self.at_least is None:
-            return self._at_most(pool)
+            return self._at_most(batch)
         if self.at_most is None:
-            return self._at_least(pool)
-        return 0.5 * (self._at_least(pool) + self._at_most(pool))
+            return self._at_least(batch)
+        return 0.5 * (self._at_least(batch) + self._at_most(batch))
 
-    def met(self, pool: Pool) -> Bools:
+    def met(self, batch: CandidateBatch) -> Bools:
         """Checks which whole slates satisfy the quota, [B]."""
-        out = np.ones(len(pool.rows), np.bool_)
+        out = np.ones(len(batch.rows), np.bool_)
         if self.at_least is not None:
             for start in range(self.windows.count):
-                out &= self._counts(pool, start)[:, -1] >= self.at_least
-        return out if self.at_most is None else out & self._within(pool).all(1)
+                out &= self._counts(batch, start)[:, -1] >= self.at_least
+        return out if self.at_most is None else out & self._within(batch).all(1)
 
-    def scan(self, pool: Pool) -> Bounded:
+    def start(self, batch: CandidateBatch) -> Bounded:
         """Starts with empty slates."""
-        low, high = self.low(pool), self.high(pool)
+        low, high = self.low(batch), self.high(batch)
         if low is not None and high is not None:
-            return BetweenScan(low, high)
-        scan = low or high
-        assert scan is not None, "a quota has a bound"
-        return scan
+            return BetweenState(low, high)
+        state = low or high
+        assert state is not None, "a quota has a bound"
+        return state
 
-    def low(self, pool: Pool) -> AtLeastScan | None:
+    def low(self, batch: CandidateBatch) -> AtLeastState | None:
         """Starts the at-least by itself with empty slates; None without one."""
         if self.at_least is None:
             return None
-        if isinstance(self.counted, Coded):
-            codes, size, repeats = self.counted.codes_at(pool), self.counted.size, False
+        if isinstance(self.counted, EncodedColumn):
+            codes, size, repeats = self.counted.codes_at(batch), self.counted.size, False
         else:
-            codes, size, repeats = _marked(pool.matches(self.counted, unknown=False), 1), 1, True
-        return AtLeastScan(codes, size, self.at_least, self.windows, pool, repeats=repeats)
+            codes, size, repeats = _marked(batch.matches(self.counted, unknown=False), 1), 1, True
+        return AtLeastState(codes, size, self.at_least, self.windows, batch, repeats=repeats)
 
-    def high(self, pool: Pool) -> AtMostScan | None:
+    def high(self, batch: CandidateBatch) -> AtMostState | None:
         """Starts the at-most by itself with empty slates; None without one.
 
         An at-most of a condition is one per value, where all items that match have the same value.
         """
         if self.at_most is None:
             return None
-        if isinstance(self.counted, Coded):
-            codes, size, different = _with_unknown(self.counted, pool), self.counted.size, not self.per
+        if isinstance(self.counted, EncodedColumn):
+            codes, size, different = _with_unknown(self.counted, batch), self.counted.size, not self.per
         else:
-            codes, size, different = _marked(pool.matches(self.counted, unknown=True), 2), 1, False
-        return AtMostScan(codes, size, self.at_most, self.windows, pool, different=different)
+            codes, size, different = _marked(batch.matches(self.counted, unknown=True), 2), 1, False
+        return AtMostState(codes, size, self.at_most, self.windows, batch, different=different)
 
-    def missing(self, pool: Pool) -> Bools:
+    def missing(self, batch: CandidateBatch) -> Bools:
         """Finds the places for whose item it is unknown whether it counts, [B, C]."""
-        if isinstance(self.counted, Coded):
-            return self.counted.missing_at(pool)
-        return pool.unknown(self.counted)
+        if isinstance(self.counted, EncodedColumn):
+            return self.counted.missing_at(batch)
+        return batch.unknown(self.counted)
 
     # ---- whole slates -----------------------------------------------------------------------------------------------
 
-    def _at_least(self, pool: Pool) -> Floats:
+    def _at_least(self, batch: CandidateBatch) -> Floats:
         """Mean over the windows of min(1, count / n), as it grows; for n = 0 every item of a window adds 1 / N."""
         n, windows = self.at_least, self.windows
         assert n is not None
-        out = np.zeros(pool.shape, np.int16, "F")
+        out = np.zeros(batch.shape, np.int16, "F")
         for start in range(windows.count):
             inside = slice(start, start + windows.length)
-            out[:, inside] += growth(np.minimum(self._counts(pool, start), n)) if n > 0 else pool.held[:, inside]
+            out[:, inside] += increments(np.minimum(self._counts(batch, start), n)) if n > 0 else batch.held[:, inside]
         return np.asarray(out / (windows.count * (n if n > 0 else windows.length)), np.float64)
 
-    def _counts(self, pool: Pool, start: int) -> NDArray[np.int16]:
+    def _counts(self, batch: CandidateBatch, start: int) -> NDArray[np.int16]:
         """Matches or different values that the places of the window at `start` have had, [B, N]."""
         inside = slice(start, start + self.windows.length)
-        if isinstance(self.counted, Coded):
+        if isinstance(self.counted, EncodedColumn):
             if start == 0:
-                return self.counted.different_at(pool)[:, inside]
-            return size(tuple(union(word[:, inside]) for word in self.counted.sets_at(pool)))
-        return running(pool.matches(self.counted, unknown=False)[:, inside])
+                return self.counted.different_at(batch)[:, inside]
+            return size(tuple(union(word[:, inside]) for word in self.counted.sets_at(batch)))
+        return running(batch.matches(self.counted, unknown=False)[:, inside])
 
-    def _at_most(self, pool: Pool) -> Floats:
+    def _at_most(self, batch: CandidateBatch) -> Floats:
         """1 / K (of the first N places 1 / N) for every item that is not in excess."""
         looked_at = self.windows.k if self.windows.sliding else self.windows.length
-        values = np.asarray((self._within(pool) & pool.held[:, :looked_at]) * (1.0 / looked_at), np.float64)
+        values = np.asarray((self._within(batch) & batch.held[:, :looked_at]) * (1.0 / looked_at), np.float64)
         if looked_at == self.windows.k:
             return values
-        out = np.zeros(pool.shape, np.float64, "F")
+        out = np.zeros(batch.shape, np.float64, "F")
         out[:, :looked_at] = values
         return out
 
-    def _within(self, pool: Pool) -> Bools:
+    def _within(self, batch: CandidateBatch) -> Bools:
         """Places that lie in a window and are not in excess, [B, K] (of the first N places [B, N])."""
-        return pool.once(self, lambda: self._find_within(pool))
+        return batch.once(self, lambda: self._find_within(batch))
 
-    def _find_within(self, pool: Pool) -> Bools:
+    def _find_within(self, batch: CandidateBatch) -> Bools:
         n, windows = self.at_most, self.windows
         assert n is not None
         inside, sliding = slice(windows.k if windows.sliding else windows.length), windows.sliding
         if isinstance(self.counted, Term):
-            matches = pool.matches(self.counted, unknown=True)[:, inside]
+            matches = batch.matches(self.counted, unknown=True)[:, inside]
             if not sliding:
                 return ~matches | (running(matches) <= n)  # the first n are those that are not in excess
             return _matches_within(matches, n, windows.length)
         if self.per and self.counted.longest == 1 and not sliding:
-            some = self.counted.unknown_in(pool)
-            codes = _with_unknown(self.counted, pool) if some else self.counted.codes_at(pool)
+            some = self.counted.unknown_in(batch)
+            codes = _with_unknown(self.counted, batch) if some else self.counted.codes_at(batch)
             return _once_within(codes[:, inside, 0], self.counted.size + some, n)
-        sets = tuple(word[:, inside] for word in self.counted.sets_at(pool))
-        unknown = self.counted.missing_at(pool)[:, inside]
+        sets = tuple(word[:, inside] for word in self.counted.sets_at(batch))
+        unknown = self.counted.missing_at(batch)[:, inside]
         if not self.per:
             return _different_within(sets, unknown, n, windows.length)
-        if self.counted.unknown_in(pool):
+        if self.counted.unknown_in(batch):
             sets = (*sets, unknown.astype(np.uint64))
         return _each_within(sets, n, windows.length)
 
@@ -231,7 +231,7 @@ def compile_quota(quota: Quota, catalog: Catalog, columns: Columns, k: int) -> C
         case Where(predicate=predicate):
             return CompiledQuota(catalog.term(predicate), False, at_least, at_most, windows, quota.hard)
         case Per(column=column) | Different(column=column):
-            values, per = columns.coded(column.name), isinstance(quota.counted, Per)
+            values, per = columns.encoded(column.name), isinstance(quota.counted, Per)
             return CompiledQuota(values, per, at_least, at_most, windows, quota.hard)
         case _:
             assert_never(quota.counted)
@@ -246,13 +246,13 @@ def _marked(matches: Bools, nothing: int) -> Codes:
     return np.where(matches, np.int32(0), np.int32(nothing))[..., None]
 
 
-def _with_unknown(column: Coded, pool: Pool) -> Codes:
+def _with_unknown(column: EncodedColumn, batch: CandidateBatch) -> Codes:
     """The codes of the candidates with `size` for an unknown value and `size + 1` for none, [B, C, L]."""
 
     def compute() -> Codes:
-        known = column.codes_at(pool)
+        known = column.codes_at(batch)
         codes = np.where(known == column.size, np.int32(column.size + 1), known)
-        codes[..., 0] = np.where(column.missing_at(pool), np.int32(column.size), codes[..., 0])
+        codes[..., 0] = np.where(column.missing_at(batch), np.int32(column.size), codes[..., 0])
         return codes
 
-    return pool.once(("codes and unknown", column.name), compute)
+    return batch.once(("codes and unknown", column.name), compute)

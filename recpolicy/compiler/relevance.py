@@ -1,7 +1,8 @@
 """Computes the accuracy of slates, rank by rank, against the next items or how likely each item is to be one.
 
-An item that was taken twice counts once: n below is the number of different next items. Where rows have `chances` a
-measure is its expected value: in the place of a hit stands the chance that the item is among the next n.
+An item that was taken twice counts once: n below is the number of different next items. Where rows have
+`label_probabilities` a measure is its expected value: in the place of a hit stands the probability that the item is
+among the next n.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.scan import Scan, discount, picked
+from recpolicy.compiler.candidate_batch import CandidateBatch
+from recpolicy.compiler.measures import MeasureState, discount, picked
 from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
 
 SOME = 16
@@ -20,14 +21,14 @@ SOME = 16
 
 
 @dataclass(frozen=True)
-class Labelled:
+class RelevanceMeasure:
     """A measure against the next items: of whole slates, and only where there are next items, real or expected."""
 
     metric: Literal["ndcg", "hit", "recall", "precision", "mrr", "lcs"]
     k: int
     """Places of a slate, for slates that grow."""
 
-    def marginals(self, pool: Pool) -> Floats:
+    def marginals(self, batch: CandidateBatch) -> Floats:
         """Computes what each place adds, [B, K], by the standard definition of the measure at cut-off K.
 
         `ndcg` (binary gains): ideal over min(K, n). `recall`: hits / n. `precision`: hits / K. `mrr`: 1 / rank of the
@@ -35,14 +36,14 @@ class Labelled:
         `hit` and `mrr` are taken as independent of each other, and `lcs` is its mean over drawn lists.
         """
         if self.metric == "lcs":
-            return self._lcs(pool)
-        chances, (_, k) = pool.rows.chances, pool.shape
-        hits = next_hits(pool) if chances is None else chances.of(pool.items)
+            return self._lcs(batch)
+        labels, (_, k) = batch.rows.label_probabilities, batch.shape
+        hits = next_hits(batch) if labels is None else labels.of(batch.items)
         if self.first_hit_only:
             missed = np.cumprod(1.0 - hits, 1)
             hits = np.concatenate([hits[:, :1], hits[:, 1:] * missed[:, :-1]], 1)
         out = hits * self.weights(k)
-        out /= self.ideal(next_different(pool), k)[:, None]
+        out /= self.ideal(next_different(batch), k)[:, None]
         return np.asarray(out, np.float64)
 
     @property
@@ -74,44 +75,44 @@ class Labelled:
             case _:
                 return np.ones(len(n))
 
-    def applicable(self, pool: Pool) -> Bools:
+    def applicable(self, batch: CandidateBatch) -> Bools:
         """Finds the rows with next items, real or expected, [B]."""
-        chances = pool.rows.chances
-        return np.greater(pool.rows.next_items.lengths if chances is None else chances.count[chances.at], 0)
+        labels = batch.rows.label_probabilities
+        return np.greater(batch.rows.next_items.lengths if labels is None else labels.count[labels.at], 0)
 
-    def missing(self, pool: Pool) -> Bools:
+    def missing(self, batch: CandidateBatch) -> Bools:
         """Returns False everywhere, [B, K]: every item has a value."""
-        return np.zeros(pool.shape, np.bool_)
+        return np.zeros(batch.shape, np.bool_)
 
-    def scan(self, pool: Pool) -> Scan:
-        """Starts with empty slates, of rows with chances; `lcs` as if the order of hits did not matter."""
-        return ExpectedScan(self, pool)
+    def start(self, batch: CandidateBatch) -> MeasureState:
+        """Starts with empty slates, of rows with label probabilities; `lcs` as if the order of hits did not matter."""
+        return ExpectedRelevanceState(self, batch)
 
-    def _lcs(self, pool: Pool) -> Floats:
-        chances, ideal = pool.rows.chances, self.ideal(next_different(pool), pool.shape[1])[:, None]
-        assert pool.items is not None
-        if chances is None:
-            return np.asarray(_lcs(pool.items, _padded_next(pool)) / ideal, np.float64)
-        assert chances.draws is not None, "the order of next items was not drawn"
-        drawn = [_lcs(pool.items, lists[chances.at]) for lists in chances.draws]
+    def _lcs(self, batch: CandidateBatch) -> Floats:
+        labels, ideal = batch.rows.label_probabilities, self.ideal(next_different(batch), batch.shape[1])[:, None]
+        assert batch.items is not None
+        if labels is None:
+            return np.asarray(_lcs(batch.items, _padded_next(batch)) / ideal, np.float64)
+        assert labels.draws is not None, "the order of next items was not drawn"
+        drawn = [_lcs(batch.items, lists[labels.at]) for lists in labels.draws]
         return np.asarray(np.mean(drawn, 0) / ideal, np.float64)
 
 
-class ExpectedScan:
+class ExpectedRelevanceState:
     """What each further candidate adds to the expected accuracy."""
 
-    def __init__(self, plan: Labelled, pool: Pool) -> None:
-        assert pool.rows.chances is not None, "candidates are weighed by expected labels"
-        self._plan, self._rank = plan, 0
-        self._chance = pool.rows.chances.of(pool.items)  # [B, C]
-        self._weights = plan.weights(plan.k)
-        self._ideal = plan.ideal(next_different(pool), plan.k)
-        self._missed = np.ones(len(self._chance))  # the chance that no place so far is a hit, [B]
+    def __init__(self, measure: RelevanceMeasure, batch: CandidateBatch) -> None:
+        assert batch.rows.label_probabilities is not None, "candidates are weighed by expected labels"
+        self._measure, self._rank = measure, 0
+        self._chance = batch.rows.label_probabilities.of(batch.items)  # [B, C]
+        self._weights = measure.weights(measure.k)
+        self._ideal = measure.ideal(next_different(batch), measure.k)
+        self._missed = np.ones(len(self._chance))  # the probability that no place so far is a hit, [B]
 
     def gains(self, over: slice) -> Floats:
         """Returns what each of the candidates `over` would add at the next place, [B, C']."""
         worth = self._weights[self._rank] / self._ideal
-        if self._plan.first_hit_only:
+        if self._measure.first_hit_only:
             worth = worth * self._missed
         return np.asarray(self._chance[:, over] * worth[:, None], np.float64)
 
@@ -121,23 +122,23 @@ class ExpectedScan:
         self._rank += 1
 
 
-def next_hits(pool: Pool) -> Bools:
+def next_hits(batch: CandidateBatch) -> Bools:
     """Finds the places that hold one of the next items, [B, K]."""
-    return pool.once("hits", lambda: _hits(pool, _padded_next(pool)))
+    return batch.once("hits", lambda: _hits(batch, _padded_next(batch)))
 
 
-def next_different(pool: Pool) -> Ints:
+def next_different(batch: CandidateBatch) -> Ints:
     """Counts the different next items, real or expected, [B]."""
-    if (chances := pool.rows.chances) is not None:
-        return chances.count[chances.at]
-    return pool.once("next items, different", lambda: _different(_padded_next(pool)))
+    if (labels := batch.rows.label_probabilities) is not None:
+        return labels.count[labels.at]
+    return batch.once("next items, different", lambda: _different(_padded_next(batch)))
 
 
-def _padded_next(pool: Pool) -> Codes:
+def _padded_next(batch: CandidateBatch) -> Codes:
     """[B, longest], -2 past a row's end: no item and no hole."""
 
     def pad() -> Codes:
-        lists, lengths = pool.rows.next_items, pool.rows.next_items.lengths
+        lists, lengths = batch.rows.next_items, batch.rows.next_items.lengths
         longest = max(1, int(lengths.max(initial=0)))
         if len(lengths) and lengths.min() == longest:  # as many for everybody, as a split holds out
             return np.asfortranarray(lists.values[lists.offsets[0] : lists.offsets[-1]].reshape(-1, longest))
@@ -146,12 +147,12 @@ def _padded_next(pool: Pool) -> Codes:
         at = np.where(place < lengths, lists.offsets[:-1] + place, len(lists.values))  # [longest, B]
         return values.take(at).T
 
-    return pool.once("next items", pad)
+    return batch.once("next items", pad)
 
 
-def _hits(pool: Pool, future: Codes) -> Bools:
-    assert pool.items is not None
-    items, taken = pool.items.T, future.T[:, None]  # [K, B], [longest, 1, B]
+def _hits(batch: CandidateBatch, future: Codes) -> Bools:
+    assert batch.items is not None
+    items, taken = batch.items.T, future.T[:, None]  # [K, B], [longest, 1, B]
     hits = np.zeros(items.shape, np.bool_)
     for first in range(0, len(taken), SOME):
         hits |= np.bitwise_or.reduce(items == taken[first : first + SOME], 0)

@@ -7,14 +7,14 @@ from typing import Literal
 
 import numpy as np
 
-from recpolicy.compiler.calibration import Calibration
+from recpolicy.compiler.calibration import CalibrationMeasure
+from recpolicy.compiler.candidate_batch import CandidateBatch
 from recpolicy.compiler.catalog import Catalog, Term
-from recpolicy.compiler.pool import Pool
+from recpolicy.compiler.measures import CompiledMeasure, FailOnMissing
 from recpolicy.compiler.population import PopulationMetric
 from recpolicy.compiler.quotas import CompiledQuota
-from recpolicy.compiler.relevance import Labelled
-from recpolicy.compiler.scan import Failing, Plan
-from recpolicy.compiler.serendipity import Serendipitous
+from recpolicy.compiler.relevance import RelevanceMeasure
+from recpolicy.compiler.serendipity import SerendipityMeasure
 from recpolicy.dataset.columns import Bools, Floats
 from recpolicy.language.policy import Level, Target, Weight, highest, level
 
@@ -46,51 +46,51 @@ class CompiledRule:
     name: str
     kind: Literal["reward", "boost", "bury", "quota"]
     weight: CompiledWeight
-    plan: Plan | CompiledQuota | Labelled | Serendipitous
+    measure: CompiledMeasure | CompiledQuota | RelevanceMeasure | SerendipityMeasure
     everywhere: bool = field(init=False)
     """Whether it has a value for every row."""
 
     @property
     def needs_labels(self) -> bool:
         """True where the value is known only against the items the user took next."""
-        return isinstance(self.plan, Labelled | Serendipitous)
+        return isinstance(self.measure, RelevanceMeasure | SerendipityMeasure)
 
     @property
     def sign(self) -> float:
         """-1 for a bury, which is subtracted, else 1."""
         return -1.0 if self.kind == "bury" else 1.0
 
-    def marginals(self, pool: Pool) -> Floats:
+    def marginals(self, batch: CandidateBatch) -> Floats:
         """Computes what each place adds to its slate's value, [B, K]; blocks and segments are not looked at."""
-        return self.plan.marginals(pool)
+        return self.measure.marginals(batch)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "everywhere", self.weight.only is None and self._limited is None)
 
     @property
-    def _limited(self) -> Labelled | Serendipitous | Calibration | None:
-        """The plan where it has no value for some rows."""
-        plan = self.plan.plan if isinstance(self.plan, Failing) else self.plan
-        return plan if isinstance(plan, Labelled | Serendipitous | Calibration) else None
+    def _limited(self) -> RelevanceMeasure | SerendipityMeasure | CalibrationMeasure | None:
+        """The measure where it has no value for some rows."""
+        measure = self.measure.measure if isinstance(self.measure, FailOnMissing) else self.measure
+        return measure if isinstance(measure, RelevanceMeasure | SerendipityMeasure | CalibrationMeasure) else None
 
-    def applicable(self, pool: Pool) -> Bools:
+    def applicable(self, batch: CandidateBatch) -> Bools:
         """Finds the rows the rule has a value for, [B]: in its segment, with the labels or the history it needs."""
-        out = np.ones(len(pool.rows), np.bool_)
+        out = np.ones(len(batch.rows), np.bool_)
         if self.weight.only is not None:
-            out &= true_for(pool, self.weight.only)
+            out &= true_for(batch, self.weight.only)
         if self._limited is not None:
-            out &= self._limited.applicable(pool)
+            out &= self._limited.applicable(batch)
         return out
 
-    def weights(self, pool: Pool, progress: float = 1.0) -> Floats:
+    def weights(self, batch: CandidateBatch, progress: float = 1.0) -> Floats:
         """Returns each row's weight, [B]: of the last branch that is true, else the base; 0 where not applicable.
 
         Ramps are where they are when a share `progress` (0 to 1) of training is done.
         """
-        out = np.full(len(pool.rows), level(self.weight.base, progress))
+        out = np.full(len(batch.rows), level(self.weight.base, progress))
         for branch, weight in self.weight.changes:
-            out = np.where(true_for(pool, branch), level(weight, progress), out)
-        return np.where(self.applicable(pool), out, 0.0)
+            out = np.where(true_for(batch, branch), level(weight, progress), out)
+        return np.where(self.applicable(batch), out, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +112,6 @@ class CompiledTarget:
         return 1.0 if self.target.op == ">=" else -1.0
 
 
-def true_for(pool: Pool, predicate: Term) -> Bools:
+def true_for(batch: CandidateBatch, predicate: Term) -> Bools:
     """Finds the rows for which a predicate on user and history is true, [B]."""
-    return np.broadcast_to(pool.holds(predicate, sure=True), (len(pool.rows), 1))[:, 0]
+    return np.broadcast_to(batch.holds(predicate, sure=True), (len(batch.rows), 1))[:, 0]

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recpolicy.compiler.candidate_batch import CandidateBatch, bare
 from recpolicy.compiler.catalog import NOTHING
-from recpolicy.compiler.coded import Columns
 from recpolicy.compiler.distance import Distances, distances
-from recpolicy.compiler.places import PlacesScan
-from recpolicy.compiler.pool import Pool, bare
+from recpolicy.compiler.encoded_column import Columns
+from recpolicy.compiler.measures import FailOnMissingState, MeasureState, fail_on_missing
+from recpolicy.compiler.places import PlacesState
 from recpolicy.compiler.relevance import next_different, next_hits
-from recpolicy.compiler.scan import FailScan, Scan, failing
 from recpolicy.compiler.spread import typical_distance
 from recpolicy.dataset.columns import Bools, Codes, Floats, Ragged
 from recpolicy.language.policy import Missing, Serendipity
@@ -22,7 +22,7 @@ AT_ONCE = 2048
 
 
 @dataclass(frozen=True, eq=False)
-class Serendipitous:
+class SerendipityMeasure:
     """Sum over the hits of the mean distance to the history's known items, over min(K, different next items).
 
     Unexpectedness of what is useful (after Ge et al., RecSys 2010), with the distance to the history as the measure of
@@ -35,43 +35,47 @@ class Serendipitous:
     k: int
     """Places of a slate, for slates that grow."""
 
-    def marginals(self, pool: Pool) -> Floats:
+    def marginals(self, batch: CandidateBatch) -> Floats:
         """Computes what each place adds, [B, K], only where there are next items, real or expected."""
-        out = self._worth(pool, pool.shape[1])
-        return failing(out, self.missing(pool)) if self.fail else out
+        out = self._worth(batch, batch.shape[1])
+        return fail_on_missing(out, self.missing(batch)) if self.fail else out
 
-    def scan(self, pool: Pool) -> Scan:
-        """Starts with empty slates, of rows with chances."""
-        assert pool.rows.chances is not None, "candidates are weighed by expected labels"
-        scan = PlacesScan(self._worth(pool, self.k), np.ones(self.k), None)
-        return FailScan(scan, self.missing(pool)) if self.fail else scan
+    def start(self, batch: CandidateBatch) -> MeasureState:
+        """Starts with empty slates, of rows with label probabilities."""
+        assert batch.rows.label_probabilities is not None, "candidates are weighed by expected labels"
+        state = PlacesState(self._worth(batch, self.k), np.ones(self.k), None)
+        return FailOnMissingState(state, self.missing(batch)) if self.fail else state
 
-    def _worth(self, pool: Pool, k: int) -> Floats:
+    def _worth(self, batch: CandidateBatch, k: int) -> Floats:
         """What each candidate is worth by itself in a slate of k places, [B, C]."""
-        chances, missing, ideal = pool.rows.chances, self.missing(pool), np.clip(next_different(pool), 1, k)
-        hits = next_hits(pool) if chances is None else chances.of(pool.items)
-        out = np.zeros(pool.shape)
-        assert pool.items is not None
+        labels, missing, ideal = (
+            batch.rows.label_probabilities,
+            self.missing(batch),
+            np.clip(next_different(batch), 1, k),
+        )
+        hits = next_hits(batch) if labels is None else labels.of(batch.items)
+        out = np.zeros(batch.shape)
+        assert batch.items is not None
         row, place = np.nonzero(hits)
-        item, whose = pool.items[row, place], row if chances is None else chances.at[row]
-        # rows that share a line of chances are of one context: in training the same few items come up many times
+        item, whose = batch.items[row, place], row if labels is None else labels.at[row]
+        # rows that share a line of probabilities are of one context: in training the same few items come up many times
         key = whose * (int(item.max(initial=0)) + 1) + item
         _, first, again = np.unique(key, return_index=True, return_inverse=True)
         distance = np.zeros(len(first))
         for at in range(0, len(first), AT_ONCE):
             some = first[at : at + AT_ONCE]
-            distance[at : at + AT_ONCE] = self._to_history(item[some], self._known(pool.rows.history.take(row[some])))
+            distance[at : at + AT_ONCE] = self._to_history(item[some], self._known(batch.rows.history.take(row[some])))
         worth = np.where(missing[row, place], self.typical, distance[again])
         out[row, place] = hits[row, place] * worth / ideal[row]
         return out
 
-    def applicable(self, pool: Pool) -> Bools:
+    def applicable(self, batch: CandidateBatch) -> Bools:
         """Finds the rows with next items, real or expected, and with a known value in the history, [B]."""
-        return (next_different(pool) > 0) & (self._known(pool.rows.history).lengths > 0)
+        return (next_different(batch) > 0) & (self._known(batch.rows.history).lengths > 0)
 
-    def missing(self, pool: Pool) -> Bools:
+    def missing(self, batch: CandidateBatch) -> Bools:
         """Finds the places whose item has no value, [B, K]."""
-        return self.distances.missing_at(pool)
+        return self.distances.missing_at(batch)
 
     def _known(self, history: Ragged) -> Ragged:
         """The items of each history that have a value."""
@@ -82,13 +86,13 @@ class Serendipitous:
     def _to_history(self, items: Codes, history: Ragged) -> Floats:
         """Mean distance of each item to the items of its history, [hits]; 0 where that is empty."""
         hit = np.repeat(np.arange(len(items)), history.lengths)  # [pairs]
-        pairs = Pool(NOTHING, bare(hit), np.stack([items[hit], history.values], 1))  # [pairs, 2]
+        pairs = CandidateBatch(NOTHING, bare(hit), np.stack([items[hit], history.values], 1))  # [pairs, 2]
         distance = self.distances.to(pairs, np.zeros(len(hit), np.int64))[:, 1]
         return np.bincount(hit, distance, len(items)) / np.maximum(history.lengths, 1)
 
 
-def serendipity(node: Serendipity, columns: Columns, k: int) -> Serendipitous:
+def serendipity(node: Serendipity, columns: Columns, k: int) -> SerendipityMeasure:
     """Compiles `serendipity`."""
     pairs = distances(node.column.name, columns)
     typical = typical_distance(pairs) if node.missing is Missing.MEAN else 0.0
-    return Serendipitous(pairs, typical, node.missing is Missing.FAIL, k)
+    return SerendipityMeasure(pairs, typical, node.missing is Missing.FAIL, k)

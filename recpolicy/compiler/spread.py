@@ -13,41 +13,41 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from recpolicy.compiler.calibration import Calibration
+from recpolicy.compiler.calibration import CalibrationMeasure
+from recpolicy.compiler.candidate_batch import CandidateBatch, bare
 from recpolicy.compiler.catalog import NOTHING
-from recpolicy.compiler.coded import Columns, CountingPlan
 from recpolicy.compiler.distance import Distances, distances, lagged, summed
-from recpolicy.compiler.mass import add, entries, grown, xlogx
-from recpolicy.compiler.pool import Pool, bare
-from recpolicy.compiler.scan import Failing, Plan, Scan, growth, picked, running
+from recpolicy.compiler.encoded_column import Columns, CountingMeasure
+from recpolicy.compiler.measures import CompiledMeasure, FailOnMissing, MeasureState, increments, picked, running
+from recpolicy.compiler.value_weights import add, entries, grown, xlogx
 from recpolicy.dataset.columns import Bools, Floats, Ints, Ragged
 from recpolicy.language.policy import Missing, Spread
 
 DRAWS = 1024
 
 
-class DistanceScan:
+class DistanceState:
     """Sum of distances to the items already chosen, over K (K - 1) / 2 pairs."""
 
-    def __init__(self, plan: Distance, pool: Pool) -> None:
-        self._plan, self._pool = plan, pool
-        self._missing, self._held = plan.missing(pool), pool.held
-        self._sums = np.zeros(pool.shape)
+    def __init__(self, measure: DistanceMeasure, batch: CandidateBatch) -> None:
+        self._measure, self._batch = measure, batch
+        self._missing, self._held = measure.missing(batch), batch.held
+        self._sums = np.zeros(batch.shape)
 
     def gains(self, over: slice) -> Floats:
         """Returns what each of the candidates `over` would add at the next place, [B, C']."""
         sums = self._sums[:, over]
-        return sums / self._plan.pairs if self._plan.pairs else np.zeros_like(sums)
+        return sums / self._measure.pairs if self._measure.pairs else np.zeros_like(sums)
 
     def take(self, at: Ints) -> None:
         """Puts candidate `at[b]` at the next place of row b's slate."""
         unknown = self._missing | picked(self._missing, at)[:, None]
-        distance = np.where(unknown, self._plan.typical, self._plan.distances.to(self._pool, at))
+        distance = np.where(unknown, self._measure.typical, self._measure.distances.to(self._batch, at))
         self._sums += distance * (self._held & picked(self._held, at)[:, None])
 
 
 @dataclass(frozen=True, eq=False)
-class Distance:
+class DistanceMeasure:
     """Intra-list distance (Ziegler et al., WWW 2005): the mean over the pairs of a full slate."""
 
     distances: Distances
@@ -59,36 +59,36 @@ class Distance:
         """Pairs of places of a full slate."""
         return self.k * (self.k - 1) / 2
 
-    def marginals(self, pool: Pool) -> Floats:
+    def marginals(self, batch: CandidateBatch) -> Floats:
         """Computes what each place adds, [B, K]."""
         if self.k < 2:
-            return np.zeros(pool.shape)
-        pairs = self.distances.pairs(pool)
-        if self.distances.unknown_in(pool):
-            unknown = lagged(np.logical_or, self.missing(pool)) & lagged(np.logical_and, pool.held)
+            return np.zeros(batch.shape)
+        pairs = self.distances.pairs(batch)
+        if self.distances.unknown_in(batch):
+            unknown = lagged(np.logical_or, self.missing(batch)) & lagged(np.logical_and, batch.held)
             pairs = np.where(unknown, self.typical, pairs)
         out = summed(pairs, self.k)
         out /= self.pairs
         return out
 
-    def scan(self, pool: Pool) -> Scan:
+    def start(self, batch: CandidateBatch) -> MeasureState:
         """Starts with empty slates."""
-        return DistanceScan(self, pool)
+        return DistanceState(self, batch)
 
-    def missing(self, pool: Pool) -> Bools:
+    def missing(self, batch: CandidateBatch) -> Bools:
         """Finds the places whose item has no value, [B, C]."""
-        return self.distances.missing_at(pool)
+        return self.distances.missing_at(batch)
 
 
-class DistinctScan:
+class DistinctState:
     """New values over the most there can be; typical items add the same each, and the whole stops at 1."""
 
-    def __init__(self, plan: Distinct, pool: Pool) -> None:
-        column = plan.column
-        self._codes, self._missing = column.codes_at(pool), column.missing_at(pool)
+    def __init__(self, measure: DistinctMeasure, batch: CandidateBatch) -> None:
+        column = measure.column
+        self._codes, self._missing = column.codes_at(batch), column.missing_at(batch)
         self._seen = np.zeros((len(self._codes), column.size + 1), np.bool_)
         self._seen[:, column.size] = True  # past a list's end stands nothing new
-        self._most, self._typical = plan.most, plan.typical
+        self._most, self._typical = measure.most, measure.typical
         self._value = np.zeros(len(self._codes))
 
     def gains(self, over: slice) -> Floats:
@@ -106,33 +106,33 @@ class DistinctScan:
 
 
 @dataclass(frozen=True, eq=False)
-class Distinct(CountingPlan):
+class DistinctMeasure(CountingMeasure):
     """Different values over min(values in the catalog, K x longest list)."""
 
     typical: float
 
-    def marginals(self, pool: Pool) -> Floats:
+    def marginals(self, batch: CandidateBatch) -> Floats:
         """Computes what each place adds, [B, K]."""
-        value = self.column.different_at(pool) / np.float64(max(self.most, 1))
-        if self.column.unknown_in(pool):
-            value = np.minimum(value + self.typical * running(self.missing(pool)), 1.0)
-        return growth(value)
+        value = self.column.different_at(batch) / np.float64(max(self.most, 1))
+        if self.column.unknown_in(batch):
+            value = np.minimum(value + self.typical * running(self.missing(batch)), 1.0)
+        return increments(value)
 
-    def scan(self, pool: Pool) -> Scan:
+    def start(self, batch: CandidateBatch) -> MeasureState:
         """Starts with empty slates."""
-        return DistinctScan(self, pool)
+        return DistinctState(self, batch)
 
 
-class EntropyScan:
+class EntropyState:
     """(T / K) x the entropy of the T items with a value, that is (T log T - sum of n log n) / K: it only ever grows."""
 
-    def __init__(self, plan: Entropy, pool: Pool) -> None:
-        column = plan.column
-        self._codes, self._shares = column.codes_at(pool), column.shares_at(pool)
-        self._missing, self._size = column.missing_at(pool), column.size
+    def __init__(self, measure: EntropyMeasure, batch: CandidateBatch) -> None:
+        column = measure.column
+        self._codes, self._shares = column.codes_at(batch), column.shares_at(batch)
+        self._missing, self._size = column.missing_at(batch), column.size
         self._mass = np.zeros((len(self._codes), column.size + 1))  # n of every value; the last is past a list's end
         self._total = np.zeros(len(self._codes))  # T
-        self._scale, self._typical = plan.scale, plan.typical
+        self._scale, self._typical = measure.scale, measure.typical
 
     def gains(self, over: slice) -> Floats:
         """Returns what each of the candidates `over` would add at the next place, [B, C']."""
@@ -150,7 +150,7 @@ class EntropyScan:
 
 
 @dataclass(frozen=True, eq=False)
-class Entropy(CountingPlan):
+class EntropyMeasure(CountingMeasure):
     """Shannon entropy of the slate's values over log min(values in the catalog, K x longest list).
 
     Each item weighs 1, shared equally among its values. A slate of T < K items with a value is worth T / K of its
@@ -170,9 +170,9 @@ class Entropy(CountingPlan):
         total = xlogx(np.arange(self.k + 1.0))
         object.__setattr__(self, "steps", np.append(0.0, total[1:] - total[:-1]))
 
-    def marginals(self, pool: Pool) -> Floats:
+    def marginals(self, batch: CandidateBatch) -> Floats:
         """Computes what each place adds, [B, K]."""
-        (slots, n), shares = self.column.slots_at(pool), self.column.shares_at(pool)
+        (slots, n), shares = self.column.slots_at(batch), self.column.shares_at(batch)
         each = shares.T[:, None] * (slots < n)  # [K, L, B]
         before, after = xlogx(grown(slots, n, each))
         counts = shares > 0
@@ -180,46 +180,46 @@ class Entropy(CountingPlan):
         gains -= np.subtract(after, before, out=after).sum(1).T
         np.maximum(gains, 0.0, out=gains)
         gains *= counts * self.scale
-        return np.where(self.missing(pool), self.typical, gains) if self.column.unknown_in(pool) else gains
+        return np.where(self.missing(batch), self.typical, gains) if self.column.unknown_in(batch) else gains
 
-    def scan(self, pool: Pool) -> Scan:
+    def start(self, batch: CandidateBatch) -> MeasureState:
         """Starts with empty slates."""
-        return EntropyScan(self, pool)
+        return EntropyState(self, batch)
 
 
-def spread(node: Spread, columns: Columns, k: int) -> Plan:
+def spread(node: Spread, columns: Columns, k: int) -> CompiledMeasure:
     """Compiles a spread measure."""
     name, mean = node.column.name, node.missing is Missing.MEAN
-    plan: Plan
+    measure: CompiledMeasure
     match node.measure:
         case "distance":
             pairs = distances(name, columns)
-            plan = Distance(pairs, k, typical_distance(pairs) if mean else 0.0)
-        case "distinct" | "entropy" as measure:
-            column, kind = columns.coded(name), Distinct if measure == "distinct" else Entropy
+            measure = DistanceMeasure(pairs, k, typical_distance(pairs) if mean else 0.0)
+        case "distinct" | "entropy" as word:
+            column, kind = columns.encoded(name), DistinctMeasure if word == "distinct" else EntropyMeasure
             typical = _typical(lambda size: kind(column, size, 0.0), column.known, k) / k if mean else 0.0
-            plan = kind(column, k, typical)
+            measure = kind(column, k, typical)
         case "calibration":
-            column = columns.coded(name)
+            column = columns.encoded(name)
             known = column.known
             fill = column.mass(Ragged(np.array([0, len(known)]), known.astype(np.int32)))[0]
-            plan = Calibration(column, k, fill if mean and fill.any() else None)
-    return Failing(plan) if node.missing is Missing.FAIL else plan
+            measure = CalibrationMeasure(column, k, fill if mean and fill.any() else None)
+    return FailOnMissing(measure) if node.missing is Missing.FAIL else measure
 
 
 def typical_distance(distances: Distances) -> float:
     """Computes the mean distance of `DRAWS` random pairs of items that have a value; 0 where there are none."""
-    return _typical(lambda _: Distance(distances, 2, 0.0), distances.known, 2)
+    return _typical(lambda _: DistanceMeasure(distances, 2, 0.0), distances.known, 2)
 
 
-def _typical(plan: Callable[[int], Plan], known: Ints, k: int) -> float:
+def _typical(measure: Callable[[int], CompiledMeasure], known: Ints, k: int) -> float:
     """Mean value over `DRAWS` random slates of min(K, number known) items that have a value; 0 where there are none."""
     size = min(k, len(known))
     if size == 0:
         return 0.0
     drawn = known[random_slates(len(known), size)].astype(np.int32, "F")
-    pool = Pool(NOTHING, bare(np.zeros(DRAWS, np.int64)), drawn)
-    return float(plan(size).marginals(pool).sum(1).mean())
+    batch = CandidateBatch(NOTHING, bare(np.zeros(DRAWS, np.int64)), drawn)
+    return float(measure(size).marginals(batch).sum(1).mean())
 
 
 def random_slates(items: int, size: int) -> Ints:

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.scan import Scan, picked
+from recpolicy.compiler.candidate_batch import CandidateBatch
+from recpolicy.compiler.measures import MeasureState, picked
 from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
 
 EVERYTHING = slice(None)
@@ -40,8 +40,8 @@ class Windows:
             yield np.clip(start, 0, self.count - 1), inside
 
 
-class Bounded(Scan, Protocol):
-    """A scan that also knows whether the demand holds, and whose rows may be at different places."""
+class Bounded(MeasureState, Protocol):
+    """A state that also knows whether the demand holds, and whose rows may be at different places."""
 
     def take(self, at: Ints, rows: Ints | None = None) -> None:
         """Puts candidate `at[i]`, -1 a hole, at the next place of the slate of `rows[i]`; all rows if not given."""
@@ -50,12 +50,14 @@ class Bounded(Scan, Protocol):
         """Checks which slates satisfy the bound so far, [B]."""
 
 
-class AtLeastScan:
+class AtLeastState:
     """Mean over the windows of min(1, count / n); for n = 0 every item of a window adds 1 / N."""
 
-    def __init__(self, codes: Codes, size: int, n: int, windows: Windows, pool: Pool, *, repeats: bool) -> None:
-        b = len(pool.rows)
-        self._codes, self._held = codes, pool.held  # [B or 1, C, L], `size` is no value; [B or 1, C]
+    def __init__(
+        self, codes: Codes, size: int, n: int, windows: Windows, batch: CandidateBatch, *, repeats: bool
+    ) -> None:
+        b = len(batch.rows)
+        self._codes, self._held = codes, batch.held  # [B or 1, C, L], `size` is no value; [B or 1, C]
         self._size = size
         self._n, self._windows, self._repeats = n, windows, repeats
         self._rank = np.zeros(b, np.int64)
@@ -134,12 +136,14 @@ class AtLeastScan:
         return self._last[np.arange(len(self._last))[:, None, None], self._codes[:, over]]
 
 
-class AtMostScan:
+class AtMostState:
     """1 / K (of the first N places 1 / N) for every item that is not in excess."""
 
-    def __init__(self, codes: Codes, size: int, n: int, windows: Windows, pool: Pool, *, different: bool) -> None:
-        b = len(pool.rows)
-        self._codes, self._held = codes, pool.held  # [B or 1, C, L], `size` unknown, `size + 1` no value; [B or 1, C]
+    def __init__(
+        self, codes: Codes, size: int, n: int, windows: Windows, batch: CandidateBatch, *, different: bool
+    ) -> None:
+        b = len(batch.rows)
+        self._codes, self._held = codes, batch.held  # [B or 1, C, L], `size` unknown, `size + 1` no value; [B or 1, C]
         self._size, self._nothing = size, size + 1
         self._n, self._windows, self._different = n, windows, different
         self._rank = np.zeros(b, np.int64)
@@ -197,7 +201,7 @@ class AtMostScan:
         return np.less(self._rank, self._windows.k if self._windows.sliding else self._windows.length)
 
 
-class BetweenScan:
+class BetweenState:
     """The mean of an at-least and an at-most."""
 
     def __init__(self, low: Bounded, high: Bounded) -> None:

@@ -50,7 +50,10 @@ def aligned(dataset: Dataset, earlier: Sequence[str]) -> Aligned:
     number[order[order >= 0]] = np.flatnonzero(order >= 0)
     columns = {name: _taken(column, order) for name, column in dataset.items.columns.items()}
     ids = (*earlier, *(dataset.item_ids[i] for i in later))
-    renumbered = replace(dataset, items=Table(len(order), columns), item_ids=ids, item=number[dataset.item])
+    shown = dataset.shown and replace(dataset.shown, item=number[dataset.shown.item])
+    renumbered = replace(
+        dataset, items=Table(len(order), columns), item_ids=ids, item=number[dataset.item], shown=shown
+    )
     return Aligned(with_digest(renumbered), len(earlier), order >= 0)
 
 

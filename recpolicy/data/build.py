@@ -10,17 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recpolicy.data.columns import Reporter, coded, column, keys
 from recpolicy.data.digest import with_digest
-from recpolicy.data.files import Array, RawTable
-from recpolicy.data.interactions import Log, read_log
-from recpolicy.data.problems import Problems, shown
-from recpolicy.data.source import RawData
+from recpolicy.data.interactions import read_log
 from recpolicy.data.split import popularity
-from recpolicy.dataset.columns import ColumnData, NumberColumn, Table, WordColumn
+from recpolicy.dataset.columns import ColumnData, Floats, NumberColumn, Table, WordColumn
 from recpolicy.dataset.rows import Dataset
 from recpolicy.errors.near import near
 from recpolicy.schema import ColumnSpec, Derived, Role, Schema
+from recpolicy.tables.problems import Problems, shown
+from recpolicy.tables.reading import Array, RawTable
+from recpolicy.tables.source import RawData
+from recpolicy.tables.values.columns import column
+from recpolicy.tables.values.reporter import Reporter
+from recpolicy.tables.values.words import coded, keys
 from recpolicy.types import Type
 
 
@@ -34,16 +36,18 @@ def build(raw: RawData, schema: Schema, *, seed: int, notes: tuple[str, ...] = (
     users, user_ids = _table(raw.users, schema.user, "user", problems)
     log = read_log(raw, schema.interactions, user_ids, item_ids, seed, problems)
     problems.stop()
-    if schema.now is None and np.isnan(log.time).any():
-        schema, note = _with_now(schema, items, log)
+    taken = log.taken
+    if schema.now is None and np.isnan(taken.time).any():
+        schema, note = _with_now(schema, items, taken.time)
         notes = (*notes, note)
-    user = np.repeat(np.arange(len(user_ids)), np.diff(log.start))
+    user = np.repeat(np.arange(len(user_ids)), np.diff(taken.start))
     for name, spec in schema.item.items():
         if spec.role is Role.POPULARITY:
-            items[name] = popularity(user, log.item, len(item_ids))
+            items[name] = popularity(user, taken.item, len(item_ids))
         elif spec.derived is Derived.CREATOR_SINCE:
             items[name] = _creator_since(schema, items)
-    notes = (*notes, *_unread(raw.items, schema.item), *_unread(raw.users, schema.user), *log.notes)
+    unread = (*_unread(raw.items, schema.item), *_unread(raw.users, schema.user))
+    notes = (*notes, *unread, *problems.notes, *log.notes)
     return with_digest(
         Dataset(
             name=schema.name,
@@ -52,11 +56,13 @@ def build(raw: RawData, schema: Schema, *, seed: int, notes: tuple[str, ...] = (
             users=Table(len(user_ids), users),
             item_ids=tuple(item_ids.to_pylist()),
             user_ids=tuple(user_ids.to_pylist()),
-            start=log.start,
-            item=log.item,
-            time=log.time,
+            start=taken.start,
+            item=taken.item,
+            time=taken.time,
             notes=notes,
             digest="",
+            weight=taken.weight,
+            shown=log.shown if schema.interactions.positive else None,
         )
     )
 
@@ -70,9 +76,13 @@ def _table(
     for name, spec in specs.items():
         if spec.source is None:
             continue
-        if spec.source not in raw.columns:
+        if spec.source in raw.unreadable:
+            reason = raw.unreadable[spec.source]
+            help = "write all its values alike: texts, numbers, dates or lists of words, and null where one is missing"
+            problems.add(f"column `{spec.source}` cannot be read: {reason}", str(raw.path), help)
+        elif spec.source not in raw.columns:
             close = near(spec.source, raw.columns)
-            help = (f"did you mean `{close}`? " if close else "") + "columns: " + ", ".join(raw.columns)
+            help = (f"did you mean `{close}`? " if close else "") + "columns: " + ", ".join(raw.names)
             problems.add(f"no column `{spec.source}`, which {of}.{name} is read from", str(raw.path), help)
         elif spec.role is Role.ID:
             ids = keys(raw, spec.source, problems)
@@ -96,7 +106,7 @@ def _unique(raw: RawTable, name: str, ids: Array, problems: Problems) -> None:
 def _unread(raw: RawTable, specs: Mapping[str, ColumnSpec]) -> tuple[str, ...]:
     """A note on the columns of the file that the schema does not name."""
     named = {spec.source for spec in specs.values()}
-    unread = [name for name in raw.columns if name not in named and name != "popularity"]
+    unread = [name for name in raw.names if name not in named and name != "popularity"]
     return (f"{raw.path.name}: not in the schema, so not read: {', '.join(unread)}.",) if unread else ()
 
 
@@ -112,17 +122,17 @@ def _creator_since(schema: Schema, items: Mapping[str, ColumnData]) -> NumberCol
     return NumberColumn(Type.DATE, first[creators.values])
 
 
-def _with_now(schema: Schema, items: Mapping[str, ColumnData], log: Log) -> tuple[Schema, str]:
+def _with_now(schema: Schema, items: Mapping[str, ColumnData], time: Floats) -> tuple[Schema, str]:
     """The schema with a `now` for events without a time stamp, and the note on where it comes from."""
     published = schema.with_role(Role.PUBLISHED)
     dates = items[published.name].values if published else None
-    if not np.isnan(log.time).all():
-        now, why = float(np.nanmin(log.time)), "the first time stamp; events without one lie before it"
+    if not np.isnan(time).all():
+        now, why = float(np.nanmin(time)), "the first time stamp; events without one lie before it"
     elif isinstance(dates, np.ndarray) and not np.isnan(dates).all():
         now, why = float(np.nanmax(dates)), "the latest date published in the catalog"
     else:
         now, why = 0.0, "the data holds no date at all"
     day = datetime.datetime.fromtimestamp(now, datetime.UTC).date() if now else "1970-01-01"
-    share = np.isnan(log.time).mean()
+    share = np.isnan(time).mean()
     note = f"{share:.0%} of the interactions have no time stamp; their `now` is {day} ({why}); schema.toml can set it."
     return replace(schema, now=now), note

@@ -52,4 +52,8 @@ def _digest(dataset: Dataset) -> str:
     add(*dataset.item_ids)
     add(*dataset.user_ids)
     fill(dataset.start, dataset.item, dataset.time)
+    if dataset.weight is not None:
+        fill(dataset.weight)
+    if dataset.shown is not None:
+        fill(dataset.shown.start, dataset.shown.item, dataset.shown.time)
     return state.hexdigest()

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from recpolicy import schema as schemas
 from recpolicy.data.build import build
-from recpolicy.data.files import RawTable
-from recpolicy.data.source import RawData
 from recpolicy.dataset.columns import Bools, Floats, Ints
 from recpolicy.dataset.rows import Dataset
 from recpolicy.errors import UsageError
+from recpolicy.tables.reading import RawTable
+from recpolicy.tables.source import RawData
 from recpolicy.types import DAY
 
 TOPICS = ("art", "books", "chess", "cooking", "dance", "film", "garden", "jazz", "maths", "news", "run", "travel")

@@ -57,6 +57,14 @@ class Ragged:
         """Returns the named rows, in that order."""
         return Ragged.slices(self.values, self.offsets[rows], self.offsets[rows + 1])
 
+    def different(self) -> Ragged:
+        """Returns the rows with each value once, where it stands first."""
+        row = np.repeat(np.arange(len(self)), self.lengths)
+        pair = row * (int(self.values.max(initial=0)) + 1) + self.values
+        first = np.sort(np.unique(pair, return_index=True)[1])
+        offsets = np.append(0, np.cumsum(np.bincount(row[first], minlength=len(self))))
+        return Ragged(offsets, self.values[first])
+
     def last(self, count: int) -> Ragged:
         """Returns the last `count` values of each row, all where it has fewer."""
         return Ragged.slices(self.values, np.maximum(self.offsets[:-1], self.offsets[1:] - count), self.offsets[1:])

@@ -34,9 +34,15 @@ def parse(completions: Sequence[str], *, k: int, items: int) -> Codes:
 
 
 def unseen(rows: Rows, items: int) -> Bools:
-    """Finds the items that are not in each row's history, [B, items]."""
-    fresh = np.ones((len(rows), items), np.bool_)
-    fresh[np.repeat(np.arange(len(rows)), rows.history.lengths), rows.history.values] = False
+    """Finds the items that are not in each row's history, [B, items]; all items where they are repeatable.
+
+    Where rows have candidates, this and `offered` are about those, [B, C].
+    """
+    width = items if rows.columns is None else rows.columns.shape[1]
+    fresh = np.ones((len(rows), width), np.bool_)
+    if not rows.repeatable:
+        row = np.repeat(np.arange(len(rows)), rows.history.lengths)
+        fresh[rows.found(row, rows.history.values)] = False
     return fresh
 
 
@@ -44,14 +50,20 @@ def offered(rows: Rows, items: int) -> Bools:
     """Finds the items for each row's slate, [B, items]: not in its history and, where it has a pool, in the pool."""
     fresh = unseen(rows, items)
     if rows.pool is not None:
-        pooled = np.zeros((len(rows), items + 1), np.bool_)  # the last column takes what is none (-1)
-        np.put_along_axis(pooled, rows.pool.astype(np.int64), True, 1)
-        fresh &= pooled[:, :-1]
+        pooled = np.zeros_like(fresh)
+        row, place = np.nonzero(rows.pool >= 0)
+        pooled[rows.found(row, rows.pool[row, place])] = True
+        fresh &= pooled
     return fresh
 
 
 def without_seen(slates: Codes, rows: Rows, items: int) -> Slates:
-    """Returns slates with a hole at every place whose item is in the row's history; [B, K] item rows."""
+    """Returns slates with a hole at every place whose item is in the row's history; [B, K] item rows.
+
+    Where items are repeatable the slates stay as they are.
+    """
+    if rows.repeatable:
+        return Slates(slates)
     keys = np.arange(len(rows))[:, None] * items + slates  # [B, K]
     seen = np.repeat(np.arange(len(rows)), rows.history.lengths) * items + rows.history.values
     return Slates(np.where((slates >= 0) & np.isin(keys, seen), np.int32(-1), slates))

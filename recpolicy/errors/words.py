@@ -1,4 +1,4 @@
-"""Builds the parts that several findings share: the name that was probably meant, and lists of names."""
+"""Builds what several messages share: the name that was probably meant, lists of names, the width of a line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from recpolicy.errors import Diagnostic
 from recpolicy.span import Span
+
+WIDTH = 100
+"""Columns of a line of text, in the terminal and on pages."""
 
 
 def unknown(code: str, title: str, span: Span, label: str, near: str | None, otherwise: str) -> Diagnostic:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Protocol, TypeAlias, TypeVar
@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recpolicy.dataset.columns import Bools, Codes, Ragged
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ragged
 from recpolicy.dataset.rows import Dataset, Rows, Slates, Split
 from recpolicy.dataset.slates import unseen
 from recpolicy.evaluation.metrics import accuracy, mean
@@ -48,7 +48,10 @@ B = TypeVar("B", bound=Baseline)
 
 
 def top(scores: Scores, rows: Rows, k: int, legal: Bools | None = None) -> Slates:
-    """Returns the K best items of each row that are legal [B, items] and not in its history, best first; else holes."""
+    """Returns the K best items of each row that are legal [B, items] and not in its history, best first; else holes.
+
+    Where rows have candidates, scores and legal are those of the candidates, [B, C].
+    """
     allowed = unseen(rows, scores.shape[1])
     if legal is not None:
         allowed &= legal
@@ -57,7 +60,7 @@ def top(scores: Scores, rows: Rows, k: int, legal: Bools | None = None) -> Slate
     best = np.sort(np.argpartition(-masked, width - 1, 1)[:, :width], 1)  # ties keep the catalog's order
     best = np.take_along_axis(best, np.argsort(-np.take_along_axis(masked, best, 1), 1, kind="stable"), 1)
     items = np.full((len(rows), k), -1, np.int32)
-    items[:, :width] = np.where(np.isfinite(np.take_along_axis(masked, best, 1)), best, -1)
+    items[:, :width] = np.where(np.isfinite(np.take_along_axis(masked, best, 1)), rows.items_at(best), -1)
     return Slates(items)
 
 
@@ -73,10 +76,7 @@ def fit(dataset: Dataset, split: Split, k: int) -> dict[str, Baseline]:
     def best(models: Iterable[B]) -> B:
         return max(models, key=lambda m: mean(accuracy("ndcg", rows, top(m.scores(rows), rows, k))))
 
-    factors = _factorized(seen)
-    ease = best(Ease(factors, penalty, None) for penalty in PENALTIES)
-    recency = best(Ease(factors, ease.penalty, half_life) for half_life in HALF_LIVES)
-    recency = best(Ease(factors, penalty, recency.half_life) for penalty in PENALTIES)
+    ease, recency = tuned_ease(_factorized(seen), lambda m: mean(accuracy("ndcg", rows, top(m.scores(rows), rows, k))))
     nearest = _nearest(seen, SHRINKS, NEIGHBOURS[-1])
     knn = best(ItemKNN(nearest[0], neighbours) for neighbours in NEIGHBOURS)
     knn = best(ItemKNN(near, knn.neighbours) for near in nearest)
@@ -93,7 +93,9 @@ class Popularity:
     settings: ClassVar[Mapping[str, float]] = {}
 
     def scores(self, rows: Rows) -> Scores:
-        """Returns the counts for each row, [B, items]."""
+        """Returns the counts for each row, [B, items], or those of the rows' candidates, [B, C]."""
+        if rows.columns is not None:
+            return self.counts[rows.columns]
         return np.broadcast_to(self.counts, (len(rows), len(self.counts)))
 
 
@@ -221,13 +223,25 @@ class Ease:
         return np.asarray(x - inverse / self._diagonal, np.float32)
 
 
+def tuned_ease(factors: Factors, quality: Callable[[Ease], float]) -> tuple[Ease, Ease]:
+    """Tunes EASE without and with a half-life for the quality: a penalty, a half-life with it, a penalty with that."""
+    ease = max((Ease(factors, penalty, None) for penalty in PENALTIES), key=quality)
+    recency = max((Ease(factors, ease.penalty, half_life) for half_life in HALF_LIVES), key=quality)
+    return ease, max((Ease(factors, penalty, recency.half_life) for penalty in PENALTIES), key=quality)
+
+
+def positive_part(gram: Floats) -> tuple[Floats, Floats]:
+    """Computes the eigenvalues [rank] and eigenvectors [n, rank] of X'X or X X' that are not 0."""
+    spectrum, vectors = np.linalg.eigh(gram)
+    positive = spectrum > 1e-6 * max(float(spectrum[-1]), 1.0)
+    return spectrum[positive], vectors[:, positive]
+
+
 def _factorized(seen: Scores) -> Factors:
     """The factors, from the smaller of X X' and X'X."""
     users, items = seen.shape
     exact = seen.astype(np.float64)
-    spectrum, vectors = np.linalg.eigh(exact @ exact.T if users < items else exact.T @ exact)
-    positive = spectrum > 1e-6 * max(float(spectrum[-1]), 1.0)
-    spectrum, vectors = spectrum[positive], vectors[:, positive]
+    spectrum, vectors = positive_part(exact @ exact.T if users < items else exact.T @ exact)
     basis = (exact.T @ vectors) / np.sqrt(spectrum) if users < items else vectors
     return Factors(basis.astype(np.float32), spectrum.astype(np.float32))
 

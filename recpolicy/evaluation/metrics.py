@@ -11,9 +11,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from recpolicy.compiler import CompiledPolicy, compile
+from recpolicy.compiler.candidate_batch import CandidateBatch
 from recpolicy.compiler.catalog import NOTHING
-from recpolicy.compiler.pool import Pool
-from recpolicy.compiler.relevance import Labelled
+from recpolicy.compiler.relevance import RelevanceMeasure
 from recpolicy.dataset.columns import Floats, Ints
 from recpolicy.dataset.rows import Dataset, Rows, Slates
 from recpolicy.language.policy import Column, Measure, Novelty, Policy, Relevance, Reward, Spread, Weight
@@ -28,7 +28,9 @@ ACCURACY: tuple[Accuracy, ...] = ("ndcg", "hit", "recall", "precision", "mrr", "
 
 def accuracy(metric: Accuracy, rows: Rows, slates: Slates) -> Floats:
     """Computes one accuracy metric at K, the length of the slates, [B]; NaN for rows without next items."""
-    values = Labelled(metric, slates.items.shape[1]).marginals(Pool(NOTHING, rows, slates.items)).sum(1)
+    values = (
+        RelevanceMeasure(metric, slates.items.shape[1]).marginals(CandidateBatch(NOTHING, rows, slates.items)).sum(1)
+    )
     return np.where(rows.next_items.lengths > 0, values, np.nan)
 
 

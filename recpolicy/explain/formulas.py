@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import assert_never
 
+from recpolicy.errors.words import WIDTH
 from recpolicy.explain import quotas, values
 from recpolicy.explain.expressions import condition, label, quantity
 from recpolicy.explain.measures import brief
-from recpolicy.explain.values import WIDTH
 from recpolicy.explain.weights import shares
 from recpolicy.language.policy import (
     Average,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from textwrap import fill
 
+from recpolicy.errors.words import WIDTH
 from recpolicy.explain import values
 from recpolicy.explain.expressions import condition
 from recpolicy.explain.rules import block, rule, sentence, target
-from recpolicy.explain.values import WIDTH
 from recpolicy.explain.weights import Scale, segments, shares
 from recpolicy.language.policy import Block, Boost, Expr, Policy, Quota, Rule, Target
 

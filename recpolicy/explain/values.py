@@ -12,8 +12,6 @@ from recpolicy.types import DAY, UNITS, Type
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 _PARTS = {1: "all", 2: "half", 4: "a quarter"}
-WIDTH = 100
-"""Most characters in a line of a page."""
 
 # ---- numbers --------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recpolicy.compiler import CompiledPolicy, Growth
+from recpolicy.compiler import CompiledPolicy, PartialSlates
 from recpolicy.dataset.columns import Bools, Codes, Floats
 from recpolicy.dataset.rows import Rows, Slates
 from recpolicy.search.builder import build, with_hole
@@ -79,27 +79,29 @@ class Search:
         at = np.arange(0, len(self.rows), max(step, 1))
         return replace(self, rows=self.rows.take(at), allowed=self.allowed[at])
 
-    def _growth(self, free: CompiledPolicy) -> tuple[Growth, Codes]:
+    def _partial_slates(self, free: CompiledPolicy) -> tuple[PartialSlates, Codes]:
         candidates = with_hole(np.where(self.allowed, self.items, np.int32(-1)))
-        return free.growth(self.rows, candidates), candidates
+        return free.partial_slates(self.rows, candidates), candidates
 
     def _extended(self, free: CompiledPolicy) -> Codes:
-        (growth, candidates), chosen = self._growth(free), list[int]()
+        (partial_slates, candidates), chosen = self._partial_slates(free), list[int]()
 
         def worth(_: int, open_: Bools) -> Floats:
-            values = self._worth(growth, open_, chosen)
+            values = self._worth(partial_slates, open_, chosen)
             chosen.append(int(values.argmax()))
             return values
 
-        build(growth, candidates, min(free.policy.slate, len(self.items)), worth)
+        build(partial_slates, candidates, min(free.policy.slate, len(self.items)), worth)
         return np.array(chosen, np.int32)
 
     def _with_another(self, free: CompiledPolicy, chosen: Codes, r: int) -> Codes:
         """The list with the TRIED items at place r that would gain most behind all the others, [<= TRIED, K]."""
-        others, (growth, candidates) = np.delete(chosen, r), self._growth(free)
+        others, (partial_slates, candidates) = np.delete(chosen, r), self._partial_slates(free)
         every = np.arange(len(self.items))
-        build(growth, candidates, len(others), lambda place, _: np.equal(every, others[place]).astype(np.float64))
-        worth = self._worth(growth, growth.open, others)
+        build(
+            partial_slates, candidates, len(others), lambda place, _: np.equal(every, others[place]).astype(np.float64)
+        )
+        worth = self._worth(partial_slates, partial_slates.open, others)
         best = np.argsort(-worth, kind="stable")[: min(TRIED, np.isfinite(worth).sum())]
         tried = np.tile(chosen, (len(best), 1))
         tried[:, r] = best
@@ -108,11 +110,11 @@ class Search:
     def _items(self, chosen: Codes, k: int) -> Codes:
         return np.append(self.items[chosen], np.full(k - len(chosen), -1)).astype(np.int32)
 
-    def _worth(self, growth: Growth, open_: Bools, chosen: Codes | list[int]) -> Floats:
+    def _worth(self, partial_slates: PartialSlates, open_: Bools, chosen: Codes | list[int]) -> Floats:
         """Mean gain of each item at the next place, [C]; -inf for those chosen and those that few may be shown."""
         open_ = open_[:, :-1]
         reach = open_.mean(0)
-        gains = np.where(open_, growth.gains()[:, :-1], 0.0).mean(0) + TIE * reach
+        gains = np.where(open_, partial_slates.gains()[:, :-1], 0.0).mean(0) + TIE * reach
         free = np.ones(len(self.items), np.bool_)
         free[chosen] = False
         common = free & (reach >= 0.5)

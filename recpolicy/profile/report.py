@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from recpolicy.compiler import CompiledPolicy, CompiledRule
-from recpolicy.compiler.growth import divisor
+from recpolicy.compiler.partial_slates import divisor
 from recpolicy.dataset.columns import Codes, Floats
 from recpolicy.dataset.rows import Rows, Slates
 from recpolicy.evaluation import metrics

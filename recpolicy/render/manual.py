@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from shutil import get_terminal_size
 
 from recpolicy.errors.pages import FENCE, Page
-from recpolicy.render.terminal import WIDTH, Part
+from recpolicy.errors.words import WIDTH
+from recpolicy.render.terminal import Part
 
 
 def manual(page: Page) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
 from recpolicy.errors import Diagnostic
+from recpolicy.errors.words import WIDTH
 from recpolicy.render.places import Mark, lines, marks
-from recpolicy.render.terminal import WIDTH, Part
+from recpolicy.render.terminal import Part
 from recpolicy.render.text import visible, width
 from recpolicy.span import Source
 

@@ -7,10 +7,8 @@ from collections.abc import Iterable, Sequence
 from textwrap import fill
 from typing import TextIO
 
+from recpolicy.errors.words import WIDTH
 from recpolicy.render.text import width
-
-WIDTH = 100
-"""Columns of a line of text."""
 
 Part = tuple[str, str]
 """A style (a key of `STYLES`, or none) and text in it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from recpolicy.errors import UsageError
 from recpolicy.scoring import jsonl
 from recpolicy.scoring.columns import check_columns
+from recpolicy.tables.reading import COMPRESSED, format_of, parts
 
 ROWS = 65_536
 """Most slates read at once, so that memory does not grow with the file."""
@@ -32,32 +33,61 @@ class Chunk:
     first: int
     """The first row, as an index into `lines` or, without these, into the file."""
     lines: jsonl.Lines | None = None
+    part: str = ""
+    """The file of the rows, where the slates lie in several."""
 
     def name(self, row: int) -> str:
         """Returns the name of a row of the batch for messages."""
         if self.lines is None:
-            return f"row {self.first + row + 1}"
+            return f"{self.part}, row {self.first + row + 1}".removeprefix(", ")
         return f"line {self.lines.number(self.first + row)}"
 
 
 def read_file(path: Path, columns: Sequence[str], rows: int = ROWS) -> Iterator[Chunk]:
-    """Reads the slates of a file, only the given columns, at most `rows` at a time.
+    """Reads the slates of a file or of a folder of Parquet parts, only the given columns, at most `rows` at a time.
 
     Raises UsageError for a file that is neither Parquet nor JSONL, or cannot be read as that.
     """
     try:
         match path.suffix:
+            case _ if path.is_dir():
+                yield from _parts(path, columns, rows)
             case ".parquet":
                 yield from _parquet(path, columns, rows)
-            case ".jsonl":
+            case _ if format_of(path) == "jsonl":
                 yield from _jsonl(path, columns, rows)
             case _:
-                raise UsageError("slates are read from .parquet and .jsonl", where=str(path))
+                what = f".parquet and .jsonl (also {', '.join(COMPRESSED)}), and from folders of Parquet parts"
+                raise UsageError(f"slates are read from {what}", where=str(path))
     except UnicodeDecodeError:
         raise UsageError("not UTF-8 text", where=str(path), help="save the file as UTF-8") from None
     except (pa.ArrowException, OSError) as error:
         reason = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0]
         raise UsageError(f"cannot be read: {reason}", where=str(path)) from None
+
+
+def _parts(folder: Path, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
+    """The parts of a folder, one after the other in the order of their names; all need the columns of the first."""
+    paths = parts.files(folder)
+    first: set[str] = set()
+    lengths = []
+    for path in paths:
+        metadata = pq.read_metadata(path)
+        names = {name for name in columns if name in metadata.schema.to_arrow_schema().names}
+        first = first or names
+        if names != first:
+            name, has = next((n, n in names) for n in columns if (n in names) != (n in first))
+            message = (
+                f"this part has {'a' if has else 'no'} column `{name}`, {paths[0].name} has {'none' if has else 'one'}"
+            )
+            raise UsageError(message, where=str(path), help="write all parts with the same columns")
+        lengths.append(metadata.num_rows)
+    read, total = 0, max(1, sum(lengths))
+    for path, length in zip(paths, lengths, strict=True):
+        name = path.relative_to(folder).as_posix()
+        for chunk in _parquet(path, columns, rows):
+            yield replace(chunk, share=(read + chunk.share * length) / total, part=name)
+        read += length
 
 
 def _parquet(path: Path, columns: Sequence[str], rows: int) -> Iterator[Chunk]:

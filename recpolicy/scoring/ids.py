@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from recpolicy.dataset.columns import Bools, Codes, Ints
 from recpolicy.errors import UsageError
+from recpolicy.tables.reading.arrow import plain
+from recpolicy.tables.values.words import texts
 
 _SPREADING = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio, odd: it spreads keys that are close to each other (Knuth, TAOCP 3, section 6.4)."""
@@ -23,20 +25,37 @@ class Index:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def rows(self, ids: pa.Array) -> Codes:
-        """Finds the row of each id, text or whole number; -1 for an unknown or missing one.
+    def rows(self, ids: pa.Array, *, apart: bool = False) -> Codes:
+        """Finds the row of each id, text or number; -1 for an unknown or missing one.
 
+        With `apart` every different unknown id has a number of its own, past the last row.
         Raises UsageError for texts that are not UTF-8.
         """
-        encoded = ids if pa.types.is_dictionary(ids.type) else ids.dictionary_encode()
+        encoded = ids if pa.types.is_dictionary(ids.type) else _encoded(ids)
         try:
-            distinct = encoded.dictionary.cast(pa.string()).to_pylist()
-        except UnicodeDecodeError:
+            distinct = texts(plain(encoded.dictionary)).to_pylist()
+        except (UnicodeDecodeError, ValueError):
             raise UsageError("ids that are not UTF-8 text", where="the slates", help="write them as UTF-8") from None
         rows = np.full(len(distinct) + 1, -1, np.int32)  # the last is the row of a missing id
-        rows[:-1] = [self._rows.get(name, -1) for name in distinct]
+        rows[:-1] = [self._row(name) for name in distinct]
+        if apart:
+            unknown = [at for at, name in enumerate(distinct) if name is not None and rows[at] < 0]
+            rows[unknown] = len(self) + np.arange(len(unknown))
         at = encoded.indices.fill_null(len(distinct)) if encoded.null_count else encoded.indices
         return rows.take(np.asarray(at))
+
+    def _row(self, name: str | None) -> int:
+        if name is None:
+            return -1
+        row = self._rows.get(name, -1)
+        return self._rows.get(name[:-2], -1) if row < 0 and name.endswith(".0") else row
+
+
+def _encoded(ids: pa.Array) -> pa.DictionaryArray:
+    try:
+        return ids.dictionary_encode()
+    except pa.ArrowNotImplementedError:  # types of which Arrow makes no dictionary, such as views
+        return plain(ids).dictionary_encode()
 
 
 class Taken:

@@ -13,10 +13,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.json as pj
 
-from recpolicy.data.columns import iso_seconds
-from recpolicy.data.files import json_object
 from recpolicy.errors import UsageError
 from recpolicy.scoring.columns import COLUMNS, KINDS, REQUIRED, needed
+from recpolicy.tables.reading.json_lines import json_object
+from recpolicy.tables.values.dates import times
 
 CHUNK = 1 << 22
 """Bytes read at once, besides the rest of the last line."""
@@ -41,13 +41,13 @@ class Lines:
 
 def read(path: Path) -> Iterator[Lines]:
     """Reads the lines of a file, some at a time. Raises UsageError for the first that holds no slate, and OSError."""
-    with path.open("rb") as file:
-        if file.read(3) != b"\xef\xbb\xbf":  # the mark that some programs put before UTF-8
-            file.seek(0)
+    with pa.input_stream(str(path), compression="detect") as stream:
+        file = io.BufferedReader(stream)
+        begun = file.read(3).removeprefix(b"\xef\xbb\xbf")  # the mark that some programs put before UTF-8
         first = 1
-        while text := file.read(CHUNK) + file.readline():
+        while text := begun + file.read(CHUNK) + file.readline():
             yield Lines(_batch(text, first, path), text, first)
-            first += text.count(b"\n")
+            first, begun = first + text.count(b"\n"), b""
 
 
 def _batch(text: bytes, first: int, path: Path) -> pa.RecordBatch:
@@ -101,14 +101,15 @@ def _key(value: object, where: str) -> str | None:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     raise UsageError(f"{json.dumps(value)} is no id", where=where, help="ids are texts or whole numbers")
 
 
 def _seconds(value: object, where: str) -> float | None:
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value
-    seconds = iso_seconds(str(value))
-    if math.isnan(seconds):
-        help = "write Unix seconds or 2024-05-01T12:30:00Z"
-        raise UsageError(f"`now` is {json.dumps(value)}, which is no time", where=where, help=help)
-    return seconds
+    if isinstance(value, str) and not math.isnan(seconds := float(times(pa.array([value]))[0])):
+        return seconds
+    help = "write Unix seconds or 2024-05-01T12:30:00Z"
+    raise UsageError(f"`now` is {json.dumps(value)}, which is no time", where=where, help=help)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recpolicy.compiler import CompiledPolicy
-from recpolicy.compiler.growth import divisor
+from recpolicy.compiler.partial_slates import divisor
 from recpolicy.dataset.columns import Bools, Floats, Ints
 from recpolicy.scoring.slates import Logged
 
@@ -21,10 +21,10 @@ class Scores:
     """The scores of B slates, by the names of the rules."""
 
     user: Ints  # [B], row of the users table
-    reward: Floats  # [B], R in [-1, 1]
+    reward: Floats  # [B], R in [-1, 1]; NaN where no rule with a weight is applicable
     counts: Mapping[str, NDArray[Any]]
     """[B] each: `blocked` (a truth); places that are `holes`, and of them `unknown` and `repeated` items; places with
-    an item of the history, `seen`; items `beyond` the last place."""
+    an item of the history, `seen`; items `beyond` the last place; next items that are unknown, `unknown_next`."""
     values: Mapping[str, Floats]  # [B] in [0, 1], NaN where the rule is not applicable
     abstained: Mapping[str, Ints]  # [B], places without a value
     satisfied: Mapping[str, Bools]  # [B], of quotas only
@@ -35,7 +35,10 @@ class Scores:
 
     def table(self, user_id: pa.Array) -> pa.RecordBatch:
         """Builds a table with a row for each slate. docs/scoring.md lists the columns; null is not applicable."""
-        columns: dict[str, pa.Array] = {"user_id": user_id.cast(pa.string()), "reward": pa.array(self.reward)}
+        columns: dict[str, pa.Array] = {
+            "user_id": user_id.cast(pa.string()),
+            "reward": pa.array(self.reward, from_pandas=True),
+        }
         columns |= {name: pa.array(count) for name, count in self.counts.items()}
         for rule, value in self.values.items():
             columns[f"{rule}.value"] = pa.array(value, from_pandas=True)  # NaN becomes null
@@ -55,7 +58,7 @@ def judge(compiled: CompiledPolicy, logged: Logged, *, ranks: bool) -> Scores:
     counts = {
         "blocked": compiled.blocked(rows, slates),
         "holes": (slates.items < 0).sum(1),
-        **{name: getattr(logged, name) for name in ("unknown", "repeated", "seen", "beyond")},
+        **{name: getattr(logged, name) for name in ("unknown", "repeated", "seen", "beyond", "unknown_next")},
     }
     return Scores(
         rows.user,
@@ -86,11 +89,11 @@ def _concatenated(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDAr
 
 
 def _reward(compiled: CompiledPolicy, weights: Floats, values: Mapping[str, Floats]) -> Floats:
-    """R, [B]: weighted values, buries subtracted, over the sum of the row's `weights` [B, rules]; 0 where that is 0."""
+    """R, [B]: weighted values, buries subtracted, over the sum of the row's `weights` [B, rules]; NaN where it is 0."""
     out = np.zeros(len(weights))
     for rule, weight in zip(compiled.rules, weights.T, strict=True):
         out += rule.sign * weight * np.where(weight == 0, 0.0, values[rule.name])  # NaN only where the weight is 0
-    return out / divisor(weights)
+    return np.where(weights.any(1), out / divisor(weights), np.nan)
 
 
 def _lists(marginals: Floats) -> pa.Array:

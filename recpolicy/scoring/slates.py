@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recpolicy.data import rows_at_end
-from recpolicy.data.columns import seconds
 from recpolicy.dataset.columns import Bools, Codes, Floats, Ints, Ragged, none
 from recpolicy.dataset.rows import Dataset, Rows, Slates
 from recpolicy.scoring.columns import check_columns
 from recpolicy.scoring.ids import Index, Taken
 from recpolicy.scoring.needs import Needs
+from recpolicy.tables.reading.arrow import plain
+from recpolicy.tables.values.dates import times
 
 PART = 2048
 """Slates scored at once, so that their arrays stay in the processor's cache and few histories are copied at a time."""
@@ -41,6 +42,8 @@ class Logged:
     """Items that are in the slate already; their places are holes."""
     beyond: Ints
     """Items after the last place, which do not count."""
+    unknown_next: Ints
+    """Next items that are not in the catalog: they count as taken, and no place can hold them."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Batch:
 
     user: Codes  # [B]
     items: Ragged
-    next_items: Ragged  # known items alone
+    next_items: Ragged  # an unknown item has a number past the catalog
     now: Floats  # [B], NaN where it is not stated
     problems: tuple[Problem, ...]
     """The first rows that cannot be scored. Where there is one, the rest of the batch is not valid."""
@@ -76,9 +79,10 @@ class Reader:
         problems = [*_unknown(user, batch.column("user_id")), *((int(row), "no `items`") for row in missing)]
         next_items, now = none(len(user)), np.full(len(user), np.nan)
         if self.needs.next_items and "next_items" in names:
-            next_items = _known(self._lists(batch.column("next_items"))[0])
+            next_items = _stated(self._lists(batch.column("next_items"), apart=True)[0])
         if self.needs.now and "now" in names:
-            now = _moments(batch.column("now"))
+            now = times(plain(batch.column("now")))
+            problems += _no_times(now, batch.column("now"))
         return Batch(user, items, next_items, now, tuple(sorted(problems)[:MOST_PROBLEMS]))
 
     def parts(self, batch: Batch) -> Iterator[Logged]:
@@ -106,13 +110,15 @@ class Reader:
             unknown=unknown,
             repeated=repeated.sum(0),
             beyond=np.maximum(lengths - self.k, 0),
+            unknown_next=np.add.reduceat(np.append(next_items.values >= len(self.items), 0), next_items.offsets[:-1])
+            * (next_items.lengths > 0),
         )
 
-    def _lists(self, lists: pa.Array) -> tuple[Ragged, Ints]:
+    def _lists(self, lists: pa.Array, *, apart: bool = False) -> tuple[Ragged, Ints]:
         """A column of lists of items, and the rows without a list."""
         lengths = np.asarray(pc.list_value_length(lists).fill_null(-1))
         offsets = np.append(0, np.cumsum(np.maximum(lengths, 0), dtype=np.int64))
-        values = self.items.rows(lists.flatten())
+        values = self.items.rows(lists.flatten(), apart=apart)
         return Ragged(offsets, np.append(values, np.int32(-1))), np.flatnonzero(lengths < 0)
 
 
@@ -132,14 +138,13 @@ def _repeated(slates: Codes) -> Bools:
     return out & (slates >= 0)
 
 
-def _known(lists: Ragged) -> Ragged:
-    """Lists without unknown items."""
-    known = lists.values >= 0
-    return Ragged(np.append(0, np.cumsum(known))[lists.offsets], lists.values[known])
+def _stated(lists: Ragged) -> Ragged:
+    """Lists without missing ids."""
+    stated = lists.values >= 0
+    return Ragged(np.append(0, np.cumsum(stated))[lists.offsets], lists.values[stated])
 
 
-def _moments(column: pa.Array) -> Floats:
-    """Seconds since 1970 UTC, NaN where missing."""
-    if pa.types.is_temporal(column.type):
-        return seconds(column)
-    return np.asarray(column.cast(pa.float64(), safe=False).fill_null(np.nan))
+def _no_times(now: Floats, column: pa.Array) -> list[Problem]:
+    """A problem for each of the first rows whose time cannot be read."""
+    rows = np.flatnonzero(np.isnan(now) & np.asarray(column.is_valid()))[:MOST_PROBLEMS].tolist()
+    return [(row, f"`now` is {column[row].as_py()!r}, which is no time") for row in rows]

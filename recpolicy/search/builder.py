@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from recpolicy.compiler import CompiledPolicy
-from recpolicy.compiler.pool import Pool
+from recpolicy.compiler.candidate_batch import CandidateBatch
 from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
 from recpolicy.dataset.rows import Rows, Slates
 
@@ -19,8 +19,8 @@ TRIFLE = 1e-9
 """Values that differ by no more count as equal."""
 
 
-class Growing(Protocol):
-    """Slates of B rows that grow from C candidates each, such as a `Growth`."""
+class SlateState(Protocol):
+    """Slates of B rows that grow from C candidates each, such as a `PartialSlates`."""
 
     @property
     def open(self) -> Bools:
@@ -35,7 +35,7 @@ def with_hole(candidates: Codes) -> Codes:
     return np.pad(candidates, ((0, 0), (0, 1)), constant_values=-1)
 
 
-def build(slates: Growing, candidates: Codes, places: int, worth: Callable[[int, Bools], Floats]) -> Codes:
+def build(slates: SlateState, candidates: Codes, places: int, worth: Callable[[int, Bools], Floats]) -> Codes:
     """Builds slates [B, places] greedily: at each place stands the candidate that is worth most there.
 
     `candidates` [B, C + 1] end with a hole, as `with_hole` gives them. `worth` gets the place (from 0) and what is
@@ -65,7 +65,7 @@ def keeps(compiled: CompiledPolicy, rows: Rows, before: Codes, after: Codes) -> 
         out &= ~compiled.blocked(rows, Slates(after)) | compiled.blocked(rows, Slates(before))
     if not compiled.hard_quotas:
         return out
-    then, now = (Pool(compiled.catalog, rows, np.asfortranarray(slates)) for slates in (before, after))
+    then, now = (CandidateBatch(compiled.catalog, rows, np.asfortranarray(slates)) for slates in (before, after))
     for rule, demand in compiled.hard_quotas:
         sides = (replace(demand, at_most=None), replace(demand, at_least=None))
         for side in (side for side in sides if side.at_least is not None or side.at_most is not None):

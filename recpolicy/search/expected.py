@@ -9,13 +9,13 @@ from itertools import combinations
 import numpy as np
 
 from recpolicy.compiler import CompiledPolicy
-from recpolicy.compiler.growth import divisor
+from recpolicy.compiler.partial_slates import divisor
 from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
 from recpolicy.dataset.rows import Rows, Slates
 from recpolicy.search.builder import BATCH, TRIFLE, build, keeps, with_hole
 
-CROWD = 64
-"""Rows whose slates are built at once where a target on all users together pulls: their slates count for the next."""
+POPULATION_BATCH = 64
+"""Rows whose slates are built at once where a target on all users together counts: their slates count for the next."""
 PASSES = 3
 """How often every exchange is tried, at most."""
 CANDIDATES = 300
@@ -28,7 +28,7 @@ AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class Objective:
-    """Expected R with the rules that need no label `strength` times as strong, and each target's pull added.
+    """Expected R with the rules that need no label `strength` times as strong, and each target's weighted metric added.
 
     J = sum over labelled rules of w E[value] + strength sum over the other rules of w value, over the sum of w, plus
     the targets' multipliers times what their metrics have of the slate. At strength 1 without targets J is expected R.
@@ -39,7 +39,7 @@ class Objective:
     multipliers: Mapping[str, float] = field(default_factory=dict)
 
     def values(self, rows: Rows, slates: Codes, exposure_slates: Slates | None = None) -> Floats:
-        """Returns J of whole slates, [B]; the rows must have chances.
+        """Returns J of whole slates, [B]; the rows must have label probabilities.
 
         `exposure_slates` are the slates of all users, for targets on all of them together.
         """
@@ -51,10 +51,10 @@ class Objective:
         for values, share in zip(compiled.values(rows, whole).values(), (weights * factors).T, strict=True):
             out += np.where(share == 0.0, 0.0, np.nan_to_num(values) * share)
         out /= divisor(weights)
-        if pulls := {name: pull for name, pull in self.multipliers.items() if pull}:
+        if multipliers := {name: multiplier for name, multiplier in self.multipliers.items() if multiplier}:
             signs = {t.target.name: t.sign for t in compiled.targets}
             for name, marginals in compiled.target_marginals(rows, whole, exposure_slates).items():
-                out += pulls.get(name, 0.0) * signs[name] * np.nan_to_num(marginals).sum(1)
+                out += multipliers.get(name, 0.0) * signs[name] * np.nan_to_num(marginals).sum(1)
         return out
 
 
@@ -66,7 +66,9 @@ def slates(
     start: Slates | None = None,
     exposure_slates: Slates | None = None,
 ) -> Slates:
-    """Builds slates of large J for rows with chances, from the CANDIDATES likeliest of the `legal` items [B, items].
+    """Builds slates of large J from the CANDIDATES likeliest of the `legal` items [B, items].
+
+    The rows must have label probabilities.
 
     Each place first takes the candidate that adds most to J, as in maximal marginal relevance (Carbonell and Goldstein,
     SIGIR 1998). Then a candidate takes a place, or two places change their items, as long as J grows: rules on the
@@ -78,10 +80,13 @@ def slates(
     """
     compiled = objective.compiled
     candidates = likeliest(rows, legal, CANDIDATES)
+    rows = replace(rows, candidates=None)  # label probabilities have their own
     out = Slates(np.full((len(rows), compiled.policy.slate), -1, np.int32))
-    crowded = exposure_slates is None and any(objective.multipliers.get(name) for name in compiled.population_metrics)
-    for part, some in rows.batches(CROWD if crowded else BATCH):
-        scorer = _Scorer(objective, some, out if crowded else exposure_slates)
+    sequential = exposure_slates is None and any(
+        objective.multipliers.get(name) for name in compiled.population_metrics
+    )
+    for part, some in rows.batches(POPULATION_BATCH if sequential else BATCH):
+        scorer = _Scorer(objective, some, out if sequential else exposure_slates)
         own = scorer.greedy(candidates[part])
         if start is not None:
             given = start.items[part]
@@ -110,13 +115,17 @@ class _Scorer:
 
     def greedy(self, candidates: Codes) -> Codes:
         """Builds slates [B, K] in which each place takes the candidate that adds most to J."""
-        compiled, pool = self.objective.compiled, with_hole(candidates)
-        growth = compiled.growth(self.rows, pool, self.objective.multipliers, self.exposure_slates)
+        compiled, choices = self.objective.compiled, with_hole(candidates)
+        partial_slates = compiled.partial_slates(self.rows, choices, self.objective.multipliers, self.exposure_slates)
 
         def worth(*_: object) -> Floats:
-            return growth.expected() + self.objective.strength * growth.gains() + growth.pulls()
+            return (
+                partial_slates.expected_gains()
+                + self.objective.strength * partial_slates.gains()
+                + partial_slates.target_gains()
+            )
 
-        return build(growth, pool, compiled.policy.slate, worth)
+        return build(partial_slates, choices, compiled.policy.slate, worth)
 
     def exchanged(self, slates: Codes, brought: Codes) -> Codes:
         """Returns the slates after the exchanges that raise J; `brought` [B, C] may be brought in."""
@@ -171,11 +180,11 @@ class _Scorer:
 def likeliest(rows: Rows, legal: Bools, count: int) -> Codes:
     """Returns each row's `count` likeliest legal items, best first; -1 where it has fewer.
 
-    [B, count], or [B, items] where there are fewer items. The rows must have chances.
+    [B, count], or [B, items] where there are fewer items. The rows must have label probabilities.
     """
-    assert rows.chances is not None, "candidates are drawn by expected labels"
-    scores = np.where(legal, rows.chances.table[rows.chances.at], np.float32(-1.0))
+    assert rows.label_probabilities is not None, "candidates are drawn by expected labels"
+    scores = np.where(legal, rows.label_probabilities.table[rows.label_probabilities.at], np.float32(-1.0))
     most = min(count, scores.shape[1])
     best = np.argpartition(-scores, most - 1, 1)[:, :most]
     best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, 1), 1, kind="stable"), 1)
-    return np.where(np.take_along_axis(scores, best, 1) >= 0, best, -1).astype(np.int32)
+    return np.where(np.take_along_axis(scores, best, 1) >= 0, rows.items_at(best), -1).astype(np.int32)

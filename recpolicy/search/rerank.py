@@ -47,10 +47,12 @@ def weighted(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPo
 
 def _built(candidates: Codes, scores: Floats, rows: Rows, compiled: CompiledPolicy, mu: float) -> Codes:
     """Slates [B, K], all rows at once."""
-    pool = with_hole(np.where(np.isfinite(scores), candidates, np.int32(-1)))
-    growth = compiled.growth(rows, pool)
-    base = _scaled(np.pad(scores, ((0, 0), (0, 1))), growth.legal)
-    return build(growth, pool, compiled.policy.slate, lambda *_: base + mu * growth.gains() if mu else base)
+    choices = with_hole(np.where(np.isfinite(scores), candidates, np.int32(-1)))
+    partial_slates = compiled.partial_slates(rows, choices)
+    base = _scaled(np.pad(scores, ((0, 0), (0, 1))), partial_slates.legal)
+    return build(
+        partial_slates, choices, compiled.policy.slate, lambda *_: base + mu * partial_slates.gains() if mu else base
+    )
 
 
 def _scaled(scores: Floats, legal: Bools) -> Floats:

@@ -1,1 +1,1 @@
-"""Models the items that a user takes next: calibrated chances of every item, blended from several recommenders."""
+"""Models the items that a user takes next: calibrated probabilities, blended from several recommenders."""

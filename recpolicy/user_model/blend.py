@@ -1,4 +1,4 @@
-"""Blends recommenders into calibrated chances: multinomial logits, linear in their features, fitted by likelihood."""
+"""Blends recommenders into calibrated probabilities: a multinomial logit, fitted by likelihood."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from recpolicy.dataset.columns import Bools, Floats, Ints
 from recpolicy.dataset.rows import Rows
-from recpolicy.user_model.sources import Scores
+from recpolicy.user_model.linear_recommenders import Scores
 
 PAIRS = 10_000_000
 """Most (row, item) pairs that a blend is fitted on."""
@@ -29,21 +29,27 @@ class Examples:
     features: Scores  # [F, B, items]
     free: Bools  # [B, items], items that may be taken next
     taken: Bools  # [B, items], items that were taken next and are free
+    log_weight: Scores | None = None  # [B, items], of candidates (`Candidates.log_weight`); None: every item is one
 
     @staticmethod
     def of(features: Scores, free: Bools, rows: Rows) -> Examples:
         """Builds the examples of rows; a next item that is not free does not count."""
         taken = np.zeros_like(free)
-        taken[np.repeat(np.arange(len(rows)), rows.next_items.lengths), rows.next_items.values] = True
-        return Examples(features, free, taken & free)
+        taken[rows.found(np.repeat(np.arange(len(rows)), rows.next_items.lengths), rows.next_items.values)] = True
+        return Examples(features, free, taken & free, rows.candidates and rows.candidates.log_weight)
 
     def part(self, rows: Ints) -> Examples:
         """Returns the examples of some of the rows."""
-        return Examples(self.features[:, rows], self.free[rows], self.taken[rows])
+        log_weight = None if self.log_weight is None else self.log_weight[rows]
+        return Examples(self.features[:, rows], self.free[rows], self.taken[rows], log_weight)
+
+    def log_probs(self, weights: Floats) -> Scores:
+        """Computes log p(item), [B, items]; -inf for those that are not free."""
+        return log_softmax(logits(self.features, weights), self.free, self.log_weight)
 
     def log_likelihood(self, weights: Floats) -> Floats:
         """Computes the sum over each row's next items of log p(item), [B]."""
-        logp = log_softmax(logits(self.features, weights), self.free)
+        logp = self.log_probs(weights)
         return np.asarray(np.where(self.taken, logp, 0.0).sum(1), np.float64)
 
 
@@ -52,12 +58,16 @@ def logits(features: Scores, weights: Floats) -> Scores:
     return np.asarray(np.tensordot(weights.astype(np.float32), features, 1), np.float32)
 
 
-def log_softmax(scores: Scores, free: Bools) -> Scores:
-    """Computes the log of each item's share among the `free` items of its row; -inf elsewhere. All [B, items]."""
+def log_softmax(scores: Scores, free: Bools, log_weight: Scores | None = None) -> Scores:
+    """Computes the log of each item's share among the `free` items of its row; -inf elsewhere. All [B, items].
+
+    Where items are candidates with weights, log p(i) = score_i - log sum over free j of weight_j exp(score_j).
+    """
     masked = np.where(free, scores, np.float32(-np.inf))
     top = masked.max(1, keepdims=True, initial=-np.inf)
     shifted = masked - np.where(np.isfinite(top), top, 0.0)
-    return np.asarray(shifted - np.log(np.maximum(np.exp(shifted).sum(1, keepdims=True), 1e-30)), np.float32)
+    shares = np.exp(shifted if log_weight is None else shifted + log_weight)
+    return np.asarray(shifted - np.log(np.maximum(shares.sum(1, keepdims=True), 1e-30)), np.float32)
 
 
 def fit(examples: Examples) -> Floats:
@@ -94,7 +104,9 @@ def _derivatives(examples: Examples, weights: Floats) -> tuple[Floats, Floats]:
     for first in range(0, len(examples.free), ROWS):
         part = slice(first, first + ROWS)
         x, free, taken = examples.features[:, part], examples.free[part], examples.taken[part]
-        p = np.exp(log_softmax(logits(x, weights), free)) * taken.sum(1, keepdims=True)  # [B, items]
+        log_weight = None if examples.log_weight is None else examples.log_weight[part]
+        logp = log_softmax(logits(x, weights), free, log_weight)
+        p = np.exp(logp if log_weight is None else logp + log_weight) * taken.sum(1, keepdims=True)  # [B, items]
         gradient += np.tensordot(x, taken - p, 2)
         flat = x.reshape(f, -1)
         mean = (x * p).sum(2)  # [F, B]
@@ -113,14 +125,14 @@ def cross_validated(examples: Examples, seed: int) -> Floats:
     return out
 
 
-def reliability(chances: Scores, taken: Bools, counted: Bools) -> dict[str, Any]:
-    """Compares predicted chances with the items taken, over the pairs `counted`; all [B, items].
+def reliability(predictions: Scores, taken: Bools, counted: Bools) -> dict[str, Any]:
+    """Compares predicted probabilities with the items taken, over the pairs `counted`; all [B, items].
 
-    `bins`: BINS groups of equally many pairs by predicted chance, each with its mean chance, the share that was taken,
-    and the number of pairs. `error`: the expected calibration error, the mean over bins of |chance - share|
-    (Naeini et al., AAAI 2015, with bins of equal mass).
+    `bins`: BINS groups of equally many pairs by predicted probability, each with its mean probability, the share that
+    was taken, and the number of pairs. `error`: the expected calibration error, the mean over bins of |predicted -
+    share| (Naeini et al., AAAI 2015, with bins of equal mass).
     """
-    predicted, observed = chances[counted].astype(np.float64), taken[counted]
+    predicted, observed = predictions[counted].astype(np.float64), taken[counted]
     order = np.argsort(predicted, kind="stable")
     bins = [
         {"chance": float(predicted[at].mean()), "taken": float(observed[at].mean()), "pairs": len(at)}

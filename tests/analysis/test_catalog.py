@@ -1,8 +1,7 @@
-"""What a policy asks and the data does not have: on a small catalog by hand, and on whole data sets."""
+"""Checks findings about a policy and its data: on a small catalog by hand, and on whole data sets."""
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from recpolicy.dataset.rows import Rows
 from recpolicy.errors import Diagnostic, data_findings
 from recpolicy.language import checker, parser
 from recpolicy.span import Source
+from tests import golden
 from tests.rewards.world import ITEM, USER, Record, dataset
 
 HERE = Path(__file__).parent
@@ -72,7 +72,7 @@ def marked(finding: Diagnostic, text: str) -> str:
     return (HEADER + text)[finding.span.start : finding.span.end]
 
 
-def test_a_policy_that_the_data_bears_out_has_no_finding() -> None:
+def test_policy_that_fits_data_has_no_findings() -> None:
     assert not findings(
         'boost films weight 1 = "film" in item.genres\n'
         "block ads = item.is_ad\n"
@@ -97,22 +97,20 @@ def test_a_policy_that_the_data_bears_out_has_no_finding() -> None:
         ('user.language is "eng" and item.is_ad', '"eng"', '"en"'),
     ],
 )
-def test_a_word_that_no_row_has_is_named_with_the_one_that_was_meant(
-    condition: str, word: str, fix: str | None
-) -> None:
+def test_value_absent_from_data_is_flagged_with_nearest_match(condition: str, word: str, fix: str | None) -> None:
     text = f"let chosen = {condition}\nboost b weight 1 = chosen\nbury c weight 1 = chosen or item.price > 3\n"
     found = only(text)
     assert (found.code, found.severity, marked(found, text), found.fix) == ("E0701", "warning", word, fix)
     assert found.help == (f"did you mean {fix}?" if fix else 'values are "en", "es"')
 
 
-def test_a_word_of_a_param_is_found_where_it_stands() -> None:
+def test_absent_param_value_is_flagged_at_the_param() -> None:
     text = 'param genre = "flim"\nboost b weight 1 = genre in item.genres\n'
     found = only(text)
     assert (found.code, found.span.line, found.help) == ("E0701", 8, 'did you mean "film"?')
 
 
-def test_a_column_that_most_items_lack() -> None:
+def test_column_missing_for_most_items_is_flagged() -> None:
     items = [item | {"price": item["price"] if i < 3 else None} for i, item in enumerate(ITEMS)]
     text = "boost cheap weight 1 = item.price < 2\nbury dear weight 1 = item.price > 1\n"
     found = only(text, items=items)
@@ -141,12 +139,12 @@ def test_a_column_that_most_items_lack() -> None:
         ("block b = item.published > now", "E0702", "true of none of 24 pairs of users and items"),
     ],
 )
-def test_conditions_that_tell_no_items_apart(line: str, code: str, label: str) -> None:
+def test_condition_constant_over_items_is_flagged(line: str, code: str, label: str) -> None:
     found = only(f"{line}\n")
     assert (found.code, found.label, found.severity) == (code, label, "warning")
 
 
-def test_the_values_that_the_data_has_are_named() -> None:
+def test_help_shows_value_range_of_column() -> None:
     assert only("boost b weight 1 = item.price > 50\n").help == "`item.price` lies between 0 and 7 in this data"
     assert only("boost b weight 1 = item.rate > 80%\n").help == "`item.rate` lies between 0% and 70% in this data"
     help = "`item.published` lies between 1970-01-01 and 1970-01-08 in this data"
@@ -154,12 +152,12 @@ def test_the_values_that_the_data_has_are_named() -> None:
 
 
 @pytest.mark.parametrize(("condition", "code"), [("user.age > 90", "E0704"), ("user.age < 90", "E0705")])
-def test_a_when_for_nobody_or_everybody(condition: str, code: str) -> None:
+def test_when_matching_no_or_all_users_is_flagged(condition: str, code: str) -> None:
     found = only(f"when {condition} {{\n  reward relevance weight 2\n}}\n")
     assert (found.code, found.help) == (code, "`user.age` lies between 30 and 32 in this data")
 
 
-def test_a_when_about_the_history_is_not_judged_by_the_histories_of_today() -> None:
+def test_when_on_history_is_not_flagged() -> None:
     assert not findings("when count() of history > 5 {\n  reward relevance weight 2\n}\n")
 
 
@@ -175,22 +173,22 @@ def test_a_when_about_the_history_is_not_judged_by_the_histories_of_today() -> N
     ],
 )
 @pytest.mark.parametrize(("weight", "severity"), [("weight 1", "warning"), ("hard", "error")])
-def test_a_quota_that_the_whole_catalog_cannot_meet(demand: str, title: str, weight: str, severity: str) -> None:
+def test_quota_infeasible_for_whole_catalog_is_flagged(demand: str, title: str, weight: str, severity: str) -> None:
     found = only(f"quota q {weight} = {demand}\n")
     assert (found.code, found.title, found.severity) == ("E0707", title, severity)
 
 
-def test_a_quota_that_some_users_cannot_meet_because_of_what_they_took() -> None:
+def test_quota_infeasible_after_taken_items_is_flagged() -> None:
     found = only("quota q weight 1 = at least 1 where item.is_ad\n")
     assert (found.code, found.title) == ("E0708", "`q` cannot be met for 1 of 3 users")
 
 
-def test_a_quota_that_some_users_cannot_meet_because_of_a_block() -> None:
+def test_quota_infeasible_after_block_is_flagged() -> None:
     found = only("block dear = item.price > user.budget\nquota q hard = at least 1 where item.price >= 5\n")
     assert (found.code, found.title, found.severity) == ("E0708", "`q` cannot be met for 1 of 3 users", "error")
 
 
-def test_only_users_a_quota_is_for_are_counted() -> None:
+def test_quota_inside_when_counts_only_its_users() -> None:
     text = "when %s {\n  quota q weight 1 = at least 1 where item.is_ad\n}\n"
     assert only(text % "user.member").title == "`q` cannot be met for the only user it is for"
     assert not findings(text % "user.age > 30")
@@ -206,20 +204,20 @@ def test_only_users_a_quota_is_for_are_counted() -> None:
         ("at most 0 where item.price > 3 in any 2 places in a row", "ccccb"),
     ],
 )
-def test_a_cap_that_leaves_places_empty(demand: str, creators: str) -> None:
+def test_cap_with_too_few_items_is_flagged(demand: str, creators: str) -> None:
     items = [item | {"creator": c, "genres": ["film"]} for item, c in zip(ITEMS[3:], creators, strict=True)]
     found = only(f"quota q hard = {demand}\n", items=items, history=[[], [], []])
     assert (found.code, found.severity) == ("E0709", "error")
     assert found.title == "`q` leaves too few items for all 3 users"
 
 
-def test_a_sliding_quota_needs_more_than_one_window_holds() -> None:
+def test_sliding_quota_needs_items_for_every_window() -> None:
     assert only("quota q weight 1 = at least 1 where item.is_ad in any 1 places in a row\n").title == (
         "`q` asks for 3 matching items, and this data has 1"
     )
 
 
-def test_blocks_that_leave_a_user_too_little() -> None:
+def test_blocks_leaving_too_few_items_are_flagged() -> None:
     text = 'block dear = item.price > user.budget - 2\nblock dances = "dance" in item.genres\n'
     found = only(text)
     assert (found.code, found.severity) == ("E0710", "warning")
@@ -228,7 +226,7 @@ def test_blocks_that_leave_a_user_too_little() -> None:
     assert [(note.span.line, note.label) for note in found.notes] == [(8, "hides up to 1")]
 
 
-def test_a_block_on_a_column_the_users_lack_says_so() -> None:
+def test_block_on_missing_user_column_is_flagged() -> None:
     users = [user | {"budget": None if i else 7.0} for i, user in enumerate(USERS)]
     found = [f for f in findings("block dear = item.price > user.budget\n", users=users) if f.code == "E0710"]
     assert [f.title for f in found] == ["`dear` leaves 2 of 3 users with fewer than 3 items"]
@@ -247,7 +245,7 @@ def test_a_block_on_a_column_the_users_lack_says_so() -> None:
         ("distance(item.language) >= 90%", "66.6%", "warning"),
     ],
 )
-def test_targets_out_of_reach(target: str, best: str, severity: str) -> None:
+def test_infeasible_target_shows_best_value_found(target: str, best: str, severity: str) -> None:
     found = only(f"target t = {target}\n")
     assert (found.code, found.severity) == ("E0711", severity)
     assert found.title.endswith(f"found is {best}")
@@ -264,7 +262,7 @@ def test_targets_out_of_reach(target: str, best: str, severity: str) -> None:
         "gini(item.creator) <= 0%",
     ],
 )
-def test_targets_within_reach_or_beyond_judging(target: str) -> None:
+def test_feasible_or_undecidable_target_is_not_flagged(target: str) -> None:
     assert not findings(f"target t = {target}\n")
 
 
@@ -276,14 +274,14 @@ def test_targets_within_reach_or_beyond_judging(target: str) -> None:
         ("largest_share(item.price_) <= 10%", "11.2%"),
     ],
 )
-def test_population_targets_out_of_reach_by_counting(target: str, best: str) -> None:
+def test_population_target_infeasible_by_counting_is_flagged(target: str, best: str) -> None:
     items = [ITEMS[i % 8] | {"creator": f"c{i}"} for i in range(12)]  # 3 users x 3 places show 9 of 12
     found = only(f"target t = {target.replace('price_', 'creator')}\n", items=items)
     assert (found.code, found.severity) == ("E0711", "error")
     assert found.title.endswith(f"found is {best}")
 
 
-def test_blocks_and_hard_quotas_bound_what_a_target_can_reach() -> None:
+def test_blocks_and_hard_quotas_limit_target_value() -> None:
     target = 'target t = share("film" in item.genres) >= 90%\n'
     assert not findings(target)
     found = only(target + "block films = item.price > 4\n")
@@ -294,7 +292,7 @@ def test_blocks_and_hard_quotas_bound_what_a_target_can_reach() -> None:
     assert only(target + "quota few hard = at most 2 where item.price > 2\n").severity == "warning"
 
 
-def test_a_target_inside_when_is_for_its_users() -> None:
+def test_target_inside_when_checks_only_its_users() -> None:
     text = "when %s {\n  target t = share(item.is_ad) >= 30%%\n}\n"
     assert only(text % "user.member").code == "E0711"  # this user has taken the one ad
     assert not findings(text % "user.age > 30")
@@ -303,7 +301,7 @@ def test_a_target_inside_when_is_for_its_users() -> None:
 # ---- files and data sets --------------------------------------------------------------------------------------------
 
 
-def test_a_finding_stands_in_the_file_of_its_rule(tmp_path: Path) -> None:
+def test_finding_names_source_file_of_rule(tmp_path: Path) -> None:
     (tmp_path / "house.policy").write_text('let films = "flim" in item.genres\nbury b weight 1 = item.price > 50\n')
     text = f'{HEADER}use "house.policy"\nboost films_first weight 1 = films\n'
     held = dataset([dict.fromkeys(ITEM) | item for item in ITEMS], USERS, HISTORY)
@@ -316,14 +314,14 @@ def test_a_finding_stands_in_the_file_of_its_rule(tmp_path: Path) -> None:
     assert places == [("E0701", house, '"flim"'), ("E0702", house, "item.price > 50")]
 
 
-def test_every_user_of_the_simulator_is_looked_at_as_training_would() -> None:
+def test_simulator_analysis_finds_only_constant_condition() -> None:
     simulated = data.simulate().dataset
     text = HEADER + "boost unheard weight 1 = item.popularity > 1000\nquota ads hard = at least 3 where item.is_ad\n"
     policy = checker.check(parser.parse(Source("example.policy", text)), simulated.schema)
     assert [f.code for f in analysis.of_policy(policy, simulated)] == ["E0702"]
 
 
-def test_more_users_than_are_looked_at_are_drawn_from() -> None:
+def test_large_user_set_is_sampled() -> None:
     held = dataset([dict.fromkeys(ITEM) | item for item in ITEMS], USERS, HISTORY)
     source = Source("example.policy", HEADER + "quota q weight 1 = at least 1 where item.is_ad\n")
     policy = checker.check(parser.parse(source), held.schema)
@@ -334,7 +332,7 @@ def test_more_users_than_are_looked_at_are_drawn_from() -> None:
 
 
 @pytest.mark.parametrize("name", ["goodbooks", "kuairand-pure", "ml-latest-small"])
-def test_a_whole_data_set_takes_a_few_seconds(name: str) -> None:
+def test_analysis_of_real_dataset_is_fast(name: str) -> None:
     folder = Path(__file__).parents[3] / "shared" / "data" / name
     if not folder.is_dir():
         pytest.skip(f"the data set {name} is not beside the repository")
@@ -352,7 +350,7 @@ def test_a_whole_data_set_takes_a_few_seconds(name: str) -> None:
     assert "E0701" in [f.code for f in found]
 
 
-def test_the_messages_read_well() -> None:
+def test_finding_messages_match_golden_file() -> None:
     """Every finding of a policy that is wrong in each way, beside its page."""
     text = (HERE / "wrong.policy").read_text("utf-8")
     source = Source("wrong.policy", text)
@@ -361,8 +359,6 @@ def test_the_messages_read_well() -> None:
     rows = Rows(np.arange(3), np.full(3, 864_000.0), Ragged.of(HISTORY), Ragged.of([[], [], []]))
     found = analysis.analyse(compile(checker.check(parser.parse(source), held.schema), held), held, rows)
     seen = render.plain(found, source)
-    if os.environ.get("RECPOLICY_GOLDEN"):
-        (HERE / "wrong.err").write_text(seen, "utf-8")
-    assert seen == (HERE / "wrong.err").read_text("utf-8")
+    golden.compare(seen, HERE / "wrong.err")
     declared = re.findall(r'"(E07\d\d)"', Path(data_findings.__file__ or "").read_text("utf-8"))
     assert len(declared) == len(set(declared)) and set(declared) == {f.code for f in found}

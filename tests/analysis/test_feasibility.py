@@ -1,4 +1,4 @@
-"""What lists made for a target reach, against every list there is."""
+"""Checks the best values that targets can reach, against brute force over all lists."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def best_of_all(judge: CompiledPolicy, of: World) -> Floats:
     Short lists only where no list is full.
     """
     [aim], out = judge.targets, []
-    hard = [rule.name for rule in judge.rules if isinstance(rule.plan, CompiledQuota) and rule.plan.hard]
+    hard = [rule.name for rule in judge.rules if isinstance(rule.measure, CompiledQuota) and rule.measure.hard]
     for at in range(len(of.users)):
         row = of.rows.take(np.array([at]))
         free = np.flatnonzero(unseen(row, len(of.items))[0] & judge.legal(row)[0]).tolist()
@@ -87,7 +87,7 @@ EXACT: dict[str, Measure | str] = {
 
 @pytest.mark.parametrize("metric", EXACT)
 @pytest.mark.parametrize("op", [">=", "<="])
-def test_where_each_place_counts_by_itself_no_list_is_better(metric: str, op: Literal[">=", "<="]) -> None:
+def test_additive_metric_bound_equals_brute_force(metric: str, op: Literal[">=", "<="]) -> None:
     cheap = Block(NOWHERE, "cheap", Compare(NOWHERE, "<", item("price"), number(1.0)))
     for seed in range(4):
         small = world(seed, 11)
@@ -116,9 +116,7 @@ SINGLE: list[Measure] = [
 
 @pytest.mark.parametrize("op", [">=", "<="])
 @pytest.mark.parametrize("hard", [(), (VOICE,), (VOICE, ADS)])
-def test_elsewhere_the_best_list_is_hardly_better_than_what_is_found(
-    op: Literal[">=", "<="], hard: tuple[Quota, ...]
-) -> None:
+def test_non_additive_metric_bound_is_close_to_brute_force(op: Literal[">=", "<="], hard: tuple[Quota, ...]) -> None:
     short = []
     for metric in (*SPREAD, *SINGLE):
         for seed in (0, 3):
@@ -141,13 +139,14 @@ def test_elsewhere_the_best_list_is_hardly_better_than_what_is_found(
 
 @pytest.mark.parametrize("measure", ["coverage", "gini", "largest_share"])
 @pytest.mark.parametrize("column", ["id", "creator", "genres"])
-def test_lists_for_everybody_spread_what_is_shown(
+def test_population_metric_lists_reach_bound(
     measure: Literal["coverage", "gini", "largest_share"], column: str
 ) -> None:
     small = world(1)
     many = small.rows.take(np.arange(90) % 6)
     op: Literal[">=", "<="] = ">=" if measure == "coverage" else "<="
-    size = compiled(small.dataset, K, quota(Per(NOWHERE, item(column)), at_most=places(1))).rules[0].plan.counted.size  # type: ignore[union-attr]
+    diverse = compiled(small.dataset, K, quota(Per(NOWHERE, item(column)), at_most=places(1))).rules[0].measure
+    size = diverse.counted.size  # type: ignore[union-attr]
     bar = {"coverage": 1.0, "gini": 0.05, "largest_share": 1.1 / size}[measure]
     judge = compiled(small.dataset, K, targets=(target(Population(NOWHERE, measure, item(column)), op, bar),))
     [found] = feasibility.of_targets(judge, many)
@@ -155,7 +154,7 @@ def test_lists_for_everybody_spread_what_is_shown(
     assert found.how == "the best lists found for 90 users, all together"
 
 
-def test_counting_alone_can_put_everybody_out_of_reach() -> None:
+def test_population_bound_follows_from_counting() -> None:
     data = items(*({"creator": f"c{i}"} for i in range(20)))
     judge = compiled(data, 2, targets=(target(Population(NOWHERE, "coverage", item("creator")), bound=0.7),))
     [found] = feasibility.of_targets(judge, users(3))
@@ -165,7 +164,7 @@ def test_counting_alone_can_put_everybody_out_of_reach() -> None:
     assert (found.best, found.within) == (0.7, True)
 
 
-def test_blocks_hard_quotas_and_histories_are_kept() -> None:
+def test_greedy_lists_respect_blocks_hard_quotas_and_history() -> None:
     small = world(2)
     aim = target(Spread(NOWHERE, "distance", item("genres")))
     block = Block(NOWHERE, "cheap", Compare(NOWHERE, "<", item("price"), number(2.0)))
@@ -191,7 +190,7 @@ def ads(bound: float, *, of_baseline: bool = False) -> Target:
     return Target(NOWHERE, "ads", Portion(NOWHERE, "share", item("is_ad")), ">=", bound, of_baseline)
 
 
-def test_what_a_target_asks_and_what_was_found() -> None:
+def test_infeasible_target_reports_bound_and_best_value() -> None:
     judge = compiled(FEW, 2, targets=(ads(0.6),))
     [found] = feasibility.of_targets(judge, users(3))
     assert (found.best, found.met, found.within) == (0.5, False, False)
@@ -202,7 +201,7 @@ def test_what_a_target_asks_and_what_was_found() -> None:
     assert (found.met, found.within) == (True, True)
 
 
-def test_a_share_of_a_baseline_needs_the_baseline() -> None:
+def test_baseline_relative_target_needs_baseline() -> None:
     judge = compiled(FEW, 2, targets=(ads(1.2, of_baseline=True),))
     [unknown] = feasibility.of_targets(judge, users(3))
     assert unknown.within is None
@@ -214,14 +213,14 @@ def test_a_share_of_a_baseline_needs_the_baseline() -> None:
     assert title.endswith("it asks for at least 120% of baseline, and the most found is 111% of baseline")
 
 
-def test_a_target_about_nobody_is_not_judged() -> None:
+def test_target_without_users_is_not_judged() -> None:
     nobody = Target(NOWHERE, "ads", ads(1.0).metric, ">=", 1.0, only=Compare(NOWHERE, ">", user("age"), number(200.0)))
     judge = compiled(FEW, 2, targets=(nobody, target(Relevance(NOWHERE, "ndcg"))))
     found = feasibility.of_targets(judge, users(3))
     assert [one.within for one in found] == [None, None]  # nobody took anything next
 
 
-def test_a_target_inside_when_is_judged_on_its_users() -> None:
+def test_target_inside_when_uses_only_its_users() -> None:
     small = world(0)
     old = Compare(NOWHERE, ">", user("age"), number(30.0))
     judge = compiled(small.dataset, K, targets=(Target(NOWHERE, "aim", EXACT["share"], ">=", 1.0, only=old),))
@@ -231,7 +230,7 @@ def test_a_target_inside_when_is_judged_on_its_users() -> None:
     assert found.users == len(about)
 
 
-def test_what_is_taken_next_is_within_reach_unless_it_must_not_be_shown() -> None:
+def test_next_items_are_feasible_unless_blocked() -> None:
     aim = target(Relevance(NOWHERE, "ndcg"), bound=0.9)
     some = users(2, future=[3, 1])
     assert feasibility.of_targets(compiled(FEW, 2, targets=(aim,)), some)[0].best == pytest.approx(1)
@@ -241,7 +240,7 @@ def test_what_is_taken_next_is_within_reach_unless_it_must_not_be_shown() -> Non
     assert feasibility.finding(found, judge).help.endswith("change the blocks and hard quotas that stand in its way")
 
 
-def test_few_of_many_users_are_drawn_and_do_not_decide_alone() -> None:
+def test_users_are_sampled_with_error_margin() -> None:
     fond = np.arange(1000) % 2 == 0  # every other user has had the one ad
     history = Ragged.of([[0] if had else [] for had in fond])
     many = Rows(np.zeros(1000, np.int64), np.zeros(1000), history, Ragged.of([[]] * 1000))
@@ -263,7 +262,7 @@ def pair(first: Target, second: Target, of: World) -> list[feasibility.Pair]:
     return list(feasibility.pairs(judge, of.rows, feasibility.of_targets(judge, of.rows)))
 
 
-def test_two_targets_that_exclude_each_other() -> None:
+def test_conflicting_target_pair_is_found() -> None:
     few, many = Portion(NOWHERE, "share", ART), Portion(NOWHERE, "share", Not(NOWHERE, ART))
     small = world(5)
     [found] = pair(target(few, bound=0.6, name="art"), target(many, bound=0.6, name="other"), small)
@@ -275,7 +274,7 @@ def test_two_targets_that_exclude_each_other() -> None:
     assert found.found[0] >= 0.3 and found.found[1] >= 0.6
 
 
-def test_a_mixture_is_found_where_neither_alone_serves_both() -> None:
+def test_mixed_lists_satisfy_target_pair() -> None:
     small = world(4)
     rich, varied = Portion(NOWHERE, "share", ART), Spread(NOWHERE, "distance", item("genres"))
     judge = compiled(small.dataset, K, targets=(target(rich, name="rich"), target(varied, name="varied")))
@@ -291,7 +290,7 @@ def test_a_mixture_is_found_where_neither_alone_serves_both() -> None:
     assert found.together
 
 
-def test_pairs_are_of_targets_that_are_met_alone_and_need_no_label() -> None:
+def test_target_pairs_skip_infeasible_and_label_targets() -> None:
     small = world(0)
     labels, too_much = target(Relevance(NOWHERE, "ndcg"), bound=0.1), target(EXACT["share"], bound=1.0, name="all")
     assert pair(labels, too_much, small) == []

@@ -1,4 +1,4 @@
-"""What finished runs found becomes the bars and tables of the section on learning."""
+"""Checks the tables and bars of the section on learning, made from finished runs."""
 
 from __future__ import annotations
 
@@ -106,15 +106,15 @@ def found(rows: list[list[str]], what: str) -> tuple[str, str]:
         (0.95, None),  # more than any
     ],
 )
-def test_a_curve_is_read_between_its_points(least: float, best: float | None) -> None:
+def test_curve_is_interpolated(least: float, best: float | None) -> None:
     assert best_at([(0.7, 0.18), (0.9, 0.16)], least) == (best if best is None else pytest.approx(best))
 
 
-def test_a_curve_that_turns_back_is_read_at_its_best() -> None:
+def test_non_monotone_curve_uses_its_best_value() -> None:
     assert best_at([(0.7, 0.18), (0.9, 0.14), (0.7, 0.16), (0.9, 0.16)], 0.8) == pytest.approx(0.16)
 
 
-def test_a_gain_counts_where_every_seeds_interval_is_above_nothing() -> None:
+def test_gain_needs_every_seed_interval_above_zero() -> None:
     good, small, unsure = ((0.02, 0.01, 0.03), (0.002, 0.001, 0.003), (0.03, -0.01, 0.06))
     rows = bars(BALANCED, [run(0, gain=good), run(1, gain=unsure)])
     assert found(rows, "reward of GRPO, less that of what") == ("+0.0250 (+0.0200, +0.0300)", "yes")
@@ -130,17 +130,17 @@ def test_rewards_are_compared_at_equal_ndcg() -> None:
     assert found(rows, "reward of GRPO, guided") == (f"+0.0050 (+0.0050), {missed}", "yes")
 
 
-def test_the_control_has_to_be_good_with_seed_0() -> None:
+def test_control_reward_bar_uses_seed_0() -> None:
     assert found(bars(BALANCED, [run(1), run(0)]), "the control's best reward") == ("0.470 (0.470)", "no")
     assert [row for row in bars(BALANCED, [run(1)]) if row[0].startswith("the control's best")] == []
 
 
-def test_other_data_only_have_to_show_the_same_sign() -> None:
+def test_other_datasets_need_only_positive_gain() -> None:
     rows = bars(MIXED, [run(0, gain=(0.002, 0.001, 0.003))])
     assert [row[1:] for row in rows if row[1]] == [["above 0 each", "[+0.0010, +0.0030]", "yes"]]
 
 
-def test_accuracy_alone_is_compared_with_the_best_of_the_others() -> None:
+def test_relevance_policy_is_compared_with_best_baseline() -> None:
     runs = [run(0, 0.160), run(1, 0.161)]
     rows = bars(RELEVANCE, runs)
     assert found(rows, "NDCG of GRPO, times that of EASE (recency)") == ("1.070 (1.067, 1.073)", "no")
@@ -149,17 +149,17 @@ def test_accuracy_alone_is_compared_with_the_best_of_the_others() -> None:
     assert [row[3] for row in rows] == ["yes", ""]
 
 
-def test_with_few_events_sft_needs_half_of_the_classics() -> None:
+def test_few_event_sft_needs_half_of_classic_ndcg() -> None:
     rows = bars(SEVEN, [run(0, 0.14, itemknn=0.13, sft=0.07)])
     assert [row[3] for row in rows] == ["no", "yes", "no", "yes"]
     assert found(rows, "NDCG of SFT, times that of ItemKNN") == ("0.538 (0.538)", "yes")
 
 
-def test_nothing_is_infinitely_many_times_nothing() -> None:
+def test_ratio_to_zero_is_infinite() -> None:
     assert found(bars(SEVEN, [run(0, itemknn=0.0)]), "NDCG of GRPO, times that of ItemKNN") == ("inf (inf)", "yes")
 
 
-def test_the_control_is_compared_at_what_the_run_reached() -> None:
+def test_control_is_compared_at_target_value_of_run() -> None:
     rows = bars(VARIED, [run(0, 0.187, 0.8), run(1, 0.175, 0.85)])
     ratio = (0.187 + 0.175) / (0.17 + 0.165)
     for system in ("GRPO", "GRPO, guided"):
@@ -167,19 +167,19 @@ def test_the_control_is_compared_at_what_the_run_reached() -> None:
     assert found(bars(VARIED, [run(0, 0.170)]), "NDCG of GRPO, times") == ("1.000 (1.000)", "no")
 
 
-def test_seeds_beyond_the_controls_reach_do_not_hide_the_others() -> None:
+def test_seeds_beyond_control_range_are_counted_apart() -> None:
     rows = bars(VARIED, [run(0, 0.1, 0.95), run(1, 0.16, 0.8)])
     assert found(rows, "NDCG of GRPO, times") == ("0.941 (0.941), beyond reach with 1 of 2 seeds", "no")
     assert found(bars(VARIED, [run(0, 0.1, 0.95)]), "NDCG of GRPO, times") == ("beyond reach with 1 of 1 seeds", "yes")
 
 
-def test_one_seed_that_is_not_met_fails_the_target_and_a_guardrail_is_none() -> None:
+def test_target_fails_if_one_seed_fails_and_guardrail_has_no_bar() -> None:
     rows = bars(VARIED, [run(0, value=0.83), run(1, value=0.81, verdict="undecided")])
     assert found(rows, "target `variety`") == ("0.820 (0.830, 0.810): met, undecided", "no")
     assert found(rows, "relevance (guard)")[1] == ""
 
 
-def test_a_target_that_moves_ends_where_it_was_aimed() -> None:
+def test_moving_target_ends_at_its_last_aim() -> None:
     rows = bars(RECENT, [run(0, value=0.805), run(1, value=0.792)])
     assert found(rows, "variety for test users, less its aim") == ("-0.0015 (+0.0050, -0.0080)", "yes")
     assert found(rows, "variety for test users, less its last value")[1] == ""
@@ -189,7 +189,7 @@ def test_a_target_that_moves_ends_where_it_was_aimed() -> None:
     assert found(bars(VARIED, [run(0, value=0.9)]), "variety for test users, less its aim")[1] == ""
 
 
-def test_the_last_aim_of_each_target_counts() -> None:
+def test_last_aim_of_each_target_is_used() -> None:
     lines: list[dict[str, Any]] = [
         {"stage": "sft", "step": 100, "validation_log_likelihood": -6.0},
         {"stage": "grpo", "step": 0, "targets/recent/aim": 0.26, "targets/recent/value": 0.1},
@@ -200,13 +200,13 @@ def test_the_last_aim_of_each_target_counts() -> None:
     assert last_aims(lines) == {"recent": (0.27, 0.2)}
 
 
-def test_every_seed_has_to_be_calibrated() -> None:
+def test_every_seed_must_be_calibrated() -> None:
     rows = calibration([run(0, error=0.004), run(1, error=0.011)])
     assert found(rows, "expected calibration error") == ("0.0075 (0.0040, 0.0110)", "no")
     assert found(rows, "the same at the top") == ("0.0300 (0.0160, 0.0440)", "")
 
 
-def test_a_user_model_stands_beside_its_sources_once_for_each_data_set() -> None:
+def test_user_model_rows_are_listed_once_per_dataset() -> None:
     assert sources({BALANCED: [run()], RELEVANCE: [run()]}) == [
         ["ml-100k", "user model", "-5.500 (-5.500)", "0.160 (0.160)", ""],
         ["ml-100k", "language model", "-5.900 (-5.900)", "0.120 (0.120)", "0.80 (0.80)"],
@@ -214,7 +214,7 @@ def test_a_user_model_stands_beside_its_sources_once_for_each_data_set() -> None
     ]
 
 
-def test_the_ablation_takes_each_row_from_its_run() -> None:
+def test_ablation_rows_come_from_their_runs() -> None:
     real = Experiment("balanced-real-labels", "ablation", "balanced", "ml-100k", settings=REAL_LABELS)
     thinks = Experiment("balanced-reasoning", "ablation", "balanced", "ml-100k", settings=REASONING)
     done = {BALANCED: [run(0, 0.16, sft=0.12)], real: [run(0, 0.155)], thinks: [run(0, 0.158)]}
@@ -223,19 +223,19 @@ def test_the_ablation_takes_each_row_from_its_run() -> None:
     assert len(ablation({BALANCED: done[BALANCED]})) == 4
 
 
-def test_the_slowest_seed_counts() -> None:
+def test_slowest_seed_sets_run_time() -> None:
     assert minutes(VARIED, [run(0), run(1, minutes=16)])[1:4] == ["<= 15 each", "5.0, 16.0", "no"]
     assert minutes(MIXED, [run(0), run(1, minutes=16)])[1:] == ["<= 20 each", "5.0, 16.0", "yes", "SHIP, SHIP"]
 
 
-def test_a_run_that_shared_the_machine_can_only_pass() -> None:
+def test_shared_machine_run_time_can_pass_but_not_fail() -> None:
     shared = [run(n, minutes=minutes, alone=False) for n, minutes in enumerate((16.0, 9.0))]
     assert minutes(VARIED, shared[:1])[2:4] == ["16.0*", "open"]
     assert minutes(VARIED, shared)[2:4] == ["16.0*, 9.0*", "yes, where known"]
     assert minutes(VARIED, [*shared, run(2, minutes=15.5)])[3] == "no"
 
 
-def test_the_section_has_every_part_and_says_what_is_left_out(tmp_path: Path) -> None:
+def test_section_has_all_tables_and_lists_left_out_runs(tmp_path: Path) -> None:
     done = {e: [run()] for e in (BALANCED, MIXED, RELEVANCE, SEVEN, VARIED, RECENT)}
     lacks = left_out(MIXED, tmp_path, [], [0, 1])
     assert lacks == "`mixed`, goodbooks (mixed-goodbooks; the data goodbooks are not there)"
@@ -251,7 +251,7 @@ def test_the_section_has_every_part_and_says_what_is_left_out(tmp_path: Path) ->
     assert section({EXPERIMENTS[-1]: [run()]})
 
 
-def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
+def test_run_with_other_schema_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "complete").write_text("90 alone\n")
     (tmp_path / "run" / "metrics.jsonl").write_text('{"stage": "grpo", "step": 1}\n')
@@ -263,7 +263,7 @@ def test_a_run_of_another_version_is_refused(tmp_path: Path) -> None:
         Finished.read(tmp_path, 0)
 
 
-def test_a_data_set_keeps_the_last_seven_events_of_each_user(tmp_path: Path) -> None:
+def test_last_seven_events_per_user_are_kept(tmp_path: Path) -> None:
     given = tmp_path / "given" / "goodbooks"
     given.mkdir(parents=True)
     taken = [("b", 9 - n) for n in range(10)] + [("a", n) for n in range(3)]
@@ -284,7 +284,7 @@ def test_a_data_set_keeps_the_last_seven_events_of_each_user(tmp_path: Path) -> 
     assert source("ml-100k", given.parent, tmp_path) == "ml-100k"
 
 
-def test_every_experiment_has_a_folder_and_a_policy_of_its_own() -> None:
+def test_experiments_have_unique_folders_and_policies() -> None:
     assert len({e.name for e in EXPERIMENTS}) == len(EXPERIMENTS)
     files = {e.policy for e in EXPERIMENTS if e.policy.endswith(".policy")}
     assert files == {path.name for path in POLICIES.glob("*.policy")}

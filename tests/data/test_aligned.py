@@ -1,4 +1,4 @@
-"""Two states of a data set, and the items of the later one numbered as in the earlier."""
+"""Checks that the items of a later data set are numbered as in an earlier one."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Dataset, 
     return old, new, data.aligned(new, old.item_ids)
 
 
-def test_earlier_items_keep_their_rows_and_later_ones_follow(states: tuple[Dataset, Dataset, Aligned]) -> None:
+def test_known_items_keep_rows_and_new_items_follow(states: tuple[Dataset, Dataset, Aligned]) -> None:
     old, new, found = states
     assert found.dataset.item_ids[: found.earlier] == old.item_ids
     assert [found.dataset.item_ids[row] for row in found.arrived] == list(new.item_ids[:8])
     assert np.flatnonzero(~found.present).tolist() == [old.item_ids.index("gone")]
 
 
-def test_events_and_attributes_move_with_their_items(states: tuple[Dataset, Dataset, Aligned]) -> None:
+def test_events_and_columns_follow_their_items(states: tuple[Dataset, Dataset, Aligned]) -> None:
     old, new, found = states
     assert [found.dataset.item_ids[i] for i in found.dataset.item] == [new.item_ids[i] for i in new.item]
     for name, column in old.items.columns.items():
@@ -52,6 +52,6 @@ def test_events_and_attributes_move_with_their_items(states: tuple[Dataset, Data
                 assert moved.values[60] == 1
 
 
-def test_a_data_set_aligned_with_itself_is_the_same(states: tuple[Dataset, Dataset, Aligned]) -> None:
+def test_self_alignment_keeps_digest(states: tuple[Dataset, Dataset, Aligned]) -> None:
     old, _, _ = states
     assert data.aligned(old, old.item_ids).dataset.digest == old.digest

@@ -1,8 +1,7 @@
-"""Every way in which data can be bad gives one message that names file, row and column (golden files)."""
+"""Checks that each kind of bad data gives one message with file, row and column (golden files)."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from recpolicy import cli, data, render
 from recpolicy.errors import UsageError
+from tests import golden
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -60,10 +60,7 @@ CASES: Mapping[str, dict[str, str | bytes | None]] = {
     "unknown_user": changed("interactions.csv", "u2,i1,100", "u3,i1,100"),
     "unknown_item_twice": changed("interactions.csv", "i3", "i9"),
     "unreadable_date": changed("items.csv", "2021", "2O21"),
-    "compact_date": changed("items.csv", "2021", "20210131"),
-    "date_in_milliseconds": changed("items.csv", "2021", "1614556800000"),
     "unreadable_time": changed("interactions.csv", "200", "noon"),
-    "time_in_milliseconds": changed("interactions.csv", "200", "1614556800000"),
     "missing_time": changed("interactions.csv", "u1,i2,200", "u1,i2,"),
     "nan_time": changed("interactions.csv", "u1,i2,200", "u1,i2,NaN"),
     "nothing_orders": changed("interactions.csv", "timestamp", "amount"),
@@ -147,7 +144,7 @@ def page(error: UsageError, folder: Path) -> str:
     return render.usage(error).replace(f"{folder}/", "").replace(str(folder), "FOLDER")
 
 
-def test_the_good_data_of_these_cases_is_good(tmp_path: Path) -> None:
+def test_base_files_of_cases_are_valid(tmp_path: Path) -> None:
     write(tmp_path, GOOD)
     dataset = data.open(tmp_path)
     assert (dataset.item_ids, dataset.user_ids) == (("i1", "i2", "i3"), ("u1", "u2"))
@@ -155,19 +152,14 @@ def test_the_good_data_of_these_cases_is_good(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_bad_data_gives_its_message(case: str, tmp_path: Path) -> None:
+def test_bad_data_message_matches_golden_file(case: str, tmp_path: Path) -> None:
     write(tmp_path, {**GOOD, **CASES[case]})
     with pytest.raises(UsageError) as caught:
         data.open(tmp_path)
-    seen, golden = page(caught.value, tmp_path), GOLDEN / f"{case}.txt"
-    if os.environ.get("RECPOLICY_GOLDEN"):
-        golden.write_text(seen, encoding="utf-8")
-    assert seen == golden.read_text(encoding="utf-8")
+    golden.compare(page(caught.value, tmp_path), GOLDEN / f"{case}.txt")
 
 
-def test_the_command_line_prints_every_problem_on_a_line_of_its_own(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_prints_one_problem_per_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, {**GOOD, **CASES["several_kinds"]})
     assert cli.main(["data", "check", str(tmp_path)]) == 2
     captured = capsys.readouterr()
@@ -176,7 +168,7 @@ def test_the_command_line_prints_every_problem_on_a_line_of_its_own(
     assert captured.err.count("\n") == 7 and "·" not in captured.err
 
 
-def test_every_golden_file_has_its_case() -> None:
+def test_golden_files_match_cases() -> None:
     assert {path.stem for path in GOLDEN.glob("*.txt")} == set(CASES)
 
 
@@ -188,14 +180,13 @@ def test_every_golden_file_has_its_case() -> None:
         ("published", [None, True, None], "True is not a date", "row 2, column published"),
         ("stars", [1.0, float("inf"), None], "inf is not a number", "row 2, column stars"),
         ("genres", [["a"], None, ["b"]], "the value is missing", "row 2, column genres"),
-        ("genres", [[["a"]], [["b"]], [["c"]]], "[['a']] is not a word (and 2 more)", "row 1, column genres"),
-        ("genres", [[b"a"], [], []], "[b'a'] is not a word (and 2 more)", "row 1, column genres"),
+        ("genres", [[["a"]], [["b"]], [["c"]]], "[['a']] is not a list of words (and 2 more)", "row 1, column genres"),
         ("item_id", ["i1", "i2", None], "the id is missing", "row 3, column item_id"),
         ("item_id", [1.0, 2.0, float("nan")], "the id is missing", "row 3, column item_id"),
-        ("on_sale", [b"yes", None, None], "b'yes' is not a word", "row 1, column on_sale"),
+        ("on_sale", [b"maybe", None, None], '"maybe" is neither true nor false', "row 1, column on_sale"),
     ],
 )
-def test_parquet_columns_of_the_wrong_type(
+def test_parquet_column_of_wrong_type_is_refused(
     column: str, values: list[object], message: str, place: str, tmp_path: Path
 ) -> None:
     columns: dict[str, list[object]] = {
@@ -213,7 +204,7 @@ def test_parquet_columns_of_the_wrong_type(
     assert f"items.parquet, {place}" in text
 
 
-def test_unreadable_parquet(tmp_path: Path) -> None:
+def test_unreadable_parquet_is_refused(tmp_path: Path) -> None:
     write(tmp_path, {**GOOD, "users.csv": None, "users.parquet": b"not a Parquet file"})
     with pytest.raises(UsageError, match="cannot be read as Parquet") as caught:
         data.open(tmp_path)
@@ -222,7 +213,7 @@ def test_unreadable_parquet(tmp_path: Path) -> None:
 
 @given(st.sampled_from(sorted(GOOD)), st.integers(0, 400), st.integers(0, 4), st.sampled_from(NOISE))
 @settings(max_examples=150, deadline=None)
-def test_no_damage_to_a_file_gives_anything_but_a_message(name: str, at: int, length: int, noise: bytes) -> None:
+def test_damaged_file_raises_only_usage_errors(name: str, at: int, length: int, noise: bytes) -> None:
     whole = GOOD[name].encode()
     at %= len(whole) + 1
     with TemporaryDirectory() as folder:
@@ -233,7 +224,7 @@ def test_no_damage_to_a_file_gives_anything_but_a_message(name: str, at: int, le
             assert error.message
 
 
-def test_a_source_that_is_nothing_is_named() -> None:
+def test_unknown_source_is_named_with_suggestion() -> None:
     with pytest.raises(UsageError) as caught:
         data.open("ml-10k")
     assert (caught.value.where, caught.value.message) == ("ml-10k", "the data folder does not exist")

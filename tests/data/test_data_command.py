@@ -1,4 +1,4 @@
-"""`recpolicy data` as it is used: get, check, describe."""
+"""Checks `recpolicy data`: get, check and describe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run(*words: str) -> int:
     return code
 
 
-def test_describe_prints_counts_time_columns_and_shares_missing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_describe_prints_counts_dates_and_missing_shares(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("describe", "simulator") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("simulator: 600 items, 300 users, ")
@@ -31,26 +31,26 @@ def test_describe_prints_counts_time_columns_and_shares_missing(capsys: pytest.C
     assert "missing" not in by_name["item.creator"]
 
 
-def test_check_says_what_was_read_and_how_it_splits(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_result_and_split(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", "simulator") == 0
     out = capsys.readouterr().out
     assert "No problem found." in out
     assert "Users tested on their last 10 " in out
 
 
-def test_a_schema_can_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "items.csv").write_text("sku\n1\n2\n")
+def test_schema_option_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "items.csv").write_text("sku\n1\n2\n3\n")
     (tmp_path / "users.csv").write_text("user_id\n1\n")
-    (tmp_path / "interactions.csv").write_text("user_id,sku,timestamp\n1,1,1\n1,2,2\n1,1,3\n")
+    (tmp_path / "interactions.csv").write_text("user_id,sku,timestamp\n1,1,1\n1,2,2\n1,3,3\n")
     schema = tmp_path / "other.toml"
     schema.write_text('[item]\nid = { column = "sku", type = "text", role = "id" }\n[interactions]\nitem = "sku"\n')
     with pytest.raises(UsageError, match="no column `item_id`"):
         run("check", str(tmp_path))
     assert run("check", str(tmp_path), "--schema", str(schema)) == 0
-    assert "2 items, 1 users, 3 interactions" in capsys.readouterr().out
+    assert "3 items, 1 users, 3 interactions" in capsys.readouterr().out
 
 
-def test_get_prints_where_the_data_lies(
+def test_get_prints_data_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RECPOLICY_CACHE", str(tmp_path))

@@ -1,4 +1,4 @@
-"""A data set is fetched by pip once, verified, and either whole in the cache or not there; pip is stood in for."""
+"""Checks that pip fetches a data set once, verified, and whole or not at all; pip is a stand-in."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("checksum")
-def test_the_second_call_comes_from_the_cache(cache: Path, pip: Pip) -> None:
+def test_second_download_uses_cache(cache: Path, pip: Pip) -> None:
     folder = data.get("ml-100k")
     assert folder == cache / "ml-100k"
     assert sorted(p.name for p in folder.iterdir()) == sorted(download.WHEELS["ml-100k"].files)
@@ -69,14 +69,14 @@ def test_the_second_call_comes_from_the_cache(cache: Path, pip: Pip) -> None:
     assert [p.name for p in cache.iterdir()] == ["ml-100k"]  # no half-done work is left
 
 
-def test_another_checksum_is_refused_and_leaves_nothing(cache: Path, pip: Pip) -> None:
+def test_wrong_checksum_is_refused_and_cache_stays_empty(cache: Path, pip: Pip) -> None:
     with pytest.raises(UsageError, match="not 9c9948202011") as caught:
         data.get("ml-100k")
     assert caught.value.where == "recbole-1.2.1-py3-none-any.whl"
     assert list(cache.iterdir()) == []
 
 
-def test_a_failed_download_says_why(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_download_shows_pip_error(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stderr = "WARNING: Retrying\nERROR: No matching distribution found for recbole==1.2.1\n"
     monkeypatch.setattr(subprocess, "run", Pip(1, stderr))
     with pytest.raises(UsageError, match=r"recbole==1\.2\.1: No matching distribution") as caught:
@@ -85,7 +85,7 @@ def test_a_failed_download_says_why(cache: Path, monkeypatch: pytest.MonkeyPatch
     assert list(cache.iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_written_is_named(cache: Path, pip: Pip) -> None:
+def test_unwritable_cache_is_refused(cache: Path, pip: Pip) -> None:
     cache.write_text("a file in the way")
     with pytest.raises(UsageError, match="cannot write the cache") as caught:
         data.get("ml-100k")
@@ -93,13 +93,13 @@ def test_a_cache_that_cannot_be_written_is_named(cache: Path, pip: Pip) -> None:
     assert pip.calls == 0
 
 
-def test_an_unknown_name_lists_the_known() -> None:
+def test_unknown_dataset_lists_known_names() -> None:
     with pytest.raises(UsageError, match='no data set "ml-1m"') as caught:
         data.get("ml-1m")
     assert caught.value.help == "known: ml-100k"
 
 
-def test_the_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_folder_follows_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RECPOLICY_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert download.cache() == tmp_path / "recpolicy"

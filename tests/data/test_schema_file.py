@@ -1,4 +1,4 @@
-"""`schema.toml` files: the documented example loads, and each mistake is named by file and key."""
+"""Checks `schema.toml` files: the documented example loads, and each mistake names file and key."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ def read(text: str) -> Schema:
     return parse(text, where="schema.toml", name="shop")
 
 
-def test_the_documented_example_loads(tmp_path: Path) -> None:
+def test_documented_example_loads(tmp_path: Path) -> None:
     example = re.search(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     assert example
     path = tmp_path / "schema.toml"
     path.write_text(example[1], encoding="utf-8")
     loaded = schema.load(path)
     assert (loaded.name, loaded.now) == ("shop", 19_844 * DAY)
-    assert loaded.interactions == InteractionColumns("customer", "sku", "bought_at", None)
+    assert loaded.interactions == InteractionColumns(
+        "customer", "sku", "bought_at", None, unit=0.001, positive="rating >= 4"
+    )
     assert loaded.item["id"] == ColumnSpec("id", Type.TEXT, role=Role.ID, source="sku")
     assert loaded.item["debut"].derived is Derived.CREATOR_SINCE
     assert loaded.item["debut"].optional  # as the creator and the date are
@@ -39,7 +41,7 @@ def test_the_documented_example_loads(tmp_path: Path) -> None:
     assert loaded.user["last_seen"].unit == 0.001
 
 
-def test_every_type_role_and_unit_is_documented() -> None:
+def test_types_roles_and_units_are_documented() -> None:
     text = DOCS.read_text(encoding="utf-8")
     for word in (*(t.value for t in Type), *(r.value for r in Role), *UNITS, "percent"):
         assert f"`{word}`" in text, word
@@ -62,13 +64,13 @@ def test_shipped_schemas_load(name: str) -> None:
     assert builtin("ml-1m") is None
 
 
-def test_ids_and_a_data_set_of_little_are_complete() -> None:
+def test_empty_schema_has_default_id_columns() -> None:
     small = read("")
     assert small.item["id"].source == "item_id" and small.user["id"].source == "user_id"
     assert list(small.item) == ["id", "popularity"]
 
 
-def test_a_stored_column_keeps_a_computed_name() -> None:
+def test_stored_column_overrides_derived_column() -> None:
     declared = read(
         '[item]\nage = "int"\nfame = { role = "popularity" }\npublished = { type = "date", role = "published" }'
     )
@@ -77,7 +79,7 @@ def test_a_stored_column_keeps_a_computed_name() -> None:
     assert "popularity" not in declared.item
 
 
-def test_now_may_have_a_time_and_a_zone() -> None:
+def test_now_accepts_time_and_time_zone() -> None:
     assert read("now = 1970-01-02").now == DAY
     assert read("now = 1970-01-01T01:00:00").now == 3600
     assert read("now = 1970-01-01T01:00:00+01:00").now == 0
@@ -119,7 +121,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("text", MISTAKES)
-def test_mistakes_are_named_by_file_and_key(text: str) -> None:
+def test_mistake_names_file_and_key(text: str) -> None:
     key, message, help = MISTAKES[text]
     with pytest.raises(UsageError) as caught:
         read(text)
@@ -128,7 +130,7 @@ def test_mistakes_are_named_by_file_and_key(text: str) -> None:
     assert help in caught.value.help
 
 
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_schema_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read the schema: No such file"):
         schema.load(tmp_path / "none.toml")
     path = tmp_path / "schema.toml"
@@ -140,6 +142,6 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         schema.load(path)
 
 
-def test_a_schema_needs_no_numpy() -> None:
+def test_schema_loads_without_numpy() -> None:
     code = "import sys; from recpolicy.schema import builtin; builtin('ml-100k'); assert 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""The simulated platform is the same from the same seed, obeys its own rules, and its tastes can be learned."""
+"""Checks the simulated platform: same seed, same platform; its rules hold; users follow their tastes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from recpolicy.dataset.columns import ListColumn, NumberColumn
 from recpolicy.errors import UsageError
 
 
-def test_the_same_seed_gives_the_same_platform() -> None:
+def test_same_seed_gives_same_platform() -> None:
     first, again, other = simulate(seed=3), simulate(seed=3), simulate(seed=4)
     assert first.dataset.digest == again.dataset.digest
     assert first.taste.tolist() == again.taste.tolist()
     assert other.dataset.digest != first.dataset.digest
 
 
-def test_sizes_are_as_asked() -> None:
+def test_sizes_follow_arguments() -> None:
     simulation = simulate(users=20, items=150, creators=10, seed=1)
     dataset = simulation.dataset
     assert (dataset.items.rows, dataset.users.rows) == (150, 20)
@@ -28,7 +28,7 @@ def test_sizes_are_as_asked() -> None:
     assert per_user.min() >= 15 and per_user.max() <= 60
 
 
-def test_nothing_is_taken_before_it_is_published_or_twice() -> None:
+def test_items_are_taken_once_and_after_publication() -> None:
     dataset = simulate().dataset
     published = dataset.items.columns["published"]
     assert isinstance(published, NumberColumn)
@@ -37,14 +37,14 @@ def test_nothing_is_taken_before_it_is_published_or_twice() -> None:
         assert len(set(dataset.item[begin:end].tolist())) == end - begin
 
 
-def test_last_seen_lies_before_everything_a_user_takes() -> None:
+def test_last_seen_precedes_all_events() -> None:
     dataset = simulate().dataset
     seen = dataset.users.columns["last_seen"]
     assert isinstance(seen, NumberColumn)
     assert np.nanmax(seen.values) < dataset.time.min()
 
 
-def test_optional_columns_have_missing_values_and_others_none() -> None:
+def test_only_optional_columns_have_missing_values() -> None:
     dataset = simulate().dataset
     for specs, table in ((dataset.schema.item, dataset.items), (dataset.schema.user, dataset.users)):
         for name, column in table.columns.items():
@@ -52,7 +52,7 @@ def test_optional_columns_have_missing_values_and_others_none() -> None:
                 assert np.isnan(column.values).any() == specs[name].optional, name
 
 
-def test_users_take_what_they_like() -> None:
+def test_users_take_items_of_their_taste() -> None:
     simulation = simulate()
     dataset = simulation.dataset
     genres = dataset.items.columns["genres"]
@@ -65,6 +65,6 @@ def test_users_take_what_they_like() -> None:
     assert interest[user, dataset.item].mean() > 2 * interest.mean()
 
 
-def test_a_platform_too_small_to_log_is_refused() -> None:
+def test_too_small_platform_is_refused() -> None:
     with pytest.raises(UsageError, match="too small"):
         simulate(items=40)

@@ -1,4 +1,4 @@
-"""Splits never look into the future: histories precede next items, and statistics see the training part only."""
+"""Checks that splits never leak the future: histories precede next items, statistics use training events only."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ lengths = st.lists(st.integers(0, 14), min_size=1, max_size=8).filter(lambda ns:
 
 
 @given(lengths, st.integers(1, 4), st.integers(0, 3))
-def test_train_validation_and_test_cut_each_user_in_order(lengths: list[int], holdout: int, seed: int) -> None:
+def test_split_cuts_each_user_in_time_order(lengths: list[int], holdout: int, seed: int) -> None:
     dataset = dataset_of(lengths, seed)
     split = data.split(dataset, holdout=holdout)
     validated = {int(u): i for i, u in enumerate(split.validation.user)}
@@ -67,7 +67,7 @@ def test_train_validation_and_test_cut_each_user_in_order(lengths: list[int], ho
 
 
 @given(lengths, st.integers(1, 5), st.data())
-def test_training_rows_stay_inside_the_training_part(lengths: list[int], horizon: int, draw: st.DataObject) -> None:
+def test_training_rows_stay_in_training_part(lengths: list[int], horizon: int, draw: st.DataObject) -> None:
     dataset = dataset_of(lengths)
     split = data.split(dataset, holdout=2)
     users = draw.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=6))
@@ -82,14 +82,14 @@ def test_training_rows_stay_inside_the_training_part(lengths: list[int], horizon
             assert rows.now[i] == cut[i] - begin[i] - 1
 
 
-def test_a_row_without_history_takes_the_time_of_what_comes_next() -> None:
+def test_row_without_history_uses_time_of_next_item() -> None:
     dataset = dataset_of([3, 4])
     rows = data.rows_at(dataset, np.array([1]), np.array([3]), 2, np.array([7]))
     assert rows.history.row(0).tolist() == []
     assert rows.now.tolist() == [0.0]
 
 
-def test_at_the_end_of_their_histories_users_have_all_of_them_and_nothing_next() -> None:
+def test_rows_at_end_have_full_history_and_no_next_items() -> None:
     dataset = dataset_of([3, 0, 4])
     rows = data.rows_at_end(dataset, np.array([2, 0, 1]))
     assert [rows.history.row(i).tolist() for i in range(3)] == [
@@ -101,7 +101,7 @@ def test_at_the_end_of_their_histories_users_have_all_of_them_and_nothing_next()
 
 
 @given(lengths, st.integers(0, 3))
-def test_the_training_view_counts_distinct_users_of_the_training_part(lengths: list[int], seed: int) -> None:
+def test_training_view_counts_users_of_training_part(lengths: list[int], seed: int) -> None:
     dataset = dataset_of(lengths, seed)
     split = data.split(dataset, holdout=1)
     viewed = data.training_view(dataset, split)
@@ -116,7 +116,7 @@ def test_the_training_view_counts_distinct_users_of_the_training_part(lengths: l
     np.testing.assert_array_equal(viewed.item, dataset.item)
 
 
-def test_what_a_user_takes_later_changes_nothing_before() -> None:
+def test_later_events_do_not_change_earlier_rows() -> None:
     dataset = dataset_of([12, 9, 10])
     split = data.split(dataset, holdout=2)
     held = np.ones(len(dataset.item), np.bool_)
@@ -132,7 +132,7 @@ def test_what_a_user_takes_later_changes_nothing_before() -> None:
     assert before.values.tolist() == after.values.tolist()
 
 
-def test_counts_of_users_are_noted() -> None:
+def test_split_notes_count_users() -> None:
     split = data.split(dataset_of([30, 12, 2, 0]), holdout=10)
     assert split.notes == (
         "Users tested on their last 10 and validated on the 10 before: 1.",
@@ -142,12 +142,12 @@ def test_counts_of_users_are_noted() -> None:
 
 
 @pytest.mark.parametrize(("lengths", "holdout"), [([2, 1], 1), ([5], 0)])
-def test_what_cannot_be_split_is_refused(lengths: list[int], holdout: int) -> None:
+def test_invalid_split_is_refused(lengths: list[int], holdout: int) -> None:
     with pytest.raises(UsageError):
         data.split(dataset_of(lengths), holdout=holdout)
 
 
-def test_rows_taken_again_keep_their_parts() -> None:
+def test_repeated_rows_keep_their_parts() -> None:
     dataset = dataset_of([6, 3, 9])
     rows = data.split(dataset, holdout=1).test
     twice = rows.take(np.array([2, 0, 2]))
@@ -156,7 +156,7 @@ def test_rows_taken_again_keep_their_parts() -> None:
     assert isinstance(twice.next_items, Ragged)
 
 
-def test_a_folder_splits_without_leaking_popularity() -> None:
+def test_training_popularity_excludes_held_out_events() -> None:
     dataset = data.open("simulator")
     split = data.split(dataset)
     whole, viewed = (d.items.columns["popularity"] for d in (dataset, data.training_view(dataset, split)))

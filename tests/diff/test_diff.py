@@ -49,27 +49,27 @@ def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 # ---- the text -------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_rules_in_other_lines_are_no_change(tmp_path: Path) -> None:
+def test_reformatted_rules_are_no_change(tmp_path: Path) -> None:
     quota = "quota one_voice weight 0.1 = at most 2 per item.creator\n"
     by_let = "let young = item.age < 30 days\n"
     other = typed(tmp_path, (quota, f"\n\n{by_let}# moved\n{quota}"), ("where item.age < 30 days", "where young"))
     assert changes(typed(tmp_path), other) == ()
 
 
-def test_a_change_has_its_words_before_and_now(tmp_path: Path) -> None:
+def test_change_shows_old_and_new_words(tmp_path: Path) -> None:
     [change] = changes(typed(tmp_path), typed(tmp_path, (QUOTA, "between 30% and 60% where")))
     assert (change.name, change.what) == ("fresh", "changed")
     assert "in 1 to 4 (10% to 40%) of the 10 places" in change.before
     assert "in 3 to 6 (30% to 60%) of the 10 places" in change.now
 
 
-def test_another_weight_reads_as_a_share(tmp_path: Path) -> None:
+def test_weight_change_is_shown_as_share(tmp_path: Path) -> None:
     old, new = typed(tmp_path), typed(tmp_path, ("reward variety weight 0.15", "reward variety weight 0.3"))
     [change] = changes(old, new)
     assert (change.before, change.now) == ("Counts 13% of the whole.", "Counts 23% of the whole.")
 
 
-def test_new_gone_and_renamed_rules(tmp_path: Path) -> None:
+def test_added_removed_and_renamed_rules_are_listed(tmp_path: Path) -> None:
     new = typed(
         tmp_path,
         ("quota one_voice", "quota nobody_rules"),
@@ -82,7 +82,7 @@ def test_new_gone_and_renamed_rules(tmp_path: Path) -> None:
     assert len(changed) == 3
 
 
-def test_a_longer_list_is_a_change(tmp_path: Path) -> None:
+def test_slate_length_change_is_shown(tmp_path: Path) -> None:
     changed = changes(typed(tmp_path), typed(tmp_path, ("slate    = 10", "slate    = 12")))
     assert (changed[0].before, changed[0].now) == ("A list has 10 places.", "A list has 12 places.")
 
@@ -90,9 +90,7 @@ def test_a_longer_list_is_a_change(tmp_path: Path) -> None:
 # ---- the lists ------------------------------------------------------------------------------------------------------
 
 
-def test_one_changed_quota_names_how_many_lists_change_and_what_moves(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_quota_change_reports_changed_lists_and_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = written(tmp_path, "old", HERE)
     new = written(tmp_path, "new", HERE.replace("at most 2 per", "at most 1 per"))
     out = output(capsys, old, new, "--users", "60")
@@ -109,7 +107,7 @@ def test_one_changed_quota_names_how_many_lists_change_and_what_moves(
     assert len(re.findall(r"^User ", out, re.M)) == 3
 
 
-def test_the_numbers_are_those_of_the_lists(tmp_path: Path, dataset: Dataset) -> None:
+def test_comparison_numbers_match_lists(tmp_path: Path, dataset: Dataset) -> None:
     old, new = typed(tmp_path), typed(tmp_path, ("at most 2 per", "at most 1 per"))
     comparison = compare(old, new, dataset, users=40)
     for example in comparison.examples:
@@ -124,7 +122,7 @@ def test_the_numbers_are_those_of_the_lists(tmp_path: Path, dataset: Dataset) ->
     assert (back.changed, back.reordered, back.moved) == (comparison.changed, comparison.reordered, comparison.moved)
 
 
-def test_the_weight_of_relevance_moves_the_lists(tmp_path: Path, dataset: Dataset) -> None:
+def test_relevance_weight_change_moves_lists(tmp_path: Path, dataset: Dataset) -> None:
     light = typed(tmp_path, ("reward relevance weight 0.6", "reward relevance weight 0.05"))
     comparison = compare(typed(tmp_path), light, dataset, users=40)
     assert comparison.changed > 20 and comparison.exchanged > 1
@@ -132,7 +130,7 @@ def test_the_weight_of_relevance_moves_the_lists(tmp_path: Path, dataset: Datase
     assert by_name["variety"].new > by_name["variety"].old and by_name["surprise"].new > by_name["surprise"].old
 
 
-def test_no_list_holds_what_its_policy_blocks(tmp_path: Path, dataset: Dataset) -> None:
+def test_lists_exclude_blocked_items(tmp_path: Path, dataset: Dataset) -> None:
     strict = typed(tmp_path, ("reward surprise weight 0.1 = novelty(item.popularity)", "block ads = item.is_ad"))
     comparison = compare(strict, typed(tmp_path), dataset, users=40)
     ads = np.flatnonzero(dataset.items.columns["is_ad"].values == 2)
@@ -144,13 +142,13 @@ def test_lists_of_different_lengths_are_compared(tmp_path: Path, dataset: Datase
     assert comparison.changed == 20 and all(len(e.old) == 10 and len(e.new) == 5 for e in comparison.examples)
 
 
-def test_the_same_policy_changes_no_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_same_policy_changes_no_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     same = written(tmp_path, "same", HERE)
     out = output(capsys, same, same, "--users", "20")
     assert "Both say the same." in out and "No list changes." in out
 
 
-def test_rules_that_look_only_at_labels_or_never_do_make_lists(tmp_path: Path, dataset: Dataset) -> None:
+def test_label_only_and_label_free_policies_make_lists(tmp_path: Path, dataset: Dataset) -> None:
     header = HERE[: HERE.index("}") + 1]
     accuracy = checker.load(written(tmp_path, "a", f"{header}\nreward relevance weight 1 = ndcg(next_items)\n"))
     variety = checker.load(written(tmp_path, "v", f"{header}\nreward variety weight 1 = distance(item.genres)\n"))
@@ -163,7 +161,7 @@ def test_rules_that_look_only_at_labels_or_never_do_make_lists(tmp_path: Path, d
 # ---- wrong use ------------------------------------------------------------------------------------------------------
 
 
-def test_without_data_the_text_alone_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_diff_without_data_compares_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "schema.toml").write_text('[item]\nprice = "float"\n', "utf-8")
     text = (
         'policy "x" {\n  language = 1\n  schema = "schema.toml"\n  slate = 3\n}\nreward r weight 1 = ndcg(next_items)\n'
@@ -174,12 +172,12 @@ def test_without_data_the_text_alone_is_compared(tmp_path: Path, capsys: pytest.
     assert "the item's price is above 9" in out and "give --data SOURCE" in out
 
 
-def test_policies_for_different_data_need_a_choice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_policies_for_different_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diff", written(tmp_path, "here", HERE), "balanced"]) == 2
     assert "the policies are for different data: simulator and ml-100k" in capsys.readouterr().err
 
 
-def test_a_policy_with_mistakes_gives_its_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_policy_prints_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = written(tmp_path, "broken", HERE.replace("item.creator", "item.creatr"))
     assert main(["diff", written(tmp_path, "good", HERE), broken]) == 1
     assert "did you mean `item.creator`" in capsys.readouterr().out
@@ -187,7 +185,7 @@ def test_a_policy_with_mistakes_gives_its_findings(tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.skipif(not (data.cache() / "ml-100k").is_dir(), reason="MovieLens-100K is not downloaded")
-def test_balanced_with_one_quota_changed_on_movielens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_balanced_quota_change_on_movielens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     variant = written(tmp_path, "variant", BALANCED.replace(QUOTA, "between 30% and 60% where"))
     text = " ".join(output(capsys, "balanced", variant).split())
     assert re.search(r"\d+ of 200 lists change: \d+ holds? the same items in another order", text)

@@ -1,4 +1,4 @@
-"""Baselines: equal to their textbook form, blind to what is held out, better than popularity."""
+"""Checks baselines: equal to their definitions, independent of held-out events, better than popularity."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def training(dataset: Dataset, split: Split) -> np.ndarray:
     return seen
 
 
-def test_every_baseline_beats_popularity(split: Split, fitted: dict[str, Baseline]) -> None:
+def test_baselines_beat_popularity(split: Split, fitted: dict[str, Baseline]) -> None:
     rows = split.test
     ndcg = {n: np.nanmean(accuracy("ndcg", rows, top(b.scores(rows), rows, 10))) for n, b in fitted.items()}
     assert list(ndcg) == ["popularity", "itemknn", "ease", "ease_recency"]
@@ -41,7 +41,7 @@ def test_every_baseline_beats_popularity(split: Split, fitted: dict[str, Baselin
 
 
 @pytest.mark.parametrize("transposed", [False, True], ids=["fewer users", "fewer items"])
-def test_ease_is_its_closed_form(transposed: bool) -> None:
+def test_ease_equals_closed_form(transposed: bool) -> None:
     users, items = (80, 30) if transposed else (20, 60)
     dataset, split = random_data(users, items)
     found = fit(dataset, split, 5)["ease"]
@@ -54,7 +54,7 @@ def test_ease_is_its_closed_form(transposed: bool) -> None:
     np.testing.assert_allclose(found.scores(split.test), history @ weights, atol=1e-4)
 
 
-def test_itemknn_is_its_definition() -> None:
+def test_itemknn_equals_its_definition() -> None:
     dataset, split = random_data(30, 20)
     found = fit(dataset, split, 5)["itemknn"]
     assert isinstance(found, ItemKNN)
@@ -71,7 +71,7 @@ def test_itemknn_is_its_definition() -> None:
             )
 
 
-def test_recency_halves_the_weight_of_an_event_every_half_life(fitted: dict[str, Baseline]) -> None:
+def test_recency_weight_halves_every_half_life(fitted: dict[str, Baseline]) -> None:
     found = fitted["ease_recency"]
     assert isinstance(found, Ease) and found.half_life is not None
     two_back = replace(found, half_life=2.0)
@@ -86,7 +86,7 @@ def test_recency_halves_the_weight_of_an_event_every_half_life(fitted: dict[str,
     np.testing.assert_allclose(scores(7, 5, 6, 7), scores(5, 6, 7), atol=1e-5)  # taken again: as its last time
 
 
-def test_what_is_held_out_is_not_read(split: Split, fitted: dict[str, Baseline]) -> None:
+def test_held_out_events_do_not_change_baselines(split: Split, fitted: dict[str, Baseline]) -> None:
     item = SIMULATED.item.copy()
     for user in split.test.user:
         item[SIMULATED.start[user + 1] - 5 : SIMULATED.start[user + 1]] = 0  # the test events
@@ -96,7 +96,7 @@ def test_what_is_held_out_is_not_read(split: Split, fitted: dict[str, Baseline])
         np.testing.assert_array_equal(model.scores(split.test), again[name].scores(split.test))
 
 
-def test_top_leaves_out_what_was_seen_and_what_is_not_legal() -> None:
+def test_top_skips_seen_and_illegal_items() -> None:
     rows = Rows(np.zeros(2, np.int64), np.zeros(2), Ragged.of([[1], []]), Ragged.of([[], []]))
     scores = np.array([[0.1, 0.9, 0.3, 0.3], [0.2, 0.2, 0.2, 0.2]], np.float32)
     assert top(scores, rows, 2).items.tolist() == [[2, 3], [0, 1]]

@@ -1,4 +1,4 @@
-"""The closing verdict, by hand: what ships, what does not, and what nobody can tell."""
+"""Checks the final decision to ship, on cases by hand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BEFORE = [replace(MET, value=0.7, low=0.67, high=0.73), replace(MISSED, name="ca
         ([MET, KEPT], WORSE, "`variety` is met now; the whole reward changed by -0.0200 [-0.0300, -0.0100]"),
     ],
 )
-def test_a_model_that_keeps_all_that_is_asked_ships(outcomes: list[Outcome], reward: Interval, reason: str) -> None:
+def test_model_that_meets_targets_ships(outcomes: list[Outcome], reward: Interval, reason: str) -> None:
     found = decide(outcomes, BEFORE, reward, BETTER)
     assert (found.word, found.reason) == ("SHIP", reason)
 
@@ -60,7 +60,7 @@ def test_a_model_that_keeps_all_that_is_asked_ships(outcomes: list[Outcome], rew
         ([OPEN], WORSE, "the whole reward changed by -0.0200 [-0.0300, -0.0100]"),
     ],
 )
-def test_a_model_that_breaks_something_or_is_worth_less_does_not_ship(
+def test_model_that_breaks_target_or_loses_reward_does_not_ship(
     outcomes: list[Outcome], reward: Interval, reason: str
 ) -> None:
     found = decide(outcomes, BEFORE, reward, BETTER)
@@ -81,7 +81,7 @@ def test_a_model_that_breaks_something_or_is_worth_less_does_not_ship(
         ),
     ],
 )
-def test_where_intervals_tell_nothing_it_is_undecided(outcomes: list[Outcome], reward: Interval, reason: str) -> None:
+def test_inconclusive_intervals_are_undecided(outcomes: list[Outcome], reward: Interval, reason: str) -> None:
     found = decide(outcomes, BEFORE, reward, BETTER)
     assert (found.word, found.reason) == ("UNDECIDED", reason)
 
@@ -89,7 +89,7 @@ def test_where_intervals_tell_nothing_it_is_undecided(outcomes: list[Outcome], r
 @pytest.mark.parametrize("baseline", [WORSE, Interval(0.0, 0.0, 0.0), Interval(-0.001, -0.01, 0.01)])
 @pytest.mark.parametrize("outcomes", [[MET], [MISSED, BROKEN]], ids=["all met", "all broken"])
 @pytest.mark.parametrize("reward", [BETTER, WORSE], ids=["better", "worse"])
-def test_a_baseline_no_better_than_popularity_is_worth_no_comparison(
+def test_baseline_not_above_popularity_is_undecided(
     outcomes: list[Outcome], reward: Interval, baseline: Interval
 ) -> None:
     found = decide(outcomes, BEFORE, reward, baseline)
@@ -100,12 +100,12 @@ def test_a_baseline_no_better_than_popularity_is_worth_no_comparison(
     )
 
 
-def test_a_baseline_that_is_a_little_better_than_popularity_is_one() -> None:
+def test_baseline_slightly_above_popularity_counts() -> None:
     assert decide([MET], BEFORE, BETTER, Interval(0.001, -0.01, 0.012)).word == "SHIP"
 
 
 @pytest.mark.parametrize(("reward", "word"), [(BETTER, "SHIP"), (ALIKE, "UNDECIDED"), (WORSE, "DO NOT SHIP")])
-def test_a_target_that_was_met_before_is_nothing_gained(reward: Interval, word: str) -> None:
+def test_target_already_met_is_no_gain(reward: Interval, word: str) -> None:
     found = decide([MET, KEPT], [MET, KEPT], reward, BETTER)
     assert found.word == word
     if word == "UNDECIDED":

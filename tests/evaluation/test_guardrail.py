@@ -1,4 +1,4 @@
-"""The implied target that relevance keeps its level: when there is one, of which rule, and how it is judged."""
+"""Checks the implied guardrail on relevance: when it is added, to which rule, and how it is judged."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def names(compiled: CompiledPolicy) -> list[str]:
     ],
     ids=["a reward", "a bury", "a target", "the heaviest", "a ramp", "weight for some"],
 )  # fmt: skip
-def test_a_guardrail_is_implied_where_something_competes_with_relevance(rules: str, rule: str, tmp_path: Path) -> None:
+def test_guardrail_is_added_if_rules_compete_with_relevance(rules: str, rule: str, tmp_path: Path) -> None:
     compiled = read(rules, tmp_path)
     *own, (added) = compiled.targets
     assert names(compiled)[-1] == rule + SUFFIX and is_guardrail(rule + SUFFIX)
@@ -82,18 +82,18 @@ def test_a_guardrail_is_implied_where_something_competes_with_relevance(rules: s
         "a hard quota",
     ],
 )
-def test_no_guardrail_is_implied_where_nothing_competes_or_the_policy_says_how_far(rules: str, tmp_path: Path) -> None:
+def test_guardrail_is_absent_without_competing_rules_or_with_own_target(rules: str, tmp_path: Path) -> None:
     compiled = read(rules, tmp_path)
     assert not any(map(is_guardrail, names(compiled)))
 
 
-def test_a_policy_cannot_write_the_name_of_a_guardrail(tmp_path: Path) -> None:
+def test_guardrail_name_is_not_valid_in_policy(tmp_path: Path) -> None:
     for target in ("target relevance (guard)", f"target relevance{SUFFIX}", f'target "relevance{SUFFIX}"'):
         with pytest.raises(PolicyError):
             read(RELEVANCE + VARIETY + f"{target} = share(item.is_ad) <= 20%\n", tmp_path)
 
 
-def test_a_guardrail_compares_relevance_with_the_baseline_user_by_user(tmp_path: Path) -> None:
+def test_guardrail_is_paired_with_baseline_per_user(tmp_path: Path) -> None:
     compiled = read(RELEVANCE + VARIETY, tmp_path)
     users = 30
     future = Ragged.of([[i, 40 + i] for i in range(users)])

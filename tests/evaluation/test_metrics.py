@@ -1,4 +1,4 @@
-"""Metrics over the population and intervals over users."""
+"""Checks population metrics and confidence intervals over users."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from recpolicy.evaluation.metrics import coverage, gini, interval, paired
 SHOWN = Slates(np.array([[0, 1], [0, 2], [0, -1]], np.int32))
 
 
-def test_coverage() -> None:
+def test_coverage_is_share_of_items_shown() -> None:
     assert coverage(SHOWN, 6) == 0.5
 
 
-def test_gini() -> None:
+def test_gini_equals_its_definition() -> None:
     assert gini(Slates(np.array([[0, 1, 2, 3]], np.int32)), 4) == 0
     assert gini(Slates(np.array([[2], [2], [2]], np.int32)), 4) == pytest.approx(0.75)  # (n - 1) / n
     shown = [3, 1, 1, 0, 0, 0]
@@ -24,7 +24,7 @@ def test_gini() -> None:
     assert gini(Slates(np.full((2, 2), -1, np.int32)), 4) == 0
 
 
-def test_an_interval_covers_its_mean_and_shrinks_with_users() -> None:
+def test_interval_covers_mean_and_shrinks_with_users() -> None:
     rng = np.random.default_rng(0)
     few, many = interval(rng.normal(1, 1, 100), seed=1), interval(rng.normal(1, 1, 10_000), seed=1)
     for found, n in ((few, 100), (many, 10_000)):
@@ -33,14 +33,14 @@ def test_an_interval_covers_its_mean_and_shrinks_with_users() -> None:
 
 
 @pytest.mark.parametrize("users", [1, 7, 3000, 20_000])
-def test_an_interval_is_of_means_of_users_drawn_with_replacement(users: int) -> None:
+def test_interval_equals_bootstrap_quantiles(users: int) -> None:
     values, rng = np.random.default_rng(0).random(users), np.random.default_rng(4)
     means = [values[rng.integers(0, users, users)].mean() for _ in range(100)]
     found = interval(values, seed=4, draws=100)
     assert [found.low, found.high] == np.quantile(means, [0.025, 0.975]).tolist()
 
 
-def test_intervals_are_deterministic_and_leave_out_who_is_not_applicable() -> None:
+def test_interval_is_seeded_and_skips_nan() -> None:
     values = np.random.default_rng(0).random(50)
     assert interval(values, seed=3) == interval(values, seed=3)
     assert interval(values, seed=3) != interval(values, seed=4)
@@ -48,7 +48,7 @@ def test_intervals_are_deterministic_and_leave_out_who_is_not_applicable() -> No
     assert np.isnan(interval(np.array([np.nan]), seed=0).mean)
 
 
-def test_a_paired_interval_sees_a_difference_that_two_intervals_hide() -> None:
+def test_paired_interval_detects_small_difference() -> None:
     rng = np.random.default_rng(0)
     a = rng.normal(0, 1, 500)
     b = a + 0.05 + rng.normal(0, 0.1, 500)

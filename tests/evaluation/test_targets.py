@@ -1,4 +1,4 @@
-"""Verdicts on targets: met, not met, or undecided, by intervals paired with the baseline."""
+"""Checks target outcomes: met, not met or undecided, by intervals paired with the baseline."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def _slates(rows: Rows, seed: int) -> Slates:
         ("<=", 0.3, "not met"),
     ],
 )
-def test_the_whole_interval_has_to_keep_the_bound(op: str, bound: float, verdict: str) -> None:
+def test_outcome_needs_whole_interval_on_one_side(op: str, bound: float, verdict: str) -> None:
     assert Outcome("t", op, bound, 0.5, 0.4, 0.6).verdict == verdict  # type: ignore[arg-type]
 
 
-def test_nobody_to_measure_is_undecided() -> None:
+def test_target_without_users_is_undecided() -> None:
     nan = float("nan")
     assert Outcome("t", ">=", 0.5, nan, nan, nan).verdict == "undecided"
 
 
-def test_a_bound_in_shares_of_the_baseline_is_judged_user_by_user(platform: Dataset, tmp_path: Path) -> None:
+def test_baseline_relative_bound_is_paired_per_user(platform: Dataset, tmp_path: Path) -> None:
     compiled, rows = _compiled("target keep = relevance >= 97% of baseline", platform, tmp_path)
     slates = _slates(rows, 0)
     (same,) = outcomes(compiled, rows, slates, slates, seed=0)
@@ -67,7 +67,7 @@ def test_a_bound_in_shares_of_the_baseline_is_judged_user_by_user(platform: Data
     assert worse.value == 0.0 and worse.verdict == "not met"
 
 
-def test_segments_and_whole_populations_have_outcomes_of_their_own(platform: Dataset, tmp_path: Path) -> None:
+def test_segment_and_population_targets_have_own_outcomes(platform: Dataset, tmp_path: Path) -> None:
     targets = (
         "target calm = share(item.is_ad) <= 90%\n"
         "target wide = coverage(item.creator) >= 50%\n"
@@ -83,7 +83,7 @@ def test_segments_and_whole_populations_have_outcomes_of_their_own(platform: Dat
     assert found["star"].low < found["star"].value < found["star"].high
 
 
-def test_the_interval_of_a_population_measure_holds_what_other_users_give(platform: Dataset, tmp_path: Path) -> None:
+def test_population_interval_covers_true_value(platform: Dataset, tmp_path: Path) -> None:
     compiled, rows = _compiled("target star = largest_share(item.creator) <= 50%", platform, tmp_path)
     held = 0
     truth = float(np.mean([compiled.population(rows, _slates(rows, s))["star"] for s in range(100, 140)]))

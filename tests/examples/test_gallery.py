@@ -9,7 +9,7 @@ import pytest
 
 from recpolicy import cli
 from recpolicy.language import checker, parser, syntax
-from recpolicy.language.checker.vocabulary import FUNCTIONS, HISTORY, MEASURES, POPULATION
+from recpolicy.language.checker.expressions.vocabulary import FUNCTIONS, HISTORY, MEASURES, POPULATION
 from recpolicy.language.policy import Policy
 from recpolicy.span import Source
 
@@ -19,7 +19,7 @@ SANDBOXES = sorted((POLICIES.parent / "examples").glob("*/*.policy"))
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_a_sample_is_clean_formatted_and_tested(sample: str) -> None:
+def test_sample_is_clean_formatted_and_tested(sample: str) -> None:
     path = POLICIES / f"{sample}.policy"
     assert cli.main(["check", sample]) == 0
     assert cli.main(["fmt", "--check", str(path)]) == 0
@@ -29,11 +29,11 @@ def test_a_sample_is_clean_formatted_and_tested(sample: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sample", [s for s in SAMPLES if checker.load(s).data == "simulator"])
-def test_a_sample_for_the_simulator_is_clean_with_its_data(sample: str) -> None:
+def test_simulator_sample_is_clean_with_data(sample: str) -> None:
     assert cli.main(["check", sample, "--data", "simulator"]) == 0
 
 
-def test_the_gallery_is_of_a_size() -> None:
+def test_gallery_has_ten_samples_on_two_datasets() -> None:
     assert len(SAMPLES) >= 10
     used: list[Policy] = [checker.load(sample) for sample in SAMPLES]
     assert {policy.data for policy in used} == {"ml-100k", "simulator"}
@@ -41,7 +41,7 @@ def test_the_gallery_is_of_a_size() -> None:
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_every_rule_says_why(sample: str) -> None:
+def test_rules_in_samples_have_comments(sample: str) -> None:
     """Above a run of rules stands a comment, or the rule says `because`."""
     text = (POLICIES / f"{sample}.policy").read_text("utf-8")
     for part in re.split(r"\n\s*\n", text):
@@ -50,7 +50,7 @@ def test_every_rule_says_why(sample: str) -> None:
             raise AssertionError(f"{sample}: no comment above `{lines[0]}`")
 
 
-def test_the_gallery_and_the_sandboxes_show_the_whole_language() -> None:
+def test_gallery_and_sandboxes_use_whole_language() -> None:
     """All of it but `-x`, and `until`: a sample must not expire."""
     used: set[str] = set()
     for path in (*(POLICIES / f"{s}.policy" for s in SAMPLES), *SANDBOXES):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from recpolicy import cli, data
+from tests import golden
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SANDBOXES = sorted(p.parent for p in EXAMPLES.glob("*/schema.toml"))
@@ -27,7 +28,7 @@ def name(path: Path) -> str:
     return str(path.relative_to(EXAMPLES).with_suffix(""))
 
 
-def test_there_are_five_sandboxes() -> None:
+def test_sandboxes_are_complete() -> None:
     assert [folder.name for folder in SANDBOXES] == ["books", "jobs", "news", "shop", "short_video"]
     for folder in SANDBOXES:
         assert (folder / "README.md").is_file()
@@ -36,7 +37,7 @@ def test_there_are_five_sandboxes() -> None:
     assert sum("\nuse " in path.read_text("utf-8") for path in GOOD) >= 2
 
 
-def test_the_data_are_small_and_clean(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sandbox_data_is_small_and_clean(capsys: pytest.CaptureFixture[str]) -> None:
     assert sum(path.stat().st_size for path in EXAMPLES.glob("*/*.csv")) < 300_000
     for folder in SANDBOXES:
         assert cli.main(["data", "check", str(folder)]) == 0
@@ -47,7 +48,7 @@ def test_the_data_are_small_and_clean(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize("path", GOOD, ids=name)
-def test_a_good_policy_is_clean(path: Path) -> None:
+def test_good_sandbox_policy_is_clean(path: Path) -> None:
     assert cli.main(["check", str(path)]) == 0
     assert cli.main(["check", str(path), "--data", str(path.parent)]) == 0
     assert cli.main(["fmt", "--check", str(path)]) == 0
@@ -55,7 +56,7 @@ def test_a_good_policy_is_clean(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", BAD, ids=name)
-def test_a_twin_fails_as_written_down(
+def test_bad_sandbox_policy_matches_golden_errors(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(path.parent)
@@ -65,10 +66,7 @@ def test_a_twin_fails_as_written_down(
         capsys.readouterr()
     assert cli.main(["check", path.name, *AS_OF, *(["--data", "."] if by_data else [])]) == 1
     output = capsys.readouterr().out
-    golden = path.with_suffix(".err")
-    if os.environ.get("RECPOLICY_GOLDEN"):
-        golden.write_text(output, "utf-8")
-    assert output == golden.read_text("utf-8")
+    golden.compare(output, path.with_suffix(".err"))
     assert len(re.findall(r"^(?:error|warning)\[", output, re.MULTILINE)) >= (3 if by_data else 5)
 
 
@@ -86,7 +84,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", SANDBOXES, ids=lambda p: p.name)
-def test_a_page_shows_what_the_commands_print(folder: Path, tmp_path: Path) -> None:
+def test_sandbox_page_shows_real_output(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / folder.name)
 
     def renewed(shown: re.Match[str]) -> str:
@@ -95,15 +93,13 @@ def test_a_page_shows_what_the_commands_print(folder: Path, tmp_path: Path) -> N
 
     page = (folder / "README.md").read_text("utf-8")
     new, blocks = re.subn(r"(?<=^```console\n)(?:.*\n)*?(?=```$)", renewed, page, flags=re.MULTILINE)
-    if os.environ.get("RECPOLICY_GOLDEN"):
-        (folder / "README.md").write_text(new, "utf-8")
-    assert new == (folder / "README.md").read_text("utf-8")
+    golden.compare(new, folder / "README.md")
     assert blocks >= 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", SANDBOXES, ids=lambda p: p.name)
-def test_the_commands_of_a_page_run(folder: Path, tmp_path: Path) -> None:
+def test_sandbox_page_commands_run(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / folder.name)
     page = (folder / "README.md").read_text("utf-8")
     lines = [

@@ -54,39 +54,39 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().err
 
 
-def test_a_policy_is_one_page(feed: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_policy_page_has_all_headings(feed: str, capsys: pytest.CaptureFixture[str]) -> None:
     page = explained(capsys, feed)
     headings = ["What counts, and how much", "What a list should hold", "What is never shown", "For whom it differs"]
     assert [line for line in page.splitlines() if line in headings] == headings
     assert "Why: The law asks for it." in page
 
 
-def test_one_rule(feed: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_single_rule_is_explained(feed: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(explained(capsys, feed, "short").split())
     assert text.startswith("short Adds up to 18% of the whole. It counts the places where the item's length is below")
     assert "never shown" in explained(capsys, feed, "reported")
 
 
-def test_for_the_engineer(feed: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_engineer_option_shows_formulas(feed: str, capsys: pytest.CaptureFixture[str]) -> None:
     one, whole = explained(capsys, feed, "variety", "--engineer"), explained(capsys, feed, "--engineer")
     assert "m(r) = sum_(s < r) d(i_s, i_r) / 15" in one and "[B, 6]" in one
     assert all(f" {name}\n" in whole for name in ("variety", "short", "ads", "one_voice", "reported", "calm"))
 
 
-def test_a_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_code_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     assert explained(capsys, "e0203").startswith("E0203")
 
 
-def test_a_rule_that_is_not_there(feed: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_rule_gets_suggestion(feed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean `one_voice`?" in refused(capsys, feed, "onevoise")
 
 
-def test_a_policy_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_policy_gets_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean the sample policy `balanced`?" in refused(capsys, "balansed")
 
 
 @pytest.mark.parametrize("arguments", [["E0203"], ["balanced"], ["balanced", "spread", "--engineer"]])
-def test_words_come_without_the_numbers_library(arguments: list[str]) -> None:
+def test_explain_loads_no_heavy_libraries(arguments: list[str]) -> None:
     script = "import sys; from recpolicy.cli import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
     process = subprocess.run(
         [sys.executable, "-c", script, "explain", *arguments], capture_output=True, text=True, check=True
@@ -104,7 +104,7 @@ def creators(data: Dataset) -> list[str]:
     return [column.words[code] for code in column.values]
 
 
-def test_the_parts_of_the_ledger_add_up(feed: str, data: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ledger_parts_sum_to_total(feed: str, data: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     out = explained(capsys, feed, "--user", data.user_ids[0], "--slate", ",".join(data.item_ids[:6]))
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if re.match(r"  [a-z_]+ .*[+-]\d", line)}
     number = [float(cell.strip("?")) if cell != "." else 0.0 for cell in rows["variety"][:6]]
@@ -115,7 +115,7 @@ def test_the_parts_of_the_ledger_add_up(feed: str, data: Dataset, capsys: pytest
     assert sum(float(c) if c != "." else 0.0 for c in whole[:6]) == pytest.approx(float(whole[-1]), abs=4e-3)
 
 
-def test_the_place_that_breaks_a_quota_is_named(feed: str, data: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quota_violation_names_place(feed: str, data: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     by = creators(data)
     first = next(i for i, name in enumerate(by) if by.count(name) >= 2)
     second = by.index(by[first], first + 1)
@@ -127,16 +127,14 @@ def test_the_place_that_breaks_a_quota_is_named(feed: str, data: Dataset, capsys
     assert f"Place 3 is the second of “{by[first]}”." in line
 
 
-def test_what_was_taken_before_and_empty_places_are_marked(
-    feed: str, data: Dataset, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_taken_items_and_holes_are_marked(feed: str, data: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     taken = data.item_ids[data.item[0]]
     out = explained(capsys, feed, "--user", data.user_ids[0], "--slate", f"hole,{taken}")
     assert re.search(r"^ +1  \(empty\)$", out, re.M)
     assert re.search(rf"^ +2  .*{re.escape(taken)}\)?: taken before$", out, re.M)
 
 
-def test_what_is_never_shown_is_marked_and_costs_everything(
+def test_blocked_item_is_marked_and_zeroes_rewards(
     tmp_path: Path, data: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "strict.policy"
@@ -149,7 +147,7 @@ def test_what_is_never_shown_is_marked_and_costs_everything(
     assert re.search(r"^  ads +\. +1\.000 +\. .* -0\.\d+", out, re.M)
 
 
-def test_a_title_will_do_for_an_id(feed: str, data: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_slate_option_accepts_titles(feed: str, data: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     column = data.items.columns["title"]
     assert isinstance(column, WordColumn)
     titles = [column.words[code] for code in column.values]
@@ -158,7 +156,7 @@ def test_a_title_will_do_for_an_id(feed: str, data: Dataset, capsys: pytest.Capt
     assert by_title == explained(capsys, feed, "--user", data.user_ids[0], "--slate", data.item_ids[row])
 
 
-def test_a_rule_for_other_users_says_so(feed: str, data: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rule_for_other_users_is_marked(feed: str, data: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     ages = data.users.columns["age"].values
     adult = next(u for u, age in enumerate(ages) if age >= 18)  # type: ignore[arg-type]
     out = explained(capsys, feed, "--user", data.user_ids[adult], "--slate", data.item_ids[0])
@@ -174,12 +172,12 @@ def test_a_rule_for_other_users_says_so(feed: str, data: Dataset, capsys: pytest
         (None, "{0},{1},{2},{3},{4},{5},{6}", "7 items, but a list has 6 places"),
     ],
 )
-def test_what_is_not_there_is_refused(
+def test_unknown_user_or_item_is_refused(
     feed: str, data: Dataset, capsys: pytest.CaptureFixture[str], user: str | None, slate: str, message: str
 ) -> None:
     error = refused(capsys, feed, "--user", user or data.user_ids[0], "--slate", slate.format(*data.item_ids))
     assert message.format(*data.item_ids) in error and "help:" in error
 
 
-def test_a_slate_needs_its_user(feed: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_slate_option_needs_user(feed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "give both: --user ID --slate" in refused(capsys, feed, "--slate", "1,2")

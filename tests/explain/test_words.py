@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import date
 from itertools import combinations
@@ -16,6 +15,7 @@ from recpolicy.explain import values
 from recpolicy.language import checker, parser
 from recpolicy.language.policy import Expr, Policy
 from recpolicy.span import Source
+from tests import golden
 from tests.rewards.strategies import policies
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -99,31 +99,24 @@ def condition(text: str) -> Expr:
     return check(f"block x = {text}\n").blocks[0].where
 
 
-def compared(text: str, golden: str) -> None:
-    """Compares `text` with the golden file, or writes that file where RECPOLICY_GOLDEN is set."""
-    path = GOLDEN / golden
-    if os.environ.get("RECPOLICY_GOLDEN"):
-        path.write_text(text, "utf-8")
-    assert text == path.read_text("utf-8")
-
-
 @pytest.fixture(scope="module")
 def everything() -> Policy:
     return checker.load(str(GOLDEN / "everything.policy"), as_of=date(2026, 3, 31))
 
 
-def test_the_page_of_a_policy_that_holds_every_construct(everything: Policy) -> None:
-    compared(explain.policy(everything), "everything.txt")
+def test_full_policy_page_matches_golden_file(everything: Policy) -> None:
+    golden.compare(explain.policy(everything), GOLDEN / "everything.txt")
 
 
-def test_the_formulas_of_a_policy_that_holds_every_construct(everything: Policy) -> None:
+def test_full_policy_formulas_match_golden_file(everything: Policy) -> None:
     parts = (*everything.rules, *everything.blocks, *everything.targets)
-    compared("\n\n".join(explain.engineer(part, everything) for part in parts) + "\n", "everything.engineer.txt")
+    words = "\n\n".join(explain.engineer(part, everything) for part in parts)
+    golden.compare(f"{words}\n", GOLDEN / "everything.engineer.txt")
 
 
-def test_every_kind_of_condition_has_its_words() -> None:
+def test_condition_words_match_golden_file() -> None:
     lines = (f"{text}\n    {explain.condition(condition(text))}\n" for text in CONDITIONS)
-    compared("".join(lines), "conditions.txt")
+    golden.compare("".join(lines), GOLDEN / "conditions.txt")
 
 
 def test_different_conditions_have_different_words() -> None:
@@ -142,11 +135,11 @@ def test_different_conditions_have_different_words() -> None:
         ("not (item.is_ad or user.premium)", "not item.is_ad and not user.premium"),
     ],
 )
-def test_what_means_the_same_has_the_same_words(one: str, other: str) -> None:
+def test_equivalent_conditions_have_same_words(one: str, other: str) -> None:
     assert explain.condition(condition(one)) == explain.condition(condition(other))
 
 
-def test_what_an_and_joins_cannot_be_read_as_what_an_or_joins() -> None:
+def test_nested_and_or_is_unambiguous() -> None:
     first = explain.condition(condition("(item.is_ad or user.premium) and item.price > 5"))
     second = explain.condition(condition("item.is_ad or user.premium and item.price > 5"))
     assert first == "either the item is marked as ad or the user is marked as premium and the item's price is above 5"
@@ -163,19 +156,19 @@ def test_what_an_and_joins_cannot_be_read_as_what_an_or_joins() -> None:
         ("at most 15%", "in at most 1 (15%) of the 10 places"),
     ],
 )
-def test_a_quota_says_what_earns_how_much(amount: str, earned: str) -> None:
+def test_quota_words_show_partial_credit(amount: str, earned: str) -> None:
     policy = check(f"quota q weight 1 = {amount} where item.is_ad\n")
     assert earned in explain.rule(policy.rules[-1], policy)
 
 
-def test_weights_are_shares_of_the_whole() -> None:
+def test_weights_are_shown_as_shares() -> None:
     policy = check("boost b weight 2 = item.is_ad\nbury c weight 1 = item.price > 5\n")
     assert explain.shares(policy) == {"base": 0.25, "b": 0.5, "c": 0.25}
     assert explain.rule(policy.rules[1], policy).startswith("Adds up to 50% of the whole. ")
     assert explain.rule(policy.rules[2], policy).startswith("Takes away up to 25% of the whole. ")
 
 
-def test_a_branch_says_the_share_that_holds_in_it() -> None:
+def test_when_branch_shows_its_share() -> None:
     policy = check("boost b weight 1 = item.is_ad\nwhen user.premium {\n  boost b weight 3\n}\n")
     assert "Adds up to 50% of the whole; for users where the user is marked as premium, 75%." in explain.rule(
         policy.rules[1], policy
@@ -183,7 +176,7 @@ def test_a_branch_says_the_share_that_holds_in_it() -> None:
     assert "`b` counts 75% instead of 50%" in explain.policy(policy)
 
 
-def test_a_prompt_names_rules_by_falling_weight_and_then_what_must_hold() -> None:
+def test_prompt_lists_rules_by_weight_then_constraints() -> None:
     policy = check(
         "bury c weight 2 = item.price > 5\nreward idle weight 0 = distance(item.genres)\n"
         "quota few weight 1 = at most 1 where item.is_ad\n"
@@ -205,7 +198,7 @@ LEAK = re.compile(r"\b[A-Z]\w*\(|Span|NOWHERE|Type\.|Missing\.|\bNone\b|\bTrue\b
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(policies())
-def test_any_policy_has_words_for_both_readers(policy: Policy) -> None:
+def test_random_policies_have_words_and_formulas(policy: Policy) -> None:
     for part in (*policy.rules, *policy.blocks, *policy.targets):
         plain, formulas = explain.sentence(part, policy), explain.engineer(part, policy)
         assert plain.endswith(".") and len(plain) > 20
@@ -233,11 +226,11 @@ def test_any_policy_has_words_for_both_readers(policy: Policy) -> None:
         (-3600.0, "minus 1 hour"),
     ],
 )
-def test_a_duration_has_the_longest_unit_that_fits(seconds: float, words: str) -> None:
+def test_duration_uses_longest_fitting_unit(seconds: float, words: str) -> None:
     assert values.duration(seconds) == words
 
 
-def test_numbers_places_and_names() -> None:
+def test_numbers_ordinals_and_plurals() -> None:
     assert [values.ordinal(n) for n in (1, 3, 11, 12, 21, 102, 113)] == [
         "first",
         "third",
@@ -272,7 +265,7 @@ def test_numbers_places_and_names() -> None:
     ]
 
 
-def test_the_words_need_no_numbers_library() -> None:
+def test_words_load_no_heavy_libraries() -> None:
     import subprocess
     import sys
 

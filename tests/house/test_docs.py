@@ -1,4 +1,4 @@
-"""The pages are true: their commands, output, snippets, links and pictures; the generated ones are up to date."""
+"""Checks the pages: their commands, output, snippets, links and pictures, and that generated ones are up to date."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ import pytest
 
 from docs.tools import pages, pictures
 from recpolicy.cli import COMMANDS
+from tests import golden
+from tests.command import recpolicy
 from tests.house.tree import ROOT, blocks, files
 
 PAGES = ["README.md", *sorted(path for path in files() if re.fullmatch(r"docs/[\w-]+\.md", path))]
@@ -56,12 +58,12 @@ def shown_commands(page: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_with_output_is_run_again(page: str) -> None:
+def test_pages_with_output_are_rerun(page: str) -> None:
     assert bool(blocks("console", page)) == (page in RERUN)
 
 
 @pytest.mark.parametrize("page", RERUN)
-def test_shown_output_is_what_the_commands_print(page: str, tmp_path: Path) -> None:
+def test_shown_output_matches_commands(page: str, tmp_path: Path) -> None:
     write_files(page, tmp_path)
 
     def renewed(shown: re.Match[str]) -> str:
@@ -70,9 +72,7 @@ def test_shown_output_is_what_the_commands_print(page: str, tmp_path: Path) -> N
 
     before = (ROOT / page).read_text("utf-8")
     after = re.sub(r"(?<=^```console\n)(?:.*\n)*?(?=```$)", renewed, before, flags=re.MULTILINE)
-    if os.environ.get("RECPOLICY_GOLDEN"):
-        (ROOT / page).write_text(after, "utf-8")
-    assert after == before
+    golden.compare(after, ROOT / page)
 
 
 @cache
@@ -93,7 +93,7 @@ def options(*names: str) -> frozenset[str] | None:
 
 
 @pytest.mark.parametrize("page", [page for page in LINKED if shown_commands(page)])
-def test_every_shown_command_and_option_exists(page: str) -> None:
+def test_shown_commands_and_options_exist(page: str) -> None:
     for command in shown_commands(page):
         if command.startswith("recpolicy "):
             words = shlex.split(command)[1:]
@@ -117,7 +117,7 @@ def anchors(page: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", sorted(set(LINKED)))
-def test_every_link_leads_somewhere(page: str) -> None:
+def test_links_resolve(page: str) -> None:
     text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if target.startswith("https://"):
@@ -130,7 +130,7 @@ def test_every_link_leads_somewhere(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/rewards.md"])
-def test_the_snippet_for_another_trainer_runs(page: str, tmp_path: Path) -> None:
+def test_python_snippet_prints_rewards(page: str, tmp_path: Path) -> None:
     [(_, snippet)] = blocks("python", page)
     done = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -139,13 +139,10 @@ def test_the_snippet_for_another_trainer_runs(page: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("page", ["commands.md", "settings.md", "errors.md"])
 def test_generated_pages_are_up_to_date(page: str) -> None:
-    path, text = ROOT / "docs" / page, pages.pages()[page]
-    if os.environ.get("RECPOLICY_GOLDEN"):
-        path.write_text(text, "utf-8")
-    assert path.read_text("utf-8") == text, "make pages"
+    golden.compare(pages.pages()[page], ROOT / "docs" / page)
 
 
-def test_pictures_are_whole_and_fetch_nothing() -> None:
+def test_pictures_are_valid_svg_without_external_links() -> None:
     shown = {
         name for page in PAGES for name in re.findall(r"\]\((?:docs/)?img/(.*?)\)", (ROOT / page).read_text("utf-8"))
     }
@@ -159,13 +156,13 @@ def test_pictures_are_whole_and_fetch_nothing() -> None:
         }
 
 
-def test_the_chart_shows_the_figures_of_the_run() -> None:
+def test_training_chart_matches_page_figures() -> None:
     found = pictures.figures((ROOT / "docs" / "training.md").read_text("utf-8"))
     assert pictures.chart_svg(found) == (ROOT / "docs" / "img" / "training.svg").read_text("utf-8"), "make pictures"
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals here")
-def test_the_terminal_of_check_is_up_to_date(tmp_path: Path) -> None:
+def test_check_terminal_picture_is_up_to_date(tmp_path: Path) -> None:
     (tmp_path / "draft.policy").write_text(pictures.DRAFT, "utf-8")
     command = "recpolicy check draft.policy"
     drawn = pictures.terminal_svg("check", "recpolicy check", {command: pictures.terminal_output(command, tmp_path)})
@@ -173,12 +170,13 @@ def test_the_terminal_of_check_is_up_to_date(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_tutorial_runs_to_its_report(tmp_path: Path) -> None:
+def test_tutorial_runs_to_its_report(tmp_path: Path) -> None:
     write_files("docs/tutorial.md", tmp_path)
     printed = ""
     page = (ROOT / "docs" / "tutorial.md").read_text("utf-8")
     for command in re.findall(r"^(?:\$ )?(recpolicy .*)$", page, re.MULTILINE):
-        printed += output(command, tmp_path)
+        done = recpolicy(tmp_path, *shlex.split(command)[1:])
+        printed += done.stdout + done.stderr
     for line in re.findall(r"^ (?:SFT|GRPO|re-rank|───)", page, re.MULTILINE):
         assert line in printed
     assert re.search(r"^UNDECIDED: the whole reward changed by", printed, re.MULTILINE)
@@ -192,7 +190,7 @@ def test_the_tutorial_runs_to_its_report(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("mkdocs") is None, reason="the extra `docs` is not installed")
-def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+def test_site_builds_without_warnings(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
         cwd=ROOT,
@@ -208,7 +206,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert [p.name for p in site.glob("*.html") if outside.search(p.read_text("utf-8"))] == []
 
 
-def test_every_key_of_an_evaluation_is_explained() -> None:
+def test_evaluation_keys_are_documented() -> None:
     page = (ROOT / "docs" / "eval.md").read_text("utf-8")
     sources = [(ROOT / "trainer" / path).read_text("utf-8") for path in ("pipeline.py", "evaluation/evaluator.py")]
     returned = re.search(r'^        "schema_version":.*?^    \}$', sources[1], re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""Docstrings of modules and public functions begin with a verb, and the words of the field are used."""
+"""Checks that docstrings of modules and public functions begin with a verb, and that banned words are absent."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def wrong(path: str) -> list[str]:
     return found
 
 
-def test_docstrings_begin_with_a_verb_and_names_are_those_of_the_field() -> None:
+def test_docstrings_begin_with_verb_and_banned_words_are_absent() -> None:
     assert [line for path in modules().values() for line in wrong(path)] == []
 
 

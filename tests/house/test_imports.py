@@ -1,4 +1,4 @@
-"""Imports keep the contracts of pyproject.toml, and short commands start without heavy libraries."""
+"""Checks the import contracts of pyproject.toml, and that quick commands load no heavy libraries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.house.tree import ROOT
 
 
-def test_imports_keep_every_contract(tmp_path: Path) -> None:
+def test_import_contracts_hold(tmp_path: Path) -> None:
     package = tmp_path / "recpolicy"  # laid out as it is imported: trainer/ and others lie beside recpolicy/
     package.mkdir()
     for path in (*(ROOT / "recpolicy").iterdir(), *(ROOT / name for name in ("grammar", "policies", "trainer"))):
@@ -41,7 +41,7 @@ def test_imports_keep_every_contract(tmp_path: Path) -> None:
         ["train", "-h"],
     ],
 )
-def test_the_first_answer_loads_nothing_heavy(command: list[str]) -> None:
+def test_quick_commands_load_no_heavy_libraries(command: list[str]) -> None:
     script = (
         "import sys; from recpolicy.cli import main\n"
         "try: main(sys.argv[1:])\n"

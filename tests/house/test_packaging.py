@@ -1,4 +1,4 @@
-"""What is installed is what lies here: packages, their data, and the lock of the tested environment."""
+"""Checks the packages, their data, and the lock of the tested environment."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from recpolicy import __version__
 from tests.house.tree import ROOT, files, packages, project
 
 
-def test_every_package_folder_is_declared() -> None:
+def test_package_folders_are_declared() -> None:
     folders = {path.rpartition("/")[0] for path in files() if path.endswith("/__init__.py")}
     assert set(packages().values()) == {f for f in folders if f.partition("/")[0] not in ("tests", "docs")}
 
 
-def test_every_python_file_outside_tests_benchmarks_and_docs_lies_in_a_package() -> None:
+def test_python_files_lie_in_packages() -> None:
     loose = [p for p in files() if p.endswith(".py") and p.rpartition("/")[0] not in packages().values()]
     assert [p for p in loose if p.partition("/")[0] not in ("tests", "benchmarks", "docs")] == []
 
 
-def test_all_data_of_a_package_is_declared() -> None:
+def test_package_data_is_declared() -> None:
     declared = project()["tool"]["setuptools"]["package-data"]
     unused = {(package, pattern) for package, patterns in declared.items() for pattern in patterns}
     for package, folder in packages().items():
@@ -44,7 +44,7 @@ def locked() -> dict[str, str]:
     return {canonicalize_name(name): version for name, _, version in pins}
 
 
-def test_the_lock_holds_every_requirement_in_its_range() -> None:
+def test_lock_satisfies_every_requirement() -> None:
     pins = locked()
     declared = project()["project"]
     for text in (*declared["dependencies"], *(r for rs in declared["optional-dependencies"].values() for r in rs)):
@@ -52,12 +52,12 @@ def test_the_lock_holds_every_requirement_in_its_range() -> None:
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), text
 
 
-def test_torch_is_pinned_exactly_and_plain() -> None:
+def test_torch_pin_matches_lock() -> None:
     assert [r for r in project()["project"]["optional-dependencies"]["train"] if r.startswith("torch")] == [
         f"torch=={locked()['torch']}"
     ]
 
 
-def test_the_version_is_one() -> None:
+def test_version_matches_changelog() -> None:
     assert project()["project"]["version"] == __version__
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")

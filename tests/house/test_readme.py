@@ -1,4 +1,4 @@
-"""The README is short and true, the recipes it names exist; and what holds for every file."""
+"""Checks that the README is short and true and its recipes exist, and the rules for every file."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ RECIPES = {
 }
 
 
-def test_the_readme_is_short() -> None:
+def test_readme_is_short() -> None:
     assert len(README.splitlines()) <= 150
 
 
-def test_the_first_screen_shows_both_commands() -> None:
+def test_first_screen_shows_demo_and_test_commands() -> None:
     first = README.splitlines()[:12]
     assert any(line.startswith("make demo ") for line in first)
     assert any(line.startswith("make test ") for line in first)
 
 
-def test_the_table_of_the_readme_holds_the_figures_of_the_run() -> None:
+def test_readme_table_matches_run() -> None:
     run = (ROOT / "docs" / "training.md").read_text("utf-8")
     names = {
         "the model before the policy": "SFT with prior",
@@ -46,7 +46,7 @@ def test_the_table_of_the_readme_holds_the_figures_of_the_run() -> None:
     assert f"by {by} (95% interval {low} to {high})" in README
 
 
-def test_every_recipe_named_on_the_page_is_in_the_makefile() -> None:
+def test_readme_recipes_are_in_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     assert set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE)) == RECIPES
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))
@@ -55,18 +55,18 @@ def test_every_recipe_named_on_the_page_is_in_the_makefile() -> None:
     assert set(phony.split()) == RECIPES
 
 
-def test_every_recipe_named_anywhere_is_in_the_makefile() -> None:
+def test_recipes_in_all_pages_are_in_makefile() -> None:
     for path in files():
         if path.endswith((".md", ".yml", ".yaml")):
             named = re.findall(r"(?:^|`|run: )make ([a-z][a-z-]*)", (ROOT / path).read_text("utf-8"), re.MULTILINE)
             assert set(named) <= RECIPES, path
 
 
-def test_no_python_file_is_long() -> None:
+def test_python_files_have_at_most_400_lines() -> None:
     assert {p: n for p in files() if p.endswith(".py") and (n := (ROOT / p).read_text("utf-8").count("\n")) > 400} == {}
 
 
-def test_no_file_knows_a_machine() -> None:
+def test_files_contain_no_absolute_home_paths() -> None:
     places = re.compile(r"(?<![\w./])/(?:work|root|home|Users)\b")
     for path in files():
         try:

@@ -1,4 +1,4 @@
-"""Whatever the text, a policy is checked or refused with findings; nothing else is ever raised."""
+"""Checks that any text is checked or refused with findings; no other exception is raised."""
 
 from __future__ import annotations
 
@@ -83,35 +83,35 @@ def outcome(text: str) -> None:
 
 @quick
 @given(st.text())
-def test_any_characters(text: str) -> None:
+def test_random_text_is_checked_or_refused(text: str) -> None:
     outcome(text)
 
 
 @quick
 @given(st.lists(st.sampled_from(WORDS), max_size=40), st.booleans())
-def test_any_words_of_the_language(words: list[str], with_header: bool) -> None:
+def test_random_language_words_are_checked_or_refused(words: list[str], with_header: bool) -> None:
     outcome((HEADER if with_header else "") + " ".join(words))
 
 
 @quick
 @given(st.integers(0, len(GOOD)), st.integers(0, 12), st.sampled_from([*WORDS, ""]))
-def test_a_good_policy_with_a_piece_replaced(at: int, length: int, piece: str) -> None:
+def test_policy_with_replaced_piece_is_checked_or_refused(at: int, length: int, piece: str) -> None:
     outcome(GOOD[:at] + piece + GOOD[at + length :])
 
 
 @quick
 @given(st.permutations(GOOD.splitlines()))
-def test_the_lines_of_a_good_policy_in_another_order(lines: list[str]) -> None:
+def test_policy_with_shuffled_lines_is_checked_or_refused(lines: list[str]) -> None:
     outcome("\n".join(lines))
 
 
 @quick
 @given(st.integers(0, len(GOOD)))
-def test_a_good_policy_cut_short(end: int) -> None:
+def test_truncated_policy_is_checked_or_refused(end: int) -> None:
     outcome(GOOD[:end])
 
 
-def test_the_policy_these_tests_start_from_is_good() -> None:
+def test_base_policy_is_valid() -> None:
     assert len(checker.check(parser.parse(Source("good.policy", GOOD)), SHOP).rules) == 11
 
 
@@ -125,7 +125,7 @@ def test_deep_nesting_is_refused(opening: str) -> None:
     assert caught.value.findings
 
 
-def test_parentheses_alone_nest_freely_within_reason() -> None:
+def test_300_nested_parentheses_are_accepted() -> None:
     text = f"{HEADER}reward a weight 1 = ndcg(next_items)\nblock b = {'(' * 300}item.is_ad{')' * 300}\n"
     assert checker.check(parser.parse(Source("deep.policy", text)), SHOP).blocks
 
@@ -135,7 +135,7 @@ def test_ten_thousand_rules_are_checked() -> None:
     assert len(checker.check(parser.parse(Source("long.policy", HEADER + rules)), SHOP).rules) == 10_000
 
 
-def test_five_thousand_tests_are_read() -> None:
+def test_five_thousand_tests_are_parsed() -> None:
     tests = "".join(f'test "{i}" {{\n  slate [{{price: {i}}}, hole]\n  expect a = 1\n}}\n' for i in range(5_000))
     file = parser.parse(Source("long.policy", HEADER + tests))
     assert len(file.statements) == 5_000 and file.problems == ()
@@ -145,12 +145,12 @@ JUNK = ["!", '"', "( ", "1 ", "x ", "{ ", "} ", "# ", "when x {\n", 'test "x" {\
 
 
 @pytest.mark.parametrize("junk", JUNK)
-def test_long_junk_gets_an_answer(junk: str) -> None:
+def test_long_junk_has_bounded_problem_count(junk: str) -> None:
     problems = parser.parse(Source("junk.policy", junk * (300_000 // len(junk)))).problems
     assert len(problems) <= 51 and (problems or junk == "# ")
 
 
-def test_a_let_chain_that_doubles_at_each_step_is_refused() -> None:
+def test_exponential_let_chain_is_refused() -> None:
     steps = "".join(f"let a{i + 1} = a{i} and a{i}\n" for i in range(60))
     with pytest.raises(PolicyError) as caught:
         checker.check(parser.parse(Source("big.policy", f"{HEADER}let a0 = item.is_ad\n{steps}block b = a60\n")), SHOP)

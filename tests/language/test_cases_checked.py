@@ -1,4 +1,4 @@
-"""What a `test` block means: text in, the typed test that is run out."""
+"""Checks `test` blocks: text in, typed test out."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def findings(text: str) -> list[Diagnostic]:
         ('"release year": 1990', "release year", 1990.0),
     ],
 )
-def test_a_value_is_what_a_data_set_would_hold(field: str, column: str, value: typed.Value) -> None:
+def test_stated_value_equals_dataset_value(field: str, column: str, value: typed.Value) -> None:
     (slate,) = case(f"slate [ {{{field}}} ] expect base = 0").slates
     assert slate == ("", (typed.Record(AT, ((column, value),)),))
     assert type(slate[1][0].values[0][1]) is type(value) if slate[1][0] is not None else False
 
 
-def test_a_case_is_its_test_with_its_own_parts_instead() -> None:
+def test_case_overrides_parts_of_its_test() -> None:
     (test,) = check(
         'test "t" {\n  user {age: 30, premium: true}\n  history [ {id: "a"} ]\n  slate [ {age: 1 day}, hole ]\n'
         "  expect base = 50%\n"
@@ -101,7 +101,7 @@ def test_a_case_is_its_test_with_its_own_parts_instead() -> None:
     )
 
 
-def test_a_test_that_expects_nothing_itself_is_its_cases() -> None:
+def test_test_without_own_expectation_has_only_its_cases() -> None:
     (test,) = check('test "t" { slate [ {} ] case "a" { expect base = 0 } case "b" { expect base = 0 } }\n').tests
     assert [c.title for c in test.cases] == ["a", "b"]
 
@@ -127,7 +127,7 @@ def test_a_test_that_expects_nothing_itself_is_its_cases() -> None:
         ("slate good [ {} ] expect slate of godo is blocked", "good"),
     ],
 )
-def test_writing_the_fix_in_its_place_mends_the_policy(part: str, fix: str) -> None:
+def test_suggested_fix_is_accepted(part: str, fix: str) -> None:
     text = f'test "t" {{\n{part}\nslate [ {{}} ]\nexpect base = 0\n}}\n'
     (finding,) = findings(text)
     assert finding.fix == fix
@@ -135,7 +135,7 @@ def test_writing_the_fix_in_its_place_mends_the_policy(part: str, fix: str) -> N
     check(text[:at] + fix + text[at + finding.span.end - finding.span.start :])
 
 
-def test_a_slate_without_a_name_is_not_taken_for_one_with_a_name() -> None:
+def test_expectation_without_slate_name_gets_fix() -> None:
     text = 'test "t" {{ slate x [ {{}} ] expect {} = 0 }}\n'
     (finding,) = findings(text.format("base"))
     assert finding.fix == "base of x"
@@ -151,11 +151,11 @@ def test_a_slate_without_a_name_is_not_taken_for_one_with_a_name() -> None:
         'param odd = item.price\ntest "t" { slate [ {price: odd} ] expect base = 1 }\n',
     ],
 )
-def test_one_mistake_is_one_finding(text: str) -> None:
+def test_one_mistake_gives_one_finding(text: str) -> None:
     assert len(findings(text)) == 1
 
 
-def test_what_two_cases_share_is_reported_once() -> None:
+def test_mistake_in_shared_part_is_reported_once() -> None:
     text = (
         'test "t" { slate [ {id: "a", price: 3} ] history [ {id: "a", price: 4}, {prise: 1} ]\n'
         'case "a" { expect base = 0 } case "b" { expect base = 0 } }\n'
@@ -163,6 +163,6 @@ def test_what_two_cases_share_is_reported_once() -> None:
     assert sorted(f.code for f in findings(text)) == ["E0807", "E0815"]
 
 
-def test_a_let_is_no_value_of_a_test() -> None:
+def test_let_is_refused_as_test_value() -> None:
     (finding,) = findings('let usual = 3\ntest "t" { slate [ {price: usual} ] expect base = 0 }\n')
     assert "usual" in finding.title and finding.help

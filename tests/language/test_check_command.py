@@ -1,4 +1,4 @@
-"""`recpolicy check` as its user runs it."""
+"""Checks the command `recpolicy check`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def mine(tmp_path: Path) -> Path:
     return path
 
 
-def test_clean_policies_give_a_line_each_and_exit_0(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clean_policies_print_one_line_and_exit_0(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(mine), "relevance"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out == [
@@ -41,22 +41,20 @@ def test_clean_policies_give_a_line_each_and_exit_0(mine: Path, capsys: pytest.C
     ]
 
 
-def test_five_mistakes_give_five_messages_and_exit_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_five_mistakes_print_five_messages_and_exit_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(HERE / "bad" / "five_mistakes.policy")]) == 1
     out = capsys.readouterr().out
     assert out.count("error[") == out.count("help: ") == 5
     assert out.endswith("five_mistakes.policy: 5 findings\n")
 
 
-def test_one_bad_policy_among_good_ones_gives_exit_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_bad_policy_among_good_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", "relevance", str(HERE / "bad" / "unknown_column.policy"), "balanced"]) == 1
     out = capsys.readouterr().out
     assert "1 finding\n" in out and out.count("No findings.") == 2
 
 
-def test_what_matters_of_a_clean_policy_is_said_in_one_or_two_lines(
-    mine: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_clean_policy_summary_shows_params_and_dates(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mine.write_text(
         POLICY
         + """param size = 0.3
@@ -82,7 +80,7 @@ test "an old film is blocked" {
     assert "`voices` has expired" in capsys.readouterr().out
 
 
-def test_a_policy_of_a_schema_says_how_to_check_it_with_data(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_schema_policy_hints_at_data_option(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (mine.parent / "shop.toml").write_text((HERE / "shop.toml").read_text())
     mine.write_text(POLICY.replace('data = "ml-100k"', 'schema = "shop.toml"'))
     assert cli.main(["check", str(mine), str(mine)]) == 0
@@ -91,7 +89,7 @@ def test_a_policy_of_a_schema_says_how_to_check_it_with_data(mine: Path, capsys:
     assert len(out) == 3 and out[2] == hint
 
 
-def test_the_items_and_users_of_a_data_set_are_checked_too(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_option_checks_items_and_users(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mine.write_text(POLICY.replace("ml-100k", "simulator") + "boost never weight 0.5 = item.published < 1900-01-01\n")
     assert cli.main(["check", str(mine)]) == 0
     capsys.readouterr()
@@ -117,7 +115,7 @@ def test_the_items_and_users_of_a_data_set_are_checked_too(mine: Path, capsys: p
         (["check", "relevance", "--set", "size=3"], "no param `size`"),
     ],
 )
-def test_wrong_use_is_said_on_standard_error_with_exit_2(
+def test_usage_error_goes_to_stderr_with_exit_2(
     arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(arguments) == 2
@@ -126,24 +124,24 @@ def test_wrong_use_is_said_on_standard_error_with_exit_2(
     assert captured.err.startswith("error: ") and words in captured.err
 
 
-def test_a_file_that_is_not_text_is_wrong_use(tmp_path: Path) -> None:
+def test_non_utf8_policy_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.policy").write_bytes(b'policy "caf\xe9" {}')
     with pytest.raises(UsageError, match="byte 12 is not UTF-8"):
         checker.load(str(tmp_path / "latin.policy"))
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_read(mine: Path) -> None:
+def test_byte_order_mark_and_crlf_are_read(mine: Path) -> None:
     mine.write_bytes(b"\xef\xbb\xbf" + POLICY.replace("\n", "\r\n").encode())
     assert checker.load(str(mine)).slate == 5
 
 
-def test_the_schema_on_the_command_line_goes_before_the_header(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_schema_option_overrides_header(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (mine.parent / "other.toml").write_text('[item]\nid = { type = "text", role = "id" }\nprice = "float"\n')
     assert cli.main(["check", str(mine), "--schema", str(mine.parent / "other.toml")]) == 1
     assert "no item column `genres`" in capsys.readouterr().out
 
 
-def test_a_data_folder_is_found_beside_the_policy(mine: Path) -> None:
+def test_data_folder_is_found_beside_policy(mine: Path) -> None:
     (mine.parent / "films").mkdir()
     (mine.parent / "films" / "schema.toml").write_text(
         '[item]\nid = { type = "text", role = "id" }\ngenres = "list of category"\n'
@@ -152,7 +150,7 @@ def test_a_data_folder_is_found_beside_the_policy(mine: Path) -> None:
     assert checker.read(str(mine)).schema.name == "films"
 
 
-def test_a_data_folder_without_schema_is_read_for_its_columns(mine: Path) -> None:
+def test_data_folder_without_schema_has_inferred_columns(mine: Path) -> None:
     folder = HERE.parents[1].parent / "shared" / "data" / "ml-latest-small"
     if not folder.is_dir():
         pytest.skip("the data set ml-latest-small is not beside the repository")
@@ -160,14 +158,14 @@ def test_a_data_folder_without_schema_is_read_for_its_columns(mine: Path) -> Non
     assert checker.read(str(mine)).schema.item["genres"].type.value == "list of category"
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_option_prints_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(["--version"])
     assert stop.value.code == 0
     assert capsys.readouterr().out.startswith("recpolicy ")
 
 
-def test_check_loads_nothing_heavy(mine: Path) -> None:
+def test_check_loads_no_heavy_libraries(mine: Path) -> None:
     code = (
         "import sys; from recpolicy.cli import main; code = main(['check', sys.argv[1], 'balanced']);"
         "print(*{'numpy', 'torch', 'pyarrow', 'pydantic', 'rich', 'scipy', 'json'} & set(sys.modules)); sys.exit(code)"
@@ -177,14 +175,14 @@ def test_check_loads_nothing_heavy(mine: Path) -> None:
     assert done.stdout.splitlines()[-1] == ""
 
 
-def test_python_m_recpolicy_is_the_same_command(mine: Path) -> None:
+def test_python_m_runs_same_command(mine: Path) -> None:
     run = [sys.executable, "-m", "recpolicy", "check", str(mine)]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith('"mine"')
 
 
-def test_a_terminal_gets_colours_and_the_same_words() -> None:
+def test_terminal_output_is_plain_text_plus_colour() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -201,7 +199,7 @@ def test_a_terminal_gets_colours_and_the_same_words() -> None:
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
 
 
-def test_the_caret_stands_under_wide_characters_and_tabs() -> None:
+def test_caret_aligns_under_wide_characters_and_tabs() -> None:
     text = POLICY + 'block x =\titem.genre is "映画" or item.zzz\n'
     with pytest.raises(PolicyError) as caught:
         checker.check(parser.parse(Source("wide.policy", text)), checker.read("relevance").schema)
@@ -212,13 +210,14 @@ def test_the_caret_stands_under_wide_characters_and_tabs() -> None:
     assert column == len(before) + before.count("映") + before.count("画")
 
 
-def test_the_saved_tables_are_those_of_the_grammar() -> None:
+def test_saved_parse_tables_match_grammar() -> None:
     path = HERE.parents[1] / "grammar" / grammar.TABLES
     tables = grammar.tables()
     fresh = tables.partition(b"\n")
     # equal tables are not equal bytes, so that only a change of the grammar is worth a new file
     if os.environ.get("RECPOLICY_GOLDEN") and not (path.exists() and path.read_bytes().startswith(fresh[0])):
         path.write_bytes(tables)
+        pytest.fail(f"rewritten: {path}", pytrace=False)
     saved = path.read_bytes().partition(b"\n")
     assert saved[0] == fresh[0], "the grammar has changed: run `make golden`"
     assert pickle.loads(saved[2])["data"]["options"] == pickle.loads(fresh[2])["data"]["options"]

@@ -1,4 +1,4 @@
-"""Several files as one policy: `use`, `override` and `param`, and the values given on the command line."""
+"""Checks policies of several files: `use`, `override`, `param`, and values from the command line."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def price_above(rule: typed.Rule) -> float:
 # ---- use
 
 
-def test_the_statements_of_a_used_file_stand_in_the_place_of_the_use(tmp_path: Path) -> None:
+def test_used_file_is_inserted_at_use(tmp_path: Path) -> None:
     loaded = read(
         tmp_path, 'reward a weight 1 = ndcg(next_items)\nuse "house.policy"\nboost b weight 1 = dear\n', house=HOUSE
     )
@@ -69,7 +69,7 @@ def test_the_statements_of_a_used_file_stand_in_the_place_of_the_use(tmp_path: P
     }
 
 
-def test_a_path_starts_from_the_file_that_uses_it(tmp_path: Path) -> None:
+def test_use_path_is_relative_to_using_file(tmp_path: Path) -> None:
     text = 'use "rules/all.policy"\nreward a weight 1 = ndcg(next_items)\n'
     loaded = read(
         tmp_path, text, rules__all='use "house.policy"\nuse "../top.policy"\n', rules__house=HOUSE, top="let x = 3\n"
@@ -78,14 +78,14 @@ def test_a_path_starts_from_the_file_that_uses_it(tmp_path: Path) -> None:
     assert [rule.name for rule in loaded.policy.rules] == ["cheap", "one_voice", "a"]
 
 
-def test_a_file_that_two_files_use_is_taken_once(tmp_path: Path) -> None:
+def test_file_used_twice_is_included_once(tmp_path: Path) -> None:
     loaded = read(
         tmp_path, 'use "a.policy"\nuse "b.policy"\n', a='use "house.policy"\n', b='use "house.policy"\n', house=HOUSE
     )
     assert [rule.name for rule in loaded.policy.rules] == ["cheap", "one_voice"]
 
 
-def test_the_header_and_the_tests_of_a_used_file_are_its_own(tmp_path: Path) -> None:
+def test_header_and_tests_of_used_file_are_ignored(tmp_path: Path) -> None:
     house = (
         'policy "house" {\n  language = 1\n  slate = 3\n}\n'
         + HOUSE
@@ -95,13 +95,13 @@ def test_the_header_and_the_tests_of_a_used_file_are_its_own(tmp_path: Path) -> 
     assert loaded.policy.name == "main" and loaded.policy.slate == 10 and loaded.policy.tests == ()
 
 
-def test_a_finding_of_a_used_file_names_that_file(tmp_path: Path) -> None:
+def test_finding_names_used_file(tmp_path: Path) -> None:
     house = "boost fresh weigh 0.5 = item.is_ad\nboost dear weight 1 = item.prize > 3\n"
     found = codes(tmp_path, 'use "house.policy"\nreward a weight 200 = ndcg(next_items)\n', house=house)
     assert found == [("E0409", "main.policy"), ("E0102", "house.policy"), ("E0201", "house.policy")]
 
 
-def test_a_name_of_two_files_is_a_finding_that_points_at_both(tmp_path: Path) -> None:
+def test_duplicate_name_across_files_points_at_both(tmp_path: Path) -> None:
     with pytest.raises(PolicyError) as caught:
         read(tmp_path, 'use "house.policy"\nboost cheap weight 1 = item.is_ad\n', house=HOUSE)
     (finding,) = caught.value.findings
@@ -111,11 +111,11 @@ def test_a_name_of_two_files_is_a_finding_that_points_at_both(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("path", ["../main.policy", "/etc/hosts", "a/../../x.policy"])
-def test_a_file_outside_the_folder_is_not_read(tmp_path: Path, path: str) -> None:
+def test_path_outside_folder_is_refused(tmp_path: Path, path: str) -> None:
     assert codes(tmp_path, f'use "{path}"\nreward a weight 1 = ndcg(next_items)\n') == [("E0503", "main.policy")]
 
 
-def test_a_link_to_the_outside_is_not_followed(tmp_path: Path) -> None:
+def test_symlink_to_outside_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "x.policy").write_text(HOUSE)
     inside = tmp_path / "inside"
@@ -124,13 +124,13 @@ def test_a_link_to_the_outside_is_not_followed(tmp_path: Path) -> None:
     assert codes(inside, 'use "house.policy"\nreward a weight 1 = ndcg(next_items)\n') == [("E0503", "main.policy")]
 
 
-def test_files_that_use_each_other_are_a_finding(tmp_path: Path) -> None:
+def test_cyclic_use_is_refused(tmp_path: Path) -> None:
     text = 'use "a.policy"\nreward r weight 1 = ndcg(next_items)\n'
     assert codes(tmp_path, text, a='use "b.policy"\n', b='use "a.policy"\n') == [("E0502", "b.policy")]
     assert codes(tmp_path, 'use "main.policy"\nreward r weight 1 = ndcg(next_items)\n') == [("E0502", "main.policy")]
 
 
-def test_a_long_chain_of_files_is_read(tmp_path: Path) -> None:
+def test_chain_of_300_files_is_read(tmp_path: Path) -> None:
     others = {f"f{i}": f'use "f{i + 1}.policy"\n' for i in range(300)}
     loaded = read(tmp_path, 'use "f0.policy"\n', **others, f300=HOUSE)
     assert len(loaded.policy.sources) == 302
@@ -139,12 +139,12 @@ def test_a_long_chain_of_files_is_read(tmp_path: Path) -> None:
 # ---- override
 
 
-def test_an_overriding_let_holds_for_all_that_stands_behind_the_earlier_one(tmp_path: Path) -> None:
+def test_let_override_changes_earlier_uses(tmp_path: Path) -> None:
     loaded = read(tmp_path, 'use "house.policy"\noverride let dear = item.price > 9\n', house=HOUSE)
     assert price_above(loaded.policy.rules[0]) == 9
 
 
-def test_an_overriding_rule_takes_the_place_of_the_earlier_one_and_sees_all_above_it(tmp_path: Path) -> None:
+def test_rule_override_keeps_position_and_sees_lets_above(tmp_path: Path) -> None:
     text = 'use "house.policy"\nlet mine = item.price < 4\noverride boost cheap weight 0.7 = mine limit 2\n'
     cheap, one_voice = read(tmp_path, text, house=HOUSE).policy.rules
     assert (cheap.name, one_voice.name) == ("cheap", "one_voice")
@@ -152,18 +152,18 @@ def test_an_overriding_rule_takes_the_place_of_the_earlier_one_and_sees_all_abov
     assert cheap.because is None and isinstance(cheap, typed.Boost) and cheap.limit == 2
 
 
-def test_an_override_of_an_override_holds(tmp_path: Path) -> None:
+def test_last_override_wins(tmp_path: Path) -> None:
     text = 'use "house.policy"\noverride boost cheap weight 1 = dear\noverride boost cheap weight 2 = dear limit 1\n'
     cheap = read(tmp_path, text, house=HOUSE).policy.rules[0]
     assert (cheap.name, cheap.weight.base) == ("cheap", 2)
 
 
-def test_a_weight_alone_may_be_overridden(tmp_path: Path) -> None:
+def test_weight_only_override_keeps_condition(tmp_path: Path) -> None:
     loaded = read(tmp_path, 'use "house.policy"\noverride boost cheap weight 0.9\n', house=HOUSE)
     assert price_above(loaded.policy.rules[0]) == 50 and loaded.policy.rules[0].weight.base == 0.9
 
 
-def test_an_override_holds_for_those_for_whom_it_is_written(tmp_path: Path) -> None:
+def test_override_inside_when_applies_to_its_users(tmp_path: Path) -> None:
     text = 'use "house.policy"\nwhen user.premium {\n  override boost cheap weight 0.9 = dear\n}\n'
     cheap = read(tmp_path, text, house=HOUSE).policy.rules[0]
     assert cheap.name == "cheap" and cheap.weight.only is not None
@@ -182,11 +182,11 @@ def test_an_override_holds_for_those_for_whom_it_is_written(tmp_path: Path) -> N
         ("boost cheap weight 1\n", "E0434"),
     ],
 )
-def test_an_override_that_cannot_be(tmp_path: Path, text: str, code: str) -> None:
+def test_invalid_override_is_refused(tmp_path: Path, text: str, code: str) -> None:
     assert codes(tmp_path, f'use "house.policy"\n{text}', house=HOUSE) == [(code, "main.policy")]
 
 
-def test_a_suggested_override_can_be_written_in_the_place_of_the_word(tmp_path: Path) -> None:
+def test_misspelt_override_gets_fix(tmp_path: Path) -> None:
     with pytest.raises(PolicyError) as caught:
         read(tmp_path, 'use "house.policy"\noverride boost cheep weight 1 = dear\n', house=HOUSE)
     assert [f.fix for f in caught.value.findings] == ["cheap"]
@@ -211,7 +211,7 @@ PARAMS = (
 )
 
 
-def test_a_param_stands_wherever_a_literal_does(tmp_path: Path) -> None:
+def test_param_replaces_any_literal(tmp_path: Path) -> None:
     policy = read(tmp_path, PARAMS).policy
     a, b, c, d = policy.rules
     assert a.weight.base == 0.3 and b.weight.base == typed.Ramp(a.span, 0, 0.3, 0.2)
@@ -224,7 +224,7 @@ def test_a_param_stands_wherever_a_literal_does(tmp_path: Path) -> None:
     assert not any(p.given for p in policy.params)
 
 
-def test_a_param_can_be_given(tmp_path: Path) -> None:
+def test_param_values_can_be_given(tmp_path: Path) -> None:
     given = {"strength": "0.4", "ads": "30%", "old": "1 week", "language": "fr", "first": "5", "start": "2021-02-03"}
     policy = read(tmp_path, PARAMS, {**given, "strict": "false"}).policy
     a, _, c, d = policy.rules
@@ -239,7 +239,7 @@ def test_a_param_can_be_given(tmp_path: Path) -> None:
     assert all(p.given for p in policy.params)
 
 
-def test_a_word_is_given_with_or_without_quotes(tmp_path: Path) -> None:
+def test_text_param_is_given_with_or_without_quotes(tmp_path: Path) -> None:
     text = 'param genre = "War"\nreward a weight 1 = share(genre in item.genres)\n'
     for given in ("Sci-Fi", '"Sci-Fi"'):
         policy = read(tmp_path, text, {"genre": given}).policy
@@ -261,26 +261,26 @@ def test_a_word_is_given_with_or_without_quotes(tmp_path: Path) -> None:
         ("language", '"unclosed', '`"unclosed` is not a word'),
     ],
 )
-def test_a_value_that_cannot_be_given_is_wrong_use(tmp_path: Path, name: str, value: str, words: str) -> None:
+def test_invalid_param_value_is_usage_error(tmp_path: Path, name: str, value: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         read(tmp_path, PARAMS, {name: value})
     assert words in caught.value.message and caught.value.help
 
 
-def test_a_misspelt_param_gets_a_suggestion(tmp_path: Path) -> None:
+def test_misspelt_param_gets_suggestion(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         read(tmp_path, PARAMS, {"strenght": "0.4"})
     assert caught.value.help == "did you mean `strength`?"
 
 
-def test_a_given_value_that_does_not_fit_its_place_is_a_finding(tmp_path: Path) -> None:
+def test_out_of_range_param_value_is_a_finding(tmp_path: Path) -> None:
     with pytest.raises(PolicyError) as caught:
         read(tmp_path, PARAMS, {"strength": "400"})
     assert [f.code for f in caught.value.findings] == ["E0409", "E0409"]
     assert "strength = 400" in caught.value.findings[0].title
 
 
-def test_a_param_may_be_overridden(tmp_path: Path) -> None:
+def test_param_can_be_overridden(tmp_path: Path) -> None:
     loaded = read(tmp_path, 'use "house.policy"\noverride param voices = 4\n', house=HOUSE)
     quota = loaded.policy.rules[1]
     assert isinstance(quota, typed.Quota) and quota.at_most == typed.Bound(quota.span, 4, False)

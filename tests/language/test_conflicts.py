@@ -1,4 +1,4 @@
-"""Quotas that contradict each other are found, with a way out; quotas that some list can meet are never refused."""
+"""Checks that contradicting quotas are found with a fix, and that satisfiable quotas are never refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recpolicy import schema
 from recpolicy.errors import Diagnostic, PolicyError
 from recpolicy.language import checker, parser, policy
 from recpolicy.language.checker.conflicts import conflicts
-from recpolicy.language.checker.quotas import places
+from recpolicy.language.checker.statements.quotas import places
 from recpolicy.language.policy import Block, Bound, Column, Different, Per, Policy, Quota, Weight, Where, Window
 from recpolicy.span import NOWHERE, Source
 from recpolicy.types import Type
@@ -217,7 +217,7 @@ quick = settings(max_examples=120, deadline=None, suppress_health_check=[HealthC
 
 @quick
 @given(policies(ANYTHING, columns=True, windows=True, most=4))
-def test_no_false_alarm(rules: Policy) -> None:
+def test_conflicts_have_no_false_positives(rules: Policy) -> None:
     everything = {rule.name: rule for rule in (*rules.blocks, *rules.rules)}
     for finding in conflicts(rules, {}):
         chosen: list[Any] = [everything[name] for name in named(finding)]
@@ -226,7 +226,7 @@ def test_no_false_alarm(rules: Policy) -> None:
 
 @quick
 @given(policies(TRUTHS, columns=False, windows=False, most=2))
-def test_every_contradiction_of_two_quotas_is_found(rules: Policy) -> None:
+def test_contradiction_of_two_quotas_is_found(rules: Policy) -> None:
     every: list[Any] = list(rules.rules)
     assert bool(conflicts(rules, {})) is not some_list_meets(rules.slate, every)
 
@@ -260,26 +260,26 @@ def lines(*demands: str) -> str:
     return "".join(f"quota {name} weight 1 = {demand}\n" for name, demand in zip("abcdefgh", demands, strict=False))
 
 
-def test_the_way_out_is_the_nearest_number_that_makes_it_possible() -> None:
+def test_help_names_nearest_feasible_number() -> None:
     found = only(lines("at least 6 where item.is_ad and item.price > 5", "at most 3 where item.is_ad"))
     assert (found.code, found.span.line, found.fix) == ("E0601", 8, "6")
     assert found.help == "lower `at least 6` of `a` to 3, or raise `at most 3` of `b` to 6"
     assert [(note.span.line, note.label) for note in found.notes] == [(7, "asks for at least 6 places")]
 
 
-def test_the_fix_mends_the_policy() -> None:
+def test_fix_resolves_conflict() -> None:
     text = HEADER + lines("at least 6 where item.is_ad", "at most 30% where item.is_ad or item.price > 3")
     found = only(text.removeprefix(HEADER))
     assert (found.fix, text[found.span.start : found.span.end]) == ("60%", "30%")
     assert not findings((text[: found.span.start] + "60%" + text[found.span.end :]).removeprefix(HEADER))
 
 
-def test_ages_are_compared_however_they_are_written() -> None:
+def test_ages_in_different_forms_are_compared() -> None:
     found = only(lines("at least 7 where item.age < 3 days", "at least 40% where item.published more than 1 year ago"))
     assert found.help == "lower `at least 7` of `a` to 6, or lower `at least 40%` of `b` to 30%"
 
 
-def test_three_lines_that_go_together_by_twos_are_one_finding() -> None:
+def test_three_way_conflict_is_one_finding() -> None:
     found = only(lines(*(f'at least 4 where item.language is "{word}"' for word in ("de", "fr", "pt"))))
     assert named(found) == {"a", "b", "c"} and len(found.notes) == 2
 
@@ -302,7 +302,7 @@ def test_three_lines_that_go_together_by_twos_are_one_finding() -> None:
         ],
     ],
 )
-def test_what_cannot_be_met_together_is_refused(demands: list[str]) -> None:
+def test_unsatisfiable_quotas_are_refused(demands: list[str]) -> None:
     assert {finding.code for finding in findings(lines(*demands))} == {"E0601"}
 
 
@@ -316,11 +316,11 @@ def test_what_cannot_be_met_together_is_refused(demands: list[str]) -> None:
         ["at least 1 where item.is_ad in top 3", "at most 1 where item.is_ad"],
     ],
 )
-def test_what_some_list_meets_is_not(demands: list[str]) -> None:
+def test_satisfiable_quotas_are_accepted(demands: list[str]) -> None:
     assert not findings(lines(*demands))
 
 
-def test_lines_for_users_that_exclude_each_other_do_not_conflict() -> None:
+def test_quotas_for_disjoint_users_do_not_conflict() -> None:
     text = (
         "when user.age < 30 {\n  quota a weight 1 = at least 4 where item.is_ad\n}\n"
         "when %s {\n  quota b weight 1 = at most 2 where item.is_ad\n}\n"
@@ -329,7 +329,7 @@ def test_lines_for_users_that_exclude_each_other_do_not_conflict() -> None:
     assert only(text % "user.premium").help.endswith("; or make the `when` conditions exclude each other")
 
 
-def test_a_quota_that_weighs_nothing_for_the_others_users_does_not_conflict() -> None:
+def test_quota_with_zero_weight_for_segment_does_not_conflict() -> None:
     text = (
         "quota a weight 1 = at least 4 where item.is_ad\n"
         "when user.premium {\n  quota a weight %s\n  quota b weight 1 = at most 2 where item.is_ad\n}\n"
@@ -338,23 +338,23 @@ def test_a_quota_that_weighs_nothing_for_the_others_users_does_not_conflict() ->
     assert named(only(text % "0.5")) == {"a", "b"}
 
 
-def test_a_condition_that_contradicts_itself_is_a_finding_of_its_own() -> None:
+def test_self_contradicting_condition_is_found() -> None:
     found = only(lines("at least 1 where item.age < 3 days and item.age > 1 year"))
     assert (found.code, named(found)) == ("E0602", {"a"})
 
 
-def test_blocks_that_hide_what_a_quota_asks_for() -> None:
+def test_block_hiding_quota_items_is_found() -> None:
     found = only("block ads = item.is_ad\n" + lines("at least 1 where item.is_ad and item.price > 3"))
     assert (found.code, found.title) == ("E0603", "`a` asks for items that `ads` hides")
 
 
-def test_blocks_that_hide_everything() -> None:
+def test_blocks_hiding_all_items_are_found() -> None:
     blocks = "block ads = item.is_ad\nblock rest = not item.is_ad\n"
     found = only(blocks + lines("at least 1 where item.price > 3"))
     assert (found.code, named(found), found.notes[0].span.line) == ("E0604", {"ads", "rest"}, 7)
 
 
-def test_a_finding_names_the_file_of_each_line() -> None:
+def test_conflict_names_file_of_each_line() -> None:
     few = Quota(NOWHERE, "few", Weight(NOWHERE, 1.0), None, Bound(NOWHERE, 1, False), Where(NOWHERE, A))
     many = replace(few, name="many", at_least=Bound(NOWHERE, 2, False), at_most=None)
     main, house = Source("main.policy", ""), Source("house.policy", "")
@@ -376,7 +376,7 @@ def test_a_finding_names_the_file_of_each_line() -> None:
         pytest.param(lambda i: either(policy.Logic(NOWHERE, "and", A, price(">", i)), word(f"w{i}")), id="of it all"),
     ],
 )
-def test_ten_thousand_quotas_take_a_moment(where: Callable[[int], policy.Expr]) -> None:
+def test_ten_thousand_quotas_are_checked_quickly(where: Callable[[int], policy.Expr]) -> None:
     bounds = [(None, Bound(NOWHERE, 2, False)), (Bound(NOWHERE, 3, False), None)]
     rules = tuple(
         Quota(NOWHERE, f"q{i}", Weight(NOWHERE, 1.0), *bounds[i % 2], Where(NOWHERE, where(i))) for i in range(10_000)

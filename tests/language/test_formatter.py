@@ -1,4 +1,4 @@
-"""`recpolicy fmt`: one canonical form, in which a policy means what it meant and every comment is kept."""
+"""Checks `recpolicy fmt`: one canonical form that keeps meaning and comments."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def holds(text: str) -> None:
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32))
-def test_generated_policies(seed: int) -> None:
+def test_random_policies_keep_meaning_and_comments(seed: int) -> None:
     holds(Writer(Random(seed)).policy())
 
 
-def test_the_generated_policies_use_every_construct() -> None:
+def test_random_policies_use_every_construct() -> None:
     seen: set[type[syntax.Node]] = set()
     for seed in range(300):
         todo: list[syntax.Node] = [parsed(Writer(Random(seed)).policy())]
@@ -78,13 +78,13 @@ def test_the_generated_policies_use_every_construct() -> None:
 
 
 @pytest.mark.parametrize("path", READABLE, ids=lambda path: path.stem)
-def test_the_policies_of_this_project(path: Path) -> None:
+def test_project_policies_are_formatted(path: Path) -> None:
     text = path.read_text("utf-8")
     holds(text)
     assert formatted(text) == text
 
 
-def test_the_canonical_form() -> None:
+def test_canonical_form_matches_golden_file() -> None:
     text = (HERE / "formatted" / "before.txt").read_text("utf-8")
     assert formatted(text) == (HERE / "formatted" / "after.policy").read_text("utf-8")
     holds(text)
@@ -94,11 +94,11 @@ def test_the_canonical_form() -> None:
     "text",
     ["", "\n\n", "# only a comment", "# one\n\n\n\n# two\n", 'policy "a" {}', "when user.premium {# in\n}# out"],
 )
-def test_files_with_little_in_them(text: str) -> None:
+def test_nearly_empty_files_are_formatted(text: str) -> None:
     holds(text)
 
 
-def test_a_text_with_a_syntax_error_is_refused() -> None:
+def test_syntax_error_is_refused() -> None:
     with pytest.raises(PolicyError) as caught:
         formatted("let a = 3 +")
     assert [finding.code for finding in caught.value.findings] == ["E0101"]
@@ -115,7 +115,7 @@ def test_a_text_with_a_syntax_error_is_refused() -> None:
         "let a = " + "(" * 300 + "3" + ")" * 300,
     ],
 )
-def test_long_and_deep_files(text: str) -> None:
+def test_long_and_deep_files_are_stable(text: str) -> None:
     once = formatted(text)
     assert formatted(once) == once
     assert parsed(once) == parsed(text)
@@ -131,7 +131,7 @@ def fmt(*arguments: str, text: str = "") -> tuple[int, str, str]:
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-def test_files_are_rewritten_in_place(tmp_path: Path) -> None:
+def test_fmt_rewrites_files_in_place(tmp_path: Path) -> None:
     one, two = tmp_path / "one.policy", tmp_path / "two.policy"
     one.write_bytes(b"\xef\xbb\xbflet a=3 # \xc3\xa4\r\nlet bc=4\r\n")
     two.write_text("let a = 3\n")
@@ -140,7 +140,7 @@ def test_files_are_rewritten_in_place(tmp_path: Path) -> None:
     assert fmt(str(one), str(two)) == (0, "", "")
 
 
-def test_check_changes_nothing_and_shows_the_difference(tmp_path: Path) -> None:
+def test_fmt_check_shows_diff_and_keeps_file(tmp_path: Path) -> None:
     path = tmp_path / "one.policy"
     path.write_text("let a=3\nlet b = 4\n")
     code, output, _ = fmt("--check", str(path))
@@ -151,13 +151,13 @@ def test_check_changes_nothing_and_shows_the_difference(tmp_path: Path) -> None:
     assert fmt("--check", str(path)) == (0, "", "")
 
 
-def test_input_to_output() -> None:
+def test_fmt_reads_stdin_and_writes_stdout() -> None:
     assert fmt("-", text="let a=3") == (0, "let a = 3\n", "")
     code, output, errors = fmt("-", text="let a=3 +")
     assert (code, output) == (1, "") and "E0101" in errors
 
 
-def test_a_file_with_syntax_errors_is_left_alone(tmp_path: Path) -> None:
+def test_fmt_keeps_file_with_syntax_error(tmp_path: Path) -> None:
     bad, good = tmp_path / "bad.policy", tmp_path / "good.policy"
     bad.write_text("let  a = 3 +\n")
     good.write_text("let  a = 3\n")
@@ -168,6 +168,6 @@ def test_a_file_with_syntax_errors_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["balanced", "nowhere.policy", "."])
-def test_what_is_no_file_is_wrong_use(name: str) -> None:
+def test_fmt_of_missing_file_is_usage_error(name: str) -> None:
     code, output, errors = fmt(name)
     assert (code, output) == (2, "") and errors.startswith("error: ")

@@ -1,4 +1,4 @@
-"""One slip of the pen in a good policy: the first finding says what was meant. Nothing is guessed of other words."""
+"""Checks suggestions for typos: one slip gives the right word first, unrelated words give none."""
 
 from __future__ import annotations
 
@@ -144,13 +144,13 @@ def by_kind() -> dict[str, list[Word]]:
     return found
 
 
-def test_the_corpus_is_rich(by_kind: dict[str, list[Word]]) -> None:
+def test_corpus_covers_every_word_kind(by_kind: dict[str, list[Word]]) -> None:
     assert set(by_kind) == {"column", "function", "keyword", "unit", "name"}
     assert {word.text for word in by_kind["keyword"]} >= KEYWORDS - {"policy", "false", "true", "than"}
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_the_word_meant_is_suggested_first_in_95_of_100_slips(by_kind: dict[str, list[Word]], seed: int) -> None:
+def test_typo_fix_is_suggested_in_95_percent(by_kind: dict[str, list[Word]], seed: int) -> None:
     random = Random(seed)
     missed = []
     for _ in range(300):
@@ -196,7 +196,7 @@ def unlike(random: Random) -> str:
         'test "a" {{\n  slate [{{}}]\n  expect {} = 1\n}}',
     ],
 )
-def test_nothing_is_suggested_for_words_like_no_other(line: str) -> None:
+def test_unrelated_words_get_no_suggestion(line: str) -> None:
     random = Random(7)
     good = Good("example", HEADER + RULE, SHOP, HERE)
     for name in (*ENGLISH.split(), *(unlike(random) for _ in range(50))):

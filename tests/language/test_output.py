@@ -1,4 +1,4 @@
-"""How findings reach people and programs: with lines and carets, as sentences, as JSON, as SARIF."""
+"""Checks how findings are printed: with lines and carets, as sentences, as JSON, as SARIF."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ TAKEN = finding(at("a weight"), notes=(Note(at("z ="), "also here"), Note(at("a 
 # ---- for people -----------------------------------------------------------------------------------------------------
 
 
-def test_further_places_follow_the_first_each_with_its_file_and_line() -> None:
+def test_notes_follow_finding_with_file_and_line() -> None:
     assert render.plain([TAKEN], MAIN) == (
         "error[E0301]: a duration is compared with a plain number\n"
         " --> draft.policy:2:7\n"
@@ -70,7 +70,7 @@ def test_further_places_follow_the_first_each_with_its_file_and_line() -> None:
     )
 
 
-def test_a_finding_in_a_used_file_shows_that_file() -> None:
+def test_finding_in_used_file_shows_that_file() -> None:
     used = finding(at("at most 1", OTHER), source=OTHER, notes=(Note(at("item.is_ad", OTHER), "of this"),))
     page = render.plain([used], MAIN)
     assert "draft.policy" not in page and page.splitlines()[1:6] == [
@@ -82,14 +82,14 @@ def test_a_finding_in_a_used_file_shows_that_file() -> None:
     ]
 
 
-def test_a_warning_is_called_one() -> None:
+def test_warning_is_labelled() -> None:
     warning = finding(at("730"), severity="warning")
     assert render.plain([warning], MAIN).startswith("warning[E0301]: ")
     assert ": warning E0301: " in render.sentences([warning], MAIN)
     assert json.loads(document([Checked(MAIN, None, (warning,))]))["summary"]["warnings"] == 1
 
 
-def test_a_place_of_several_lines_is_marked_on_each_and_said_of_the_last() -> None:
+def test_multi_line_span_is_marked_on_each_line() -> None:
     page = render.plain([finding(at(LINES.strip()))], MAIN)
     assert (
         "3 |   at least 2\n"
@@ -105,7 +105,7 @@ def test_a_place_of_several_lines_is_marked_on_each_and_said_of_the_last() -> No
 @pytest.mark.parametrize("before", [0, 30, 500, 5000])
 @pytest.mark.parametrize("after", [0, 30, 5000])
 @pytest.mark.parametrize("length", [0, 3, 400])
-def test_a_long_line_is_cut_around_the_place(before: int, after: int, length: int) -> None:
+def test_long_line_is_cut_around_span(before: int, after: int, length: int) -> None:
     text = "映" * (before // 2) + "x" * length + "y" * after
     source = Source("long.policy", text)
     lines = render.plain([finding(Span(before // 2, before // 2 + length, 1, before // 2 + 1))], source).splitlines()
@@ -120,22 +120,22 @@ def test_a_long_line_is_cut_around_the_place(before: int, after: int, length: in
         assert under == "xxx"
 
 
-def test_letters_with_marks_over_them_take_one_column() -> None:
+def test_combining_characters_take_one_column() -> None:
     source = Source("marks.policy", "block e\u0301 = 3\n")
     assert "\n1 | block e\u0301 = 3\n  |           ^ no unit\n" in render.plain([finding(Span(11, 12, 1, 12))], source)
 
 
-def test_lines_end_where_spans_say_so() -> None:
+def test_unusual_line_breaks_keep_line_numbers() -> None:
     source = Source("ends.policy", "# a\u2028b\x0cc\r\nblock x = 3\r\n")
     assert "2 | block x = 3\n  |           ^ no unit\n" in render.plain([finding(at("3", source))], source)
 
 
-def test_a_finding_without_a_place_names_the_file() -> None:
+def test_finding_without_place_names_file() -> None:
     assert " --> draft.policy\n  help: " in render.plain([finding(NOWHERE)], MAIN)
     assert render.sentences([finding(NOWHERE)], MAIN).startswith("draft.policy: error E0301: ")
 
 
-def test_sentences_read_aloud() -> None:
+def test_sentences_have_line_column_and_notes() -> None:
     assert render.sentences([finding(at("730")), TAKEN], MAIN) == (
         "draft.policy, line 1, column 25: error E0301: a duration is compared with a plain number. "
         "Here: 730. No unit. Write `730 days`.\n"
@@ -145,7 +145,7 @@ def test_sentences_read_aloud() -> None:
     )
 
 
-def test_plain_output_has_no_picture_and_no_colour(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_format_has_no_carets_or_colour(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(BAD / "five_mistakes.policy"), "balanced", "--format", "plain"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len([line for line in lines if " error E0" in line]) == 5 and all(line.isprintable() for line in lines)
@@ -153,7 +153,7 @@ def test_plain_output_has_no_picture_and_no_colour(capsys: pytest.CaptureFixture
     assert "five_mistakes.policy: 5 findings" in lines[5] and lines[6].startswith('"balanced"')
 
 
-def test_a_terminal_gets_each_severity_in_its_colour() -> None:
+def test_terminal_colours_follow_severity() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -169,7 +169,7 @@ def test_a_terminal_gets_each_severity_in_its_colour() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=300), st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
-def test_any_place_of_any_text_is_shown(text: str, first: int, second: int, third: int) -> None:
+def test_random_span_in_random_text_is_rendered(text: str, first: int, second: int, third: int) -> None:
     source = Source("any.policy", text)
     start, middle, end = sorted(min(place, len(text)) for place in (first, second, third))
     spans = [
@@ -193,7 +193,7 @@ def test_any_place_of_any_text_is_shown(text: str, first: int, second: int, thir
 # ---- for programs ---------------------------------------------------------------------------------------------------
 
 
-def test_json_says_everything_of_a_finding_in_a_fixed_order() -> None:
+def test_json_finding_has_all_fields_in_order() -> None:
     taken = finding(at('"映画😀"'), fix="730 days", notes=(Note(at("a hard", OTHER), "first here", OTHER),))
     found = json.loads(document([Checked(MAIN, None, (taken,))]))
     assert found == {
@@ -243,7 +243,7 @@ def test_json_says_everything_of_a_finding_in_a_fixed_order() -> None:
     assert list(shown) == keys.split()
 
 
-def test_check_writes_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
     broken = str(BAD / "five_mistakes.policy")
     assert cli.main(["check", "balanced", broken, "--format", "json"]) == 1
     found = json.loads(capsys.readouterr().out)
@@ -258,7 +258,7 @@ def test_check_writes_one_json_document(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("span", [at(LINES.strip()), at("730"), Span(3, 3, 1, 4), NOWHERE])
-def test_the_end_of_a_place_is_that_of_its_text(span: Span) -> None:
+def test_json_end_position_matches_span(span: Span) -> None:
     end = mark(MAIN, span, "")
     if span is NOWHERE:
         assert (end.end_line, end.end_column) == (0, 0)
@@ -283,7 +283,7 @@ def valid(text: str) -> dict[str, Any]:
     return dict(run)
 
 
-def test_sarif_keeps_to_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sarif_matches_official_schema(capsys: pytest.CaptureFixture[str]) -> None:
     policies = [str(path) for path in sorted(BAD.glob("*.policy"))]
     assert cli.main(["check", "balanced", *policies, "--format", "sarif"]) == 1
     run = valid(capsys.readouterr().out)
@@ -296,13 +296,13 @@ def test_sarif_keeps_to_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
         assert rule["shortDescription"]["text"].endswith(".") and "\n" not in rule["fullDescription"]["text"]
 
 
-def test_a_clean_policy_is_a_log_without_results(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sarif_of_clean_policy_has_no_results(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", "balanced", "--format", "sarif"]) == 0
     run = valid(capsys.readouterr().out)
     assert run["results"] == [] and run["tool"]["driver"]["rules"] == []
 
 
-def test_sarif_counts_columns_in_utf_16_and_tells_notes_and_fixes() -> None:
+def test_sarif_columns_count_utf16_units() -> None:
     wide = at("in item.genres")
     taken = finding(wide, fix="730 days", severity="warning", notes=(Note(at("a hard", OTHER), "first here", OTHER),))
     [result] = valid(log([Checked(MAIN, None, (taken,))]))["results"]
@@ -320,12 +320,12 @@ def test_sarif_counts_columns_in_utf_16_and_tells_notes_and_fixes() -> None:
     assert change["replacements"] == [{"deletedRegion": region, "insertedContent": {"text": "730 days"}}]
 
 
-def test_a_finding_without_a_place_is_still_a_result() -> None:
+def test_sarif_keeps_finding_without_place() -> None:
     [result] = valid(log([Checked(MAIN, None, (finding(NOWHERE),))]))["results"]
     assert result["locations"] == [{"physicalLocation": {"artifactLocation": {"uri": "draft.policy"}}}]
 
 
-def test_files_are_named_relative_to_where_the_command_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sarif_uris_are_relative_to_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a b").mkdir()
     monkeypatch.chdir(tmp_path / "a b")
 

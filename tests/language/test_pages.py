@@ -1,4 +1,4 @@
-"""What a reader finds under each code: a page whose bad example gives that code and whose good one gives none."""
+"""Checks the page of each error code: its bad example gives the code, its good example no finding."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def simulator() -> Dataset:
     return data.open("simulator")
 
 
-def test_every_code_has_a_page_and_every_page_a_code() -> None:
+def test_error_codes_match_pages() -> None:
     assert sorted(DECLARED - set(pages.codes())) == []
     assert sorted(set(pages.codes()) - DECLARED) == []
     assert {code[:3] for code in pages.codes()} <= set(pages.STAGES)
 
 
 @pytest.mark.parametrize("code", pages.codes())
-def test_the_examples_of_a_page_are_what_it_says(code: str, tmp_path: Path) -> None:
+def test_page_examples_give_stated_findings(code: str, tmp_path: Path) -> None:
     page = pages.page(code)
     if not page.bad.shown:
         assert [finding.code for finding in findings(page.bad, page, tmp_path)][:1] == [code]
@@ -58,7 +58,7 @@ def test_the_examples_of_a_page_are_what_it_says(code: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("code", pages.codes())
-def test_a_page_is_a_title_prose_and_two_examples(code: str) -> None:
+def test_page_has_title_prose_and_two_examples(code: str) -> None:
     text = (ERRORS / "pages" / f"{code}.md").read_text("utf-8")
     beside = r"(\nWith `[\w.]+` beside it:\n\n```\n)*"
     bare = pages.FENCE.sub("```", text)
@@ -76,7 +76,7 @@ def test_a_page_is_a_title_prose_and_two_examples(code: str) -> None:
 
 
 @pytest.mark.parametrize("asked", ["E0301", "e0301", " E0301 "])
-def test_a_code_is_found_in_capitals_or_not(asked: str) -> None:
+def test_code_lookup_ignores_case(asked: str) -> None:
     assert pages.page(asked).code == "E0301"
 
 
@@ -91,13 +91,13 @@ def test_a_code_is_found_in_capitals_or_not(asked: str) -> None:
         ("", "a code is E and four digits"),
     ],
 )
-def test_an_unknown_code_is_wrong_use_and_says_which_there_are(asked: str, help: str) -> None:
+def test_unknown_code_gets_suggestion(asked: str, help: str) -> None:
     with pytest.raises(UsageError) as caught:
         pages.page(asked)
     assert help in caught.value.help and asked in caught.value.message
 
 
-def test_a_page_is_printed_plain_into_a_file_and_in_colour_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_is_plain_in_file_and_coloured_in_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -114,7 +114,7 @@ def test_a_page_is_printed_plain_into_a_file_and_in_colour_on_a_terminal(monkeyp
     assert re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()) == plain
 
 
-def test_pages_are_shown_without_anything_heavy() -> None:
+def test_pages_load_no_heavy_libraries() -> None:
     script = (
         "import sys; from recpolicy import render; from recpolicy.errors import pages\n"
         "render.page(pages.page('E0301'))\n"

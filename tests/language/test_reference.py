@@ -32,7 +32,7 @@ FILES = {info[0]: text for _, info, text in BLOCKS if info and info[0].endswith(
 
 
 @pytest.mark.parametrize(("info", "text"), EXAMPLES)
-def test_an_example_does_what_the_reference_says(info: list[str], text: str, tmp_path: Path) -> None:
+def test_reference_example_gives_stated_findings(info: list[str], text: str, tmp_path: Path) -> None:
     for name, content in FILES.items():
         (tmp_path / name).write_text(content, "utf-8")
     path = tmp_path / "example.policy"
@@ -46,25 +46,25 @@ def test_an_example_does_what_the_reference_says(info: list[str], text: str, tmp
     assert ["bad", *(f.code for f in caught.value.findings)] == info
 
 
-def test_every_section_of_a_construct_has_a_good_and_a_bad_example() -> None:
+def test_section_has_good_and_bad_example() -> None:
     for section in re.split(r"^#+ ", REFERENCE, flags=re.MULTILINE):
         if "```policy" in section:
             assert "```policy\n" in section, section.splitlines()[0]
             assert "```policy bad" in section, section.splitlines()[0]
 
 
-def test_the_reference_lists_the_reserved_words() -> None:
+def test_reference_lists_reserved_words() -> None:
     quote = " ".join(line[2:] for line in REFERENCE.splitlines() if line.startswith("> "))
     assert quote.split() == sorted(RESERVED)
 
 
-def test_every_keyword_of_the_grammar_is_reserved() -> None:
+def test_grammar_keywords_are_reserved() -> None:
     keywords = {t.pattern.value for t in lalr().terminals if t.pattern.type == "str" and t.pattern.value.isalpha()}
     assert keywords <= RESERVED
 
 
 @pytest.mark.parametrize("word", sorted(RESERVED))
-def test_every_reserved_word_may_be_a_column(word: str) -> None:
+def test_reserved_word_is_allowed_as_column(word: str) -> None:
     column = schema.ColumnSpec(word, Type.FLOAT, source=word)
     columns = schema.Schema("words", item={word: column}, user={word: column})
     text = f"{HEADER}let a = item.{word} > 3\nboost b weight 1 = a and item.{word} < user.{word} limit 3\n"
@@ -75,7 +75,7 @@ def test_every_reserved_word_may_be_a_column(word: str) -> None:
 
 @pytest.mark.parametrize("word", sorted(RESERVED))
 @pytest.mark.parametrize("form", ["let {} = 3", "reward {} weight 1 = ndcg(next_items)", "block {} = item.is_ad"])
-def test_no_reserved_word_may_be_a_name(word: str, form: str) -> None:
+def test_reserved_word_is_refused_as_name(word: str, form: str) -> None:
     with pytest.raises(PolicyError) as caught:
         check(parser.parse(Source("words.policy", f"{HEADER}{RULE}{form.format(word)}\n")), SHOP)
     assert [f.code for f in caught.value.findings] == ["E0107"]

@@ -1,4 +1,4 @@
-"""Targets, and the days on which rules hold."""
+"""Checks targets and dated rules."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def codes(text: str, as_of: datetime.date | None = None) -> list[str]:
         ("gini(item.creator) <= 60%", typed.Target(AT, "t", typed.Population(AT, "gini", CREATOR), "<=", 0.6)),
     ],
 )
-def test_a_target_means(text: str, meaning: typed.Target) -> None:
+def test_target_text_has_typed_meaning(text: str, meaning: typed.Target) -> None:
     assert check(f"target t = {text}").targets == (meaning,)
 
 
-def test_a_target_inside_when_is_a_demand_on_that_segment() -> None:
+def test_target_inside_when_applies_to_its_users() -> None:
     policy = check("when user.premium {\n  target t = relevance >= 20%\n}")
     assert policy.targets == (typed.Target(AT, "t", "relevance", ">=", 0.2, only=PREMIUM),)
 
 
-def test_a_population_measure_may_look_at_ids_and_lists() -> None:
+def test_population_metric_accepts_ids_and_lists() -> None:
     policy = check("target a = coverage(item.id) >= 1%\ntarget b = largest_share(item.genres) <= 30%")
     assert [t.name for t in policy.targets] == ["a", "b"]
 
@@ -90,11 +90,11 @@ def test_a_population_measure_may_look_at_ids_and_lists() -> None:
         ("target relevance = share(item.is_ad) <= 20%", "E0213"),
     ],
 )
-def test_a_target_that_cannot_be(text: str, code: str) -> None:
+def test_invalid_target_is_refused(text: str, code: str) -> None:
     assert codes(text) == [code]
 
 
-def test_the_sign_of_a_target_can_be_mended() -> None:
+def test_target_sign_fix_is_accepted() -> None:
     text = "target t = share(item.price > 3) > 20%"
     with pytest.raises(PolicyError) as caught:
         check(text)
@@ -113,7 +113,7 @@ def test_the_sign_of_a_target_can_be_mended() -> None:
         ("relevance >= 97% of baseline", "relevance <= 90% of baseline"),
     ],
 )
-def test_targets_of_one_thing_that_contradict(first: str, second: str) -> None:
+def test_contradicting_targets_are_refused(first: str, second: str) -> None:
     assert codes(f"target a = {first}\ntarget b = {second}") == ["E0518"]
     assert codes(f"when user.premium {{\n  target a = {first}\n  target b = {second}\n}}") == ["E0518"]
 
@@ -127,11 +127,11 @@ def test_targets_of_one_thing_that_contradict(first: str, second: str) -> None:
         ("relevance >= 0.8", "relevance <= 70% of baseline"),
     ],
 )
-def test_targets_that_can_both_be_met(first: str, second: str) -> None:
+def test_compatible_targets_are_accepted(first: str, second: str) -> None:
     assert len(check(f"target a = {first}\ntarget b = {second}").targets) == 2
 
 
-def test_a_segment_may_differ_from_the_whole() -> None:
+def test_segment_target_may_contradict_overall_target() -> None:
     text = "target a = relevance <= 0.7\nwhen user.premium {\n  target b = relevance >= 0.8\n}"
     assert len(check(text).targets) == 2
 
@@ -139,7 +139,7 @@ def test_a_segment_may_differ_from_the_whole() -> None:
 # ---- from, until, because
 
 
-def test_a_rule_holds_from_its_first_day_up_to_and_with_its_last() -> None:
+def test_dated_rule_holds_from_first_to_last_day() -> None:
     text = "boost spring weight 1 = item.is_ad from 2026-03-01 until 2026-05-31"
     assert [d.name for d in check(text, datetime.date(2026, 2, 28)).dormant] == ["spring"]
     for day in (datetime.date(2026, 3, 1), datetime.date(2026, 5, 31)):
@@ -149,7 +149,7 @@ def test_a_rule_holds_from_its_first_day_up_to_and_with_its_last() -> None:
     assert codes(text, datetime.date(2026, 6, 1)) == ["E0512"]
 
 
-def test_a_dormant_statement_is_left_out_and_listed() -> None:
+def test_dormant_statements_are_left_out_and_listed() -> None:
     text = (
         "boost a weight 1 = item.is_ad from 2027-01-01\n"
         "block b = item.is_ad from 2027-02-01\n"
@@ -162,12 +162,12 @@ def test_a_dormant_statement_is_left_out_and_listed() -> None:
     assert [(d.name, d.since.month) for d in policy.dormant] == [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
 
 
-def test_a_dormant_rule_is_checked_and_no_target_may_name_it() -> None:
+def test_dormant_rule_is_checked_and_not_a_valid_target() -> None:
     assert codes("boost a weight 1 = item.is_add from 2027-01-01", DAY) == ["E0201"]
     assert codes("boost a weight 1 = item.is_ad from 2027-01-01\ntarget b = a >= 20%", DAY) == ["E0520"]
 
 
-def test_the_day_is_kept_only_where_it_matters() -> None:
+def test_as_of_date_is_kept_only_with_dated_rules() -> None:
     assert check("", DAY).as_of is None
     assert check("boost a weight 1 = item.is_ad from 2020-01-01", DAY).as_of == DAY
     assert check("boost a weight 1 = item.is_ad from 2020-01-01").as_of is not None
@@ -185,11 +185,11 @@ def test_the_day_is_kept_only_where_it_matters() -> None:
         ("until nowhere", "E0223"),
     ],
 )
-def test_clauses_that_cannot_be(clauses: str, code: str) -> None:
+def test_invalid_clauses_are_refused(clauses: str, code: str) -> None:
     assert codes(f"boost a weight 1 = item.is_ad {clauses}", DAY) == [code]
 
 
-def test_every_kind_of_rule_keeps_its_reason() -> None:
+def test_because_text_is_kept_for_every_rule_kind() -> None:
     policy = check(
         'boost a weight 1 = item.is_ad because "one"\n'
         'block b = item.price > 90 because "two"\n'

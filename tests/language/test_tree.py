@@ -1,4 +1,4 @@
-"""The grammar and the syntax tree name the same things."""
+"""Checks that the grammar and the syntax tree use the same names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recpolicy.language.parser.build import Builder
 GRAMMAR = files("recpolicy.grammar").joinpath("policy.lark").read_text("utf-8")
 
 
-def test_every_grammar_rule_builds_the_class_of_its_name() -> None:
+def test_grammar_rules_have_node_classes() -> None:
     rules = re.findall(r"^([a-z]\w*):", GRAMMAR, re.MULTILINE) + re.findall(r"-> ([a-z]\w*)", GRAMMAR)
     rules.remove("group")  # parentheses leave no node
     for rule in rules:
@@ -20,7 +20,7 @@ def test_every_grammar_rule_builds_the_class_of_its_name() -> None:
         assert is_dataclass(getattr(syntax, name, None)), rule
 
 
-def test_every_class_is_built_by_a_grammar_rule_and_every_rule_builds() -> None:
+def test_grammar_rules_builders_and_node_classes_match() -> None:
     rules = set(re.findall(r"^\??([a-z]\w*):", GRAMMAR, re.MULTILINE) + re.findall(r"-> ([a-z]\w*)", GRAMMAR))
     inlined = {"expr", "conjunction", "negation", "comparison", "sum", "product", "signed", "atom"}
     methods = {name for name in vars(Builder) if not name.startswith("_")}
@@ -30,7 +30,7 @@ def test_every_class_is_built_by_a_grammar_rule_and_every_rule_builds() -> None:
     assert nodes - built == {"Node", "Ident", "Unreadable"}
 
 
-def test_every_node_is_frozen_and_starts_with_its_span() -> None:
+def test_nodes_are_frozen_and_start_with_span() -> None:
     nodes = [c for c in vars(syntax).values() if isinstance(c, type) and issubclass(c, syntax.Node)]
     assert len(nodes) > 30
     for node in nodes:

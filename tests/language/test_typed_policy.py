@@ -1,4 +1,4 @@
-"""What a policy means: text in, the typed policy that the compiler gets out."""
+"""Checks the typed policy that the compiler gets for a policy text."""
 
 from __future__ import annotations
 
@@ -105,11 +105,11 @@ def date_before_now(seconds: float) -> typed.Expr:
         ),
     ],
 )
-def test_a_condition_means(text: str, meaning: typed.Expr) -> None:
+def test_condition_text_has_typed_meaning(text: str, meaning: typed.Expr) -> None:
     assert condition(text) == meaning
 
 
-def test_a_let_is_written_out_where_its_name_stands() -> None:
+def test_let_is_inlined_at_its_uses() -> None:
     policy = check(
         "let dear = item.price > 50\nlet ad = dear and item.is_ad\nboost b weight 1 = ad\nbury c weight 1 = ad\n"
     )
@@ -120,7 +120,7 @@ def test_a_let_is_written_out_where_its_name_stands() -> None:
     )
 
 
-def test_rules_keep_their_order_and_parts() -> None:
+def test_rules_keep_order_and_parts() -> None:
     policy = check(
         "reward a weight 0.5 = calibration(item.genres) on missing fail\n"
         "quota b weight 1 = between 10% and 25% where item.is_ad\n"
@@ -143,7 +143,7 @@ def test_rules_keep_their_order_and_parts() -> None:
     assert policy.blocks == (typed.Block(AT, "f", typed.Compare(AT, ">", PRICE, number(50))),)
 
 
-def test_branches_change_weights_and_hold_rules_of_their_own() -> None:
+def test_when_changes_weights_and_holds_own_rules() -> None:
     policy = check(
         "reward a weight 0.5 = ndcg(next_items)\n"
         "when user.premium {\n  reward a weight 0.7\n  boost b weight 1 = item.is_ad\n  block c = item.is_ad\n}\n"
@@ -173,7 +173,7 @@ def test_branches_change_weights_and_hold_rules_of_their_own() -> None:
         ("user.age is missing", "user.age is not missing"),
     ],
 )
-def test_branches_that_exclude_each_other_may_change_one_rule(first: str, second: str) -> None:
+def test_exclusive_branches_may_change_same_rule(first: str, second: str) -> None:
     rule = "reward a weight 1 = ndcg(next_items)\n"
     for p, q in ((first, second), (second, first)):
         policy = check(f"{rule}when {p} {{\n reward a weight 2\n}}\nwhen {q} {{\n reward a weight 3\n}}\n")
@@ -190,14 +190,14 @@ def test_branches_that_exclude_each_other_may_change_one_rule(first: str, second
         ("user.age < 30 or user.premium", "user.age >= 30"),
     ],
 )
-def test_branches_that_may_overlap_may_not(first: str, second: str) -> None:
+def test_overlapping_branches_may_not_change_same_rule(first: str, second: str) -> None:
     rule = "reward a weight 1 = ndcg(next_items)\n"
     with pytest.raises(PolicyError) as caught:
         check(f"{rule}when {first} {{\n reward a weight 2\n}}\nwhen {second} {{\n reward a weight 3\n}}\n")
     assert [f.code for f in caught.value.findings] == ["E0422"]
 
 
-def test_an_override_lets_branches_overlap_and_the_last_one_holds() -> None:
+def test_override_allows_overlapping_branches() -> None:
     policy = check(
         "reward a weight 1 = ndcg(next_items)\n"
         "when user.premium {\n  reward a weight 2\n}\n"
@@ -206,12 +206,12 @@ def test_an_override_lets_branches_overlap_and_the_last_one_holds() -> None:
     assert [weight for _, weight in policy.rules[0].weight.changes] == [2, 3]
 
 
-def test_many_exclusive_branches_of_one_rule_are_told_apart() -> None:
+def test_300_exclusive_branches_are_accepted() -> None:
     branches = "".join(f"when user.age is {age} {{\n  reward a weight 2\n}}\n" for age in range(300))
     assert len(check(f"reward a weight 1 = ndcg(next_items)\n{branches}").rules[0].weight.changes) == 300
 
 
-def test_windows_hard_and_reasons_are_kept() -> None:
+def test_windows_hard_flags_and_reasons_are_kept() -> None:
     policy = check(
         'quota a hard = at most 1 where item.is_ad in top 3 because "the law"\n'
         "quota b weight 1 = between 20% and 40% where item.is_ad in any 5 places in a row\n"
@@ -238,7 +238,7 @@ def test_windows_hard_and_reasons_are_kept() -> None:
         "at most 0 where item.is_ad in top 1",
     ],
 )
-def test_a_quota_that_its_window_can_meet_checks(quota: str) -> None:
+def test_quota_that_fits_window_is_accepted(quota: str) -> None:
     assert check(f"quota a weight 1 = {quota}\n").rules
 
 
@@ -253,13 +253,13 @@ def test_a_quota_that_its_window_can_meet_checks(quota: str) -> None:
         ("at most 1 where item.is_ad in top 10", "E0431"),
     ],
 )
-def test_a_quota_that_its_window_cannot_meet_does_not(quota: str, code: str) -> None:
+def test_quota_that_exceeds_window_is_refused(quota: str, code: str) -> None:
     with pytest.raises(PolicyError) as caught:
         check(f"quota a weight 1 = {quota}\n")
     assert [f.code for f in caught.value.findings] == [code]
 
 
-def test_a_ramp_is_a_weight_for_everybody_and_in_branches() -> None:
+def test_ramp_is_allowed_as_weight_and_in_branches() -> None:
     policy = check(
         "reward a weight ramp 0 to 0.5 over 20% of training = ndcg(next_items)\n"
         "when user.premium {\n  reward a weight ramp 1 to 0 over 100% of training\n}\n"
@@ -277,11 +277,11 @@ def test_a_ramp_is_a_weight_for_everybody_and_in_branches() -> None:
         "reward a weight 0 = ndcg(next_items)\nwhen user.premium {\n  reward a weight 1\n}\n",
     ],
 )
-def test_there_is_something_to_train_for(text: str) -> None:
+def test_policy_with_weight_or_target_is_accepted(text: str) -> None:
     assert check(text).rules
 
 
-def test_numbers_over_the_history() -> None:
+def test_history_functions_are_typed() -> None:
     policy = check(
         "reward a weight 1 = ndcg(next_items)\n"
         "when count() of history > 3 and share(item.is_ad) of history >= 20% {\n  reward a weight 2\n}\n"
@@ -302,7 +302,7 @@ def test_numbers_over_the_history() -> None:
     assert isinstance(c.where.right, typed.Compare) and c.where.right.left.type is Type.DURATION
 
 
-def test_a_percentile_is_a_share_of_its_table() -> None:
+def test_percentile_uses_table_of_its_column() -> None:
     policy = check(
         "reward a weight 1 = mean(percentile(item.price * 2))\n"
         "when percentile(user.age) < 30% {\n  reward a weight 2\n}\n"
@@ -314,7 +314,7 @@ def test_a_percentile_is_a_share_of_its_table() -> None:
     assert isinstance(only, typed.Compare) and isinstance(only.left, typed.Percentile)
 
 
-def test_serendipity_is_a_measure_of_a_column() -> None:
+def test_serendipity_has_column_and_missing_mode() -> None:
     (a,) = check("reward a weight 1 = serendipity(item.genres) on missing zero\n").rules
     assert isinstance(a, typed.Reward) and a.measure == typed.Serendipity(AT, GENRES, typed.Missing.ZERO)
 
@@ -336,7 +336,7 @@ def test_serendipity_is_a_measure_of_a_column() -> None:
         "min(1, count(item.is_ad) of history / 10)",
     ],
 )
-def test_a_number_that_stays_between_0_and_1_has_a_mean(number: str) -> None:
+def test_mean_accepts_number_within_0_to_1(number: str) -> None:
     measure = check(f"reward a weight 1 = mean({number})\n").rules[0]
     assert isinstance(measure, typed.Reward) and isinstance(measure.measure, typed.Average)
 
@@ -354,24 +354,24 @@ def test_a_number_that_stays_between_0_and_1_has_a_mean(number: str) -> None:
         "min(1, mean(item.price) of history)",
     ],
 )
-def test_a_number_that_may_leave_0_to_1_has_no_mean(number: str) -> None:
+def test_mean_refuses_number_outside_0_to_1(number: str) -> None:
     with pytest.raises(PolicyError) as caught:
         check(f"reward a weight 1 = mean({number})\n")
     assert [f.code for f in caught.value.findings] == ["E0405"]
 
 
 @pytest.mark.parametrize("name", checker.samples())
-def test_the_sample_policies_check_clean(name: str) -> None:
+def test_sample_policies_check_clean(name: str) -> None:
     loaded = checker.read(name)
     assert loaded.policy.data in schema.BUILTIN
     assert loaded.policy.rules and loaded.source.text.startswith("# ")
 
 
-def test_the_samples_are_there() -> None:
+def test_sample_policies_exist() -> None:
     assert set(checker.samples()) >= {"relevance", "balanced", "creator_growth"}
 
 
-def test_a_long_list_of_alternatives_is_no_deep_expression() -> None:
+def test_long_or_chain_is_balanced() -> None:
     where = condition(" or ".join(f"item.price is {i}" for i in range(1000)))
 
     def depth(expr: typed.Expr) -> int:

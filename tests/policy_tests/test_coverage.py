@@ -1,4 +1,4 @@
-"""Which of each rule's two outcomes the tests have shown."""
+"""Checks which outcomes of each rule the tests of a policy cover."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ SLATE = "expect base = 0 next_items [ {price: 3} ]"
         ("reward r weight 1 = mean(min(1, max(0, item.price)))", "{price: 1}", "{price: 0}"),
     ],
 )
-def test_each_outcome_is_seen_by_itself(rule: str, yes: str, no: str) -> None:
+def test_each_outcome_is_covered_separately(rule: str, yes: str, no: str) -> None:
     assert seen(rule, f"slate [ {yes} ] {SLATE}")["r"] == (True, False)
     assert seen(rule, f"slate [ {no} ] {SLATE}")["r"] == (False, True)
     assert seen(rule, f"slate [ {no} ] {SLATE}", f"slate [ {yes} ] {SLATE}")["r"] == (True, True)
 
 
-def test_what_is_unknown_is_a_match_where_it_counts_as_one() -> None:
+def test_unknown_condition_counts_by_rule_kind() -> None:
     for kind, outcome in (("boost", (False, True)), ("bury", (True, False))):
         assert seen(f"{kind} r weight 1 = item.is_ad", f"slate [ {{}} ] {SLATE}")["r"] == outcome
     assert seen("block r = item.is_ad", f"slate [ {{}} ] {SLATE}")["r"] == (True, False)
 
 
-def test_an_item_past_the_limit_has_matched() -> None:
+def test_item_past_limit_counts_as_match() -> None:
     slate = "slate [ {is_ad: true}, {is_ad: true} ]"
     assert seen("boost r weight 1 = item.is_ad limit 1", f"{slate} {SLATE}")["r"] == (True, False)
 
 
-def test_a_hole_shows_nothing() -> None:
+def test_hole_covers_no_outcome() -> None:
     assert seen("boost r weight 1 = item.is_ad", f"slate [ hole ] {SLATE}")["r"] == (False, False)
 
 
@@ -55,7 +55,7 @@ def test_every_slate_of_every_case_counts() -> None:
     assert seen("boost r weight 1 = item.is_ad", f"slate [ {{is_ad: true}} ] {SLATE} {case}")["r"] == (True, True)
 
 
-def test_the_users_of_a_when_are_inside_or_outside_and_its_rules_are_seen_only_inside() -> None:
+def test_when_outcomes_are_covered_inside_and_outside() -> None:
     rules = (
         "boost all weight 1 = item.is_ad\n"
         "when user.age  <  30 {\n  boost all weight 2\n  boost young weight 1 = item.is_ad\n  block ads = item.is_ad\n}"
@@ -73,11 +73,11 @@ def test_the_users_of_a_when_are_inside_or_outside_and_its_rules_are_seen_only_i
     assert only_outside["when user.age < 30"] == (False, True)
 
 
-def test_a_blocked_slate_still_shows_what_its_rules_make_of_it() -> None:
+def test_blocked_slate_still_covers_rules() -> None:
     rules = "quota r weight 1 = at least 1 where item.is_ad\nblock dear = item.price > 9"
     assert seen(rules, f"slate [ {{is_ad: true, price: 10}} ] {SLATE}")["r"] == (True, False)
 
 
-def test_outcomes_are_counted() -> None:
+def test_covered_outcomes_are_counted() -> None:
     report = run(f'boost r weight 1 = item.is_ad\ntest "t" {{ slate [ {{is_ad: true}}, {{is_ad: false}} ] {SLATE} }}')
     assert report.covered == (3, 4)

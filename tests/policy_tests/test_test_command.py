@@ -1,4 +1,4 @@
-"""`recpolicy test` as its user runs it: policies in golden/ and the pages beside them."""
+"""Checks the command `recpolicy test` against the output files in golden/."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from recpolicy.cli import test as command
 from recpolicy.errors import UsageError
+from tests import golden
 
 GOLDEN = Path(__file__).parent / "golden"
 PAGES = sorted(GOLDEN.glob("*.policy"))
@@ -33,26 +34,24 @@ def page(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
-def test_a_policy_gives_the_page_beside_it(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    seen, golden = page(path, capsys), path.with_suffix(".out")
-    if os.environ.get("RECPOLICY_GOLDEN"):
-        golden.write_text(seen, "utf-8")
-    assert seen == golden.read_text("utf-8")
+def test_output_matches_golden_file(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = page(path, capsys)
+    golden.compare(seen, path.with_suffix(".out"))
     assert max(len(line) for line in seen.splitlines()) <= 130
 
 
-def test_every_page_has_its_policy() -> None:
+def test_golden_outputs_match_policies() -> None:
     assert {p.stem for p in PAGES} == {p.stem for p in GOLDEN.glob("*.out")} and len(PAGES) >= 5
 
 
-def test_one_failing_test_among_policies_gives_exit_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_failing_policy_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = str(GOLDEN / "all_pass.policy"), str(GOLDEN / "failures.policy")
     assert recpolicy_test(good) == 0
     assert recpolicy_test(good, bad, good) == 1
     assert capsys.readouterr().out.count("all passed") == 3
 
 
-def test_a_policy_with_findings_gives_them_and_exit_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_policy_prints_findings_and_exits_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "bad.policy"
     path.write_text((GOLDEN / "all_pass.policy").read_text().replace("expect fresh", "expect frehs"))
     schema = str(GOLDEN.parents[1] / "language" / "shop.toml")
@@ -61,14 +60,14 @@ def test_a_policy_with_findings_gives_them_and_exit_1(tmp_path: Path, capsys: py
     assert "did you mean `fresh`?" in out and out.endswith("no test is run\n")
 
 
-def test_what_is_set_on_the_command_line_holds_in_tests(capsys: pytest.CaptureFixture[str]) -> None:
+def test_set_option_changes_params(capsys: pytest.CaptureFixture[str]) -> None:
     path = str(GOLDEN / "params.policy")
     assert recpolicy_test(path) == 0
     assert recpolicy_test(path, "--set", "days=10 days") == 1
     assert "(days = 10 days)" in capsys.readouterr().out
 
 
-def test_a_sample_may_be_named_and_data_may_be_given(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_sample_name_and_data_option_are_accepted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "tried.policy"
     path.write_text(
         'policy "tried" {\n  language = 1\n  data = "simulator"\n  slate = 3\n}\n'
@@ -81,12 +80,12 @@ def test_a_sample_may_be_named_and_data_may_be_given(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("arguments", [["nowhere.policy"], ["relevance", "--data", "nowhere"]])
-def test_wrong_use_is_no_finding(arguments: list[str]) -> None:
+def test_usage_errors_are_raised(arguments: list[str]) -> None:
     with pytest.raises(UsageError):
         recpolicy_test(*arguments)
 
 
-def test_a_terminal_gets_colours_and_the_same_words(
+def test_terminal_output_is_plain_text_plus_colour(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Terminal(io.StringIO):
@@ -103,7 +102,7 @@ def test_a_terminal_gets_colours_and_the_same_words(
     assert "\x1b[" in coloured and re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
 
 
-def test_tests_load_neither_torch_nor_tables() -> None:
+def test_command_loads_no_torch_or_pyarrow() -> None:
     script = (
         "import argparse, sys; from recpolicy.cli import test\n"
         "parser = argparse.ArgumentParser(); test.add(parser.add_subparsers())\n"
@@ -115,7 +114,7 @@ def test_tests_load_neither_torch_nor_tables() -> None:
     assert "all passed" in done.stdout and done.stderr == "\n"
 
 
-def test_a_rule_is_not_looked_at_before_its_first_day(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dated_rule_is_skipped_before_first_day(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "dated.policy"
     text = (GOLDEN / "dated.policy").read_text().replace("../..", str(GOLDEN.parents[1]))
     path.write_text(text.replace("  expect close above apart\n", ""))

@@ -1,4 +1,4 @@
-"""What a case gives: its items, its user, its dates, and the data it may be added to."""
+"""Checks what a test case defines: its items, user and dates, and the data it extends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recpolicy.span import Source
 from tests.policy_tests.make import HEADER, found, run
 
 
-def test_items_of_one_id_are_one_item() -> None:
+def test_items_with_same_id_are_one_item() -> None:
     parts = [
         'history [ {id: "a", genres: ["War"]} ]',
         'next_items [ {id: "b"}, {id: "c"} ]',
@@ -22,24 +22,24 @@ def test_items_of_one_id_are_one_item() -> None:
     assert found(rules, *parts, "expect found = 0.5", "expect war = 0.333") == [(True, "0.5"), (True, "0.3333")]
 
 
-def test_items_without_an_id_are_all_different() -> None:
+def test_items_without_id_are_distinct() -> None:
     parts = ["next_items [ {price: 1} ]", "slate [ {price: 1} ]", "expect base = 0"]
     assert found("", *parts) == [(True, "0")]
 
 
-def test_the_order_of_the_next_items_counts() -> None:
+def test_order_of_next_items_counts() -> None:
     parts = ['next_items [ {id: "a"}, {id: "b"} ]', 'slate [ {id: "b"}, {id: "a"} ]']
     rules = "reward order weight 1 = lcs(next_items)"
     assert found(rules, *parts, "expect order = 0.5", "expect base = 1") == [(True, "0.5"), (True, "1")]
 
 
-def test_a_slate_of_holes_is_worth_nothing() -> None:
+def test_slate_of_holes_is_worth_zero() -> None:
     rules = 'reward far weight 1 = distance(item.genres)\nquota few weight 1 = at most 1 where "War" in item.genres'
     expects = ["expect far = 0", "expect few = 0", "expect few is satisfied", "expect slate is not blocked"]
     assert all(passed for passed, _ in found(rules, "slate [ hole, hole ]", *expects))
 
 
-def test_a_time_is_before_now_and_a_case_may_move_now() -> None:
+def test_time_values_are_relative_to_now_of_case() -> None:
     rules = (
         "reward new weight 1 = share(item.age < 30 days)\nreward young weight 1 = share(item.published > 2026-01-01)"
     )
@@ -53,13 +53,13 @@ def test_a_time_is_before_now_and_a_case_may_move_now() -> None:
     assert report.failed == 0
 
 
-def test_now_itself_and_dates_of_the_future_can_be_stated() -> None:
+def test_now_and_future_dates_can_be_stated() -> None:
     rules = "reward new weight 1 = share(item.published within the last 30 days)"
     slate = "slate [ {published: now}, {published: 2020-01-02}, {published: -3 days}, {published: 3 days} ]"
     assert found(rules, slate, "expect new = 0.5") == [(True, "0.5")]
 
 
-def test_a_case_gives_a_part_anew_and_keeps_the_others() -> None:
+def test_case_replaces_one_part_and_keeps_others() -> None:
     report = run(
         "quota free weight 1 = at least 1 where item.price is 0\nboost ads weight 1 = item.is_ad\n"
         'test "parts" {\n'
@@ -75,7 +75,7 @@ def test_a_case_gives_a_part_anew_and_keeps_the_others() -> None:
     assert report.failed == 0
 
 
-def test_creator_since_is_the_first_date_of_the_creator_unless_stated() -> None:
+def test_creator_since_is_first_date_of_creator() -> None:
     rules = "reward rising weight 1 = share(item.creator_since within the last 90 days)"
     slate = (
         'slate [ {creator: "a", age: 10 days}, {creator: "b", age: 10 days}, {creator: "c", creator_since: 10 days}, '
@@ -86,21 +86,21 @@ def test_creator_since_is_the_first_date_of_the_creator_unless_stated() -> None:
     assert seen.passed and seen.places[0][1] == (0.2, 0.0, 0.2, 0.2, 0.0)
 
 
-def test_novelty_counts_on_as_many_users_as_the_most_popular_item() -> None:
+def test_novelty_counts_users_of_most_popular_item() -> None:
     rules = "reward rare weight 1 = novelty(item.popularity)"
     assert found(rules, "slate [ {popularity: 1}, {popularity: 16} ]", "expect rare = 0.5") == [(True, "0.5")]
     assert found(rules, "slate [ {popularity: 4}, {popularity: 16} ]", "expect rare = 0.25") == [(True, "0.25")]
     assert found(rules, "slate [ {popularity: 0} ]", "expect rare = 1") == [(True, "1")]
 
 
-def test_ranges_are_those_of_the_items_of_the_case() -> None:
+def test_distance_range_comes_from_items_of_case() -> None:
     rules = "reward far weight 1 = distance(item.price)"
     slate = "slate [ {price: 10}, {price: 20} ]"
     assert found(rules, slate, "expect far = 1") == [(True, "1")]
     assert found(rules, slate, "history [ {price: 50} ]", "expect far = 0.25") == [(True, "0.25")]
 
 
-def test_a_missing_value_is_not_a_value() -> None:
+def test_missing_keyword_gives_missing_value() -> None:
     rules = "reward known weight 1 = share(item.price is not missing)\nboost cheap weight 1 = item.price < 5"
     expects = ["expect known = 0.5", "expect cheap = 0"]
     assert all(passed for passed, _ in found(rules, "slate [ {price: missing}, {price: 9} ]", *expects))
@@ -136,26 +136,26 @@ def with_data(films: Dataset, rules: str, *parts: str) -> list[tuple[bool, str]]
     return [(v.passed, v.actual) for v in report.tests[0].cases[0].verdicts]
 
 
-def test_an_item_of_the_data_brings_its_columns_and_what_is_stated_wins(films: Dataset) -> None:
+def test_stated_values_override_dataset_item(films: Dataset) -> None:
     rules = 'reward ads weight 1 = share(item.is_ad)\nreward war weight 1 = share("War" in item.genres)'
     slate = 'slate [ {id: "f1"}, {id: "f2", is_ad: true, genres: ["New"]}, {id: "f3"}, {id: "f9"} ]'
     assert with_data(films, rules, slate, "expect ads = 0.5", "expect war = 0.25") == [(True, "0.5"), (True, "0.25")]
 
 
-def test_ranges_and_popularity_are_those_of_the_data(films: Dataset) -> None:
+def test_range_and_popularity_come_from_dataset(films: Dataset) -> None:
     rules = "reward far weight 1 = distance(item.price)\nreward rare weight 1 = novelty(item.popularity)"
     slate = 'slate [ {id: "f3"}, {price: 60, popularity: 1} ]'
     assert with_data(films, rules, slate, "expect far = 0.2", "expect rare = 1") == [(True, "0.2"), (True, "1")]
     assert with_data(films, rules, 'slate [ {id: "f1"} ]', "expect rare = 0") == [(True, "0")]
 
 
-def test_a_creator_of_the_data_is_as_old_as_there(films: Dataset) -> None:
+def test_creator_since_comes_from_dataset(films: Dataset) -> None:
     rules = "reward rising weight 1 = share(item.creator_since within the last 90 days)"
     slate = 'slate [ {creator: "ann", age: 1 day}, {creator: "bob", age: 1 day}, {id: "f1"}, {id: "f3"} ]'
     assert with_data(films, rules, slate, "expect rising = 0.5") == [(True, "0.5")]
 
 
-def test_a_user_of_the_data_brings_what_is_known(films: Dataset) -> None:
+def test_user_id_loads_columns_from_dataset(films: Dataset) -> None:
     rules = "block old = user.age > 35"
     slate = 'slate [ {id: "f1"} ]'
     assert with_data(films, rules, 'user {id: "u1"}', slate, "expect slate is not blocked")[0][0]
@@ -163,7 +163,7 @@ def test_a_user_of_the_data_brings_what_is_known(films: Dataset) -> None:
     assert with_data(films, rules, 'user {id: "u2", age: 20}', slate, "expect slate is not blocked")[0][0]
 
 
-def test_the_data_itself_stays_as_it_is(films: Dataset) -> None:
+def test_dataset_is_not_modified(films: Dataset) -> None:
     before = films.items.columns["price"]
     with_data(films, "reward far weight 1 = distance(item.price)", 'slate [ {id: "f1", price: 7} ]', "expect far = 0")
     after = films.items.columns["price"]

@@ -1,4 +1,4 @@
-"""The search for a list that ignores the user, and what is said of what it finds."""
+"""Checks the search for a fixed list that ignores the user."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RELEVANT = [[0, 1, 2], [4, 5, 6]]
 """What a model shows that knows two users well: their genre and nothing else."""
 
 
-def test_a_planted_loophole_is_found() -> None:
+def test_planted_loophole_is_found() -> None:
     rules = "reward v weight 1 = distance(item.genres)\nreward relevance weight 0.05 = ndcg(next_items)"
     sampled = [*RELEVANT[:1], [0, 1, 3], *RELEVANT[1:], [4, 5, 7]]
     fixed = found(rules, sampled, [[0, 1, 2], [4, 5, 6]])
@@ -42,21 +42,21 @@ def test_a_planted_loophole_is_found() -> None:
     assert fixed.ndcg < fixed.own_ndcg
 
 
-def test_it_is_closed_where_relevance_outweighs_it() -> None:
+def test_loophole_is_closed_by_relevance_weight() -> None:
     rules = "reward v weight 0.01 = distance(item.genres)\nreward relevance weight 1 = ndcg(next_items)"
     sampled = [[0, 1, 2], [0, 1, 4], [4, 5, 6], [4, 5, 8]]
     fixed = found(rules, sampled, [[0, 1, 2], [4, 5, 6]])
     assert fixed.reward > fixed.own and fixed.advantage < 0 and fixed.verdict == "closed"
 
 
-def test_a_rule_on_the_user_leaves_none() -> None:
+def test_user_specific_rule_has_no_loophole() -> None:
     rules = "boost mine weight 1 = item.language is user.language\nreward relevance weight 1 = ndcg(next_items)"
     fixed = found(rules, [[0, 1, 4], [0, 1, 2], [2, 3, 6], [2, 3, 6]], [[0], [2]])
     assert (fixed.reward, fixed.best) == pytest.approx((0.5, 1.0))
     assert (fixed.verdict, fixed.full) == ("none", ())
 
 
-def test_a_policy_of_relevance_alone_has_nothing_to_search() -> None:
+def test_relevance_only_policy_has_no_search() -> None:
     compiled = policy("reward relevance weight 1 = ndcg(next_items)", data(ALIKE), 3)
     whole = profile(compiled, rollouts(rows([[0]]), [[0, 1, 2], [3, 4, 5]], popular=[5, 0, 1]), seed=0)
     [relevance] = whole.rules
@@ -64,7 +64,7 @@ def test_a_policy_of_relevance_alone_has_nothing_to_search() -> None:
     assert relevance.value == 0.5 and relevance.popular == pytest.approx(1 / np.log2(3))
 
 
-def test_rules_that_a_fixed_list_meets_in_full_are_told_one_by_one() -> None:
+def test_rules_fully_met_by_fixed_list_are_marked() -> None:
     rules = """
     reward v weight 1 = distance(item.genres)
     quota two weight 1 = at least 2 where item.language is "en"
@@ -82,7 +82,7 @@ def test_rules_that_a_fixed_list_meets_in_full_are_told_one_by_one() -> None:
     assert whole.rules[3].fixed == pytest.approx(0.5)
 
 
-def test_items_taken_before_or_blocked_are_holes_for_those_users() -> None:
+def test_taken_or_blocked_items_become_holes() -> None:
     compiled = policy(
         'reward v weight 1 = distance(item.genres)\nblock es = user.language is "es" and item.language is "es"',
         data(ALIKE, [{"language": "en"}, {"language": "es"}]),
@@ -92,7 +92,7 @@ def test_items_taken_before_or_blocked_are_holes_for_those_users() -> None:
     assert served(compiled, of, np.array([0, 4, 2], np.int32)).items.tolist() == [[0, -1, 2], [0, 4, -1]]
 
 
-def test_what_many_have_taken_is_no_part_of_the_list() -> None:
+def test_fixed_list_avoids_items_taken_by_many_users() -> None:
     compiled = policy("reward v weight 1 = distance(item.genres)", data(ALIKE), 3)
     of = rows([[]] * 4, history=[list(range(i, 20, 4)) for i in (0, 0, 1, 2)])
     search = Search.of(compiled, of, NOBODY, seed=0)
@@ -110,7 +110,7 @@ def test_what_many_have_taken_is_no_part_of_the_list() -> None:
         "quota own weight 1 = at least 2 where item.language is user.language\nbury ads weight 1 = item.is_ad limit 1",
     ],
 )
-def test_it_comes_near_the_best_of_all_lists(rules: str, seed: int) -> None:
+def test_search_is_near_brute_force_optimum(rules: str, seed: int) -> None:
     small = world(seed)
     compiled = policy(rules, small.dataset, 3)
     search = Search.of(compiled, small.rows, NOBODY, seed=0)
@@ -125,14 +125,14 @@ def test_it_comes_near_the_best_of_all_lists(rules: str, seed: int) -> None:
     assert mine >= best - 0.05 * abs(best)
 
 
-def test_a_large_catalog_is_searched_where_the_model_is_and_a_little_elsewhere() -> None:
+def test_large_catalog_search_is_limited_to_sample() -> None:
     compiled = policy("reward v weight 1 = distance(item.genres)", data(ALIKE * 150), 3)
     search = Search.of(compiled, rows([[]]), np.array([[2999, 7, -1], [2999, 8, 9]], np.int32), seed=0)
     assert len(search.items) == 2000 and {7, 8, 9, 2999} <= set(search.items.tolist())
     assert Search.of(compiled, rows([[]]), NOBODY, seed=0).items.tolist() != search.items.tolist()
 
 
-def test_a_catalog_smaller_than_the_list_leaves_holes() -> None:
+def test_small_catalog_leaves_holes() -> None:
     compiled = policy("reward v weight 1 = distance(item.genres)", data(ALIKE[:2]), 3)
     search = Search.of(compiled, rows([[]]), NOBODY, seed=0)
     assert sorted(search.fixed(compiled).tolist()) == [-1, 0, 1]

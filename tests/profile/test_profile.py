@@ -1,4 +1,4 @@
-"""What a policy does in training: weights, silent rules and prices, on cases worked out by hand."""
+"""Checks the profile of a policy by hand: effective weights, silent rules and prices."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ ITEMS: list[Record] = [
 ]
 
 
-def test_a_deviation_is_pooled_over_the_groups_a_rule_applies_to() -> None:
+def test_deviation_is_pooled_within_groups() -> None:
     values = np.array([[0.0, 1.0, ND], [1.0, 1.0, ND], [0.2, ND, ND], [0.6, ND, ND]])
     # variances with one below: (.5 + .08) / 2 of the first rule, 0 in the only group of the second
     assert group_std(values, 2).tolist() == pytest.approx([np.sqrt(0.29), 0.0, 0.0])
 
 
-def test_shares_are_covariances_with_the_sum() -> None:
+def test_shares_are_covariances_with_sum() -> None:
     apart = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]])
     assert shares(apart).tolist() == pytest.approx([0.2, 0.8])
     against = np.array([[2.0, -1.0], [-2.0, 1.0]])
@@ -35,7 +35,7 @@ def test_shares_are_covariances_with_the_sum() -> None:
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.1])
-def test_effective_weights_are_shares_of_the_variance_of_the_whole_reward(factor: float) -> None:
+def test_effective_weight_is_share_of_reward_variance(factor: float) -> None:
     held = data([item | {"rate": item["rate"] * factor} for item in ITEMS])
     compiled = policy("boost ads weight 1 = item.is_ad\nreward rates weight 1 = mean(item.rate)", held, 1)
     # the first user's lists differ in `ads` by 1, the second's in `rates` by .2 x the factor
@@ -48,7 +48,7 @@ def test_effective_weights_are_shares_of_the_variance_of_the_whole_reward(factor
     assert ads.silence is None and rates.silence is None
 
 
-def test_weights_are_those_of_each_user() -> None:
+def test_declared_weights_are_averaged_over_users() -> None:
     held = data(ITEMS, [{"member": True}, {"member": False}])
     text = "boost ads weight 1 = item.is_ad\nreward rates weight 1 = mean(item.rate)\n"
     text += "when user.member { boost ads weight 3 }"
@@ -69,9 +69,7 @@ def test_weights_are_those_of_each_user() -> None:
         ("quota rule hard = at least 1 where item.is_ad", [[0, 1], [2, 0]], None),
     ],
 )
-def test_a_rule_without_a_signal_is_named_with_the_reason(
-    rule: str, sampled: list[list[int]], reason: str | None
-) -> None:
+def test_silent_rule_is_named_with_reason(rule: str, sampled: list[list[int]], reason: str | None) -> None:
     compiled = policy(f"reward relevance weight 1 = ndcg(next_items)\n{rule}", data(ITEMS), 2)
     found = profile(compiled, rollouts(rows([[0]]), sampled), seed=0)
     assert {r.name: r.silence for r in found.rules}["rule"] == reason
@@ -79,13 +77,13 @@ def test_a_rule_without_a_signal_is_named_with_the_reason(
     assert reason is None or not found.clean
 
 
-def test_a_rule_that_tells_only_users_apart_has_no_signal() -> None:
+def test_rule_constant_per_user_is_silent() -> None:
     compiled = policy("boost rule weight 1 = item.is_ad\nreward other weight 1 = mean(item.rate)", data(ITEMS), 2)
     found = profile(compiled, rollouts(rows([[0], [0]]), [[0, 1], [0, 2], [1, 2], [2, 1]]), seed=0)
     assert found.rules[0].silence == "same for each user"
 
 
-def test_users_a_rule_does_not_apply_to_do_not_make_it_silent() -> None:
+def test_users_outside_segment_do_not_make_rule_silent() -> None:
     held = data(ITEMS, [{"member": True}, {"member": False}])
     compiled = policy("boost all weight 1 = item.is_ad\nwhen user.member { boost own weight 1 = item.is_ad }", held, 1)
     sampled = [[0], [1]] * 30
@@ -98,7 +96,7 @@ def one_place() -> tuple[Codes, Floats]:
 
 
 @pytest.mark.parametrize(("weight", "value", "cost"), [(0.75, 1.0, 1.0), (0.4, 0.0, 0.0)])
-def test_the_price_of_a_rule_is_the_ndcg_lost_by_its_weight(weight: float, value: float, cost: float) -> None:
+def test_rule_price_is_ndcg_lost_by_its_weight(weight: float, value: float, cost: float) -> None:
     rules = f"reward relevance weight {1 - weight} = ndcg(next_items)\nboost ads weight {weight} = item.is_ad"
     # the likelier item 1 is what users take; the advertisement 0 comes first where its weight is above relevance's
     price = prices(policy(rules, data(ITEMS), 1), rows([[1]] * 3), *one_place(), seed=0)["ads"]
@@ -106,20 +104,20 @@ def test_the_price_of_a_rule_is_the_ndcg_lost_by_its_weight(weight: float, value
     assert (price.cost.mean, price.cost.low, price.cost.high) == (cost, cost, cost)
 
 
-def test_the_others_keep_their_strength_when_a_rule_is_left_out() -> None:
+def test_leaving_out_rule_keeps_other_weights() -> None:
     rules = "reward relevance weight 5 = ndcg(next_items)\nboost ads weight 4 = item.is_ad\nboost rated weight 4 = "
     # alone, `ads` does not outweigh relevance (4 against 5), with or without a rule that looks elsewhere
     found = prices(policy(f"{rules}item.rate > 10%", data(ITEMS), 1), rows([[1]] * 3), *one_place(), seed=0)
     assert found["rated"].cost.mean == 0.0 and found["ads"].value == 0.0
 
 
-def test_without_relevance_in_the_policy_the_price_is_ndcg_all_the_same() -> None:
+def test_price_uses_ndcg_without_relevance_rule() -> None:
     compiled = policy("boost ads weight 1 = item.is_ad\nboost rated weight 1 = item.rate > 10%", data(ITEMS), 1)
     found = prices(compiled, rows([[1]] * 3), *one_place(), seed=0)
     assert found["ads"].value == 1.0 and found["ads"].cost.mean == 1.0
 
 
-def test_relevance_has_no_price_and_a_hard_quota_has() -> None:
+def test_relevance_has_no_price_but_hard_quota_has() -> None:
     rules = "reward relevance weight 1 = ndcg(next_items)\nquota ads hard = at least 1 where item.is_ad"
     found = prices(policy(rules, data(ITEMS), 1), rows([[1]] * 3), *one_place(), seed=0)
     assert found.keys() == {"ads"} and found["ads"].cost.mean == 1.0

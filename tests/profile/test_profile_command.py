@@ -1,4 +1,4 @@
-"""`recpolicy profile` as its user meets it, on a small run over the simulator."""
+"""Checks the command `recpolicy profile` on a small run over the simulator."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.command import recpolicy
+from tests.trainer.short import in_short
 
 SETTINGS = """
 holdout = 3
+test_users = 20
 [prompt]
 history = 20
 think = 4
@@ -45,13 +47,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, rules in (("gamed", GAMED), ("sound", SOUND)):
         (home / f"{name}.policy").write_text(HEADER + rules)
     (home / "short.policy").write_text(HEADER.replace("10", "5") + SOUND)
-    trained = recpolicy(home, "train", "sound.policy", "--config", "settings.toml", "--out", "run")
+    with in_short(home / "cache"):
+        trained = recpolicy(home, "train", "sound.policy", "--config", "settings.toml", "--out", "run")
     assert trained.returncode == 0, trained.stderr
     return home
 
 
 @pytest.mark.slow
-def test_what_is_to_be_mended_is_shown_and_told_by_the_exit_code(home: Path) -> None:
+def test_problems_are_printed_with_exit_1(home: Path) -> None:
     found = recpolicy(home, "profile", "gamed.policy", "--run", "run")
     assert found.returncode == 1, found.stderr
     assert "200 validation users of simulator with 4 lists each" in found.stdout.replace("\n", " ")
@@ -60,7 +63,7 @@ def test_what_is_to_be_mended_is_shown_and_told_by_the_exit_code(home: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_document_has_every_rule_and_the_list_found(home: Path) -> None:
+def test_json_has_every_rule_and_fixed_list(home: Path) -> None:
     found = recpolicy(home, "profile", "gamed.policy", "--run", "run", "--format", "json")
     assert found.returncode == 1, found.stderr
     document = json.loads(found.stdout)
@@ -79,7 +82,7 @@ def test_the_document_has_every_rule_and_the_list_found(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_sound_policy_is_told_in_sentences(home: Path) -> None:
+def test_sound_policy_is_reported_in_plain_sentences(home: Path) -> None:
     found = recpolicy(home, "profile", "sound.policy", "--run", "run", "--format", "plain")
     assert found.returncode == 0, found.stdout + found.stderr
     lines = found.stdout.splitlines()
@@ -97,21 +100,21 @@ def test_a_sound_policy_is_told_in_sentences(home: Path) -> None:
         ("absent.policy", "run", "no policy `absent.policy`"),
     ],
 )
-def test_wrong_use_is_told_without_a_traceback(home: Path, policy: str, run: str, seen: str) -> None:
+def test_usage_error_has_no_traceback(home: Path, policy: str, run: str, seen: str) -> None:
     found = recpolicy(home, "profile", policy, "--run", run)
     assert found.returncode == 2
     assert seen in found.stderr and "Traceback" not in found.stderr and not found.stdout
 
 
 @pytest.mark.slow
-def test_the_columns_are_those_of_the_data_of_the_run(home: Path) -> None:
+def test_columns_come_from_data_of_run(home: Path) -> None:
     (home / "films.policy").write_text(HEADER + SOUND + 'boost horror weight 1 = item.director is "x"\n')
     found = recpolicy(home, "profile", "films.policy", "--run", "run")
     assert found.returncode == 1 and "item.director" in found.stdout and "simulator" in found.stdout
 
 
 @pytest.mark.slow
-def test_a_run_without_a_fine_tuned_model_or_on_other_data_is_refused(home: Path) -> None:
+def test_unfinished_run_or_changed_data_is_refused(home: Path) -> None:
     about = json.loads((home / "run" / "run.json").read_text())
     (home / "begun").mkdir(exist_ok=True)
     (home / "begun" / "run.json").write_text(json.dumps(about))

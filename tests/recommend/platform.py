@@ -48,6 +48,7 @@ block  grown_up      = item.rating >= 18 and user.age < 18
 
 SETTINGS = """
 holdout = 2
+test_users = 20
 [prompt]
 history = 20
 think = 3

@@ -1,4 +1,4 @@
-"""A model that takes new items in."""
+"""Checks a model that is extended by new items."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.recommend.beginners import begun, language_model
 
 
 @pytest.mark.parametrize(("kind", "rank"), [("tiny", 0), ("pretrained", 0), ("pretrained", 2)])
-def test_trained_items_stay_as_they_are_and_new_ones_are_taken_in(
+def test_new_items_are_added_and_trained_items_stay_unchanged(
     home: Path, catalog: Aligned, kind: str, rank: int, tmp_path: Path
 ) -> None:
     settings = Llm(lora_rank=rank, precision="float32")
@@ -45,9 +45,9 @@ def test_trained_items_stay_as_they_are_and_new_ones_are_taken_in(
     learned = new_items.learned_from(catalog, events)
     facts = item_attributes.attributes(catalog.dataset, learned)
     recommender = new_items.merged(recommender)
-    prompter = Prompter(catalog.dataset, Prompt(think=2), 3, recommenders.speech(name))
-    rehearsal = attribute_embeddings.rehearse(recommender, prompter, catalog, learned, 1_707_000_000, None, 0)
-    wider = new_items.extended(recommender, catalog, learned, facts, rehearsal)
+    prompter = Prompter(catalog.dataset, Prompt(think=2, history=6), 3, recommenders.prompt_style(name))
+    examples = attribute_embeddings.cold_start_examples(recommender, prompter, catalog, learned, 1_707_000_000, None, 0)
+    wider = new_items.extended(recommender, catalog, learned, facts, examples)
     form, tokenizer = wider.form, wider.tokenizer
     assert (form.item_base, form.items, items) == (recommender.form.item_base, items, catalog.earlier + 8)
     now = first(wider)[: catalog.earlier]
@@ -58,7 +58,7 @@ def test_trained_items_stay_as_they_are_and_new_ones_are_taken_in(
     assert item_token(items - 1) in tokenizer.decode(ids, skip_special_tokens=True)
     *read, head = (table.weight.detach() for table in tables(wider.model))
     assert len(head) >= len(tokenizer)
-    made = rehearsal.embeddings(facts).of(facts.of(catalog.arrived))
+    made = examples.embeddings(facts).of(facts.of(catalog.arrived))
     np.testing.assert_allclose(head[form.item_base :][catalog.earlier : items], made, rtol=1e-5, atol=1e-6)
     for table in read:
         rows = table[form.item_base : form.item_base + items]
@@ -74,7 +74,7 @@ def test_trained_items_stay_as_they_are_and_new_ones_are_taken_in(
     torch.testing.assert_close(first(again), first(wider))
 
 
-def test_items_are_learned_from_where_they_are_known_and_still_there(catalog: Aligned) -> None:
+def test_learned_items_are_frequent_and_still_in_catalog(catalog: Aligned) -> None:
     events = np.zeros(catalog.earlier, np.int64)
     events[[2, 3, 60]] = 5
     assert new_items.learned_from(catalog, events).tolist() == [2, 3], "item 60 has left the catalog"

@@ -1,4 +1,4 @@
-"""What is said of items, as vectors: what is alike, and what can be told from it."""
+"""Checks item attributes as vectors: similar items, and regression on attributes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recpolicy.trainer.models import item_attributes
 from tests.recommend.platform import sparse
 
 
-def test_attributes_are_words_topics_truths_and_curves_of_numbers(catalog: Aligned) -> None:
+def test_attributes_encode_words_topics_booleans_and_numbers(catalog: Aligned) -> None:
     learned = np.arange(60)
     facts = item_attributes.attributes(catalog.dataset, learned)
     same = facts.of(np.array([1, catalog.earlier + 1, 60, 2]))  # c1, its copy, what has left, another
@@ -25,7 +25,7 @@ def test_attributes_are_words_topics_truths_and_curves_of_numbers(catalog: Align
     assert same[0].sum() == pytest.approx(3 + 1 + 1 + 1 + 3) and facts.width <= item_attributes.WIDTH
 
 
-def test_a_catalog_of_ids_says_nothing_of_its_items(tmp_path: Path) -> None:
+def test_id_only_catalog_has_no_attributes(tmp_path: Path) -> None:
     (tmp_path / "items.jsonl").write_text("".join(f'{{"item_id": "{id}"}}\n' for id in "abc"))
     (tmp_path / "users.jsonl").write_text('{"user_id": "u"}\n')
     (tmp_path / "interactions.jsonl").write_text('{"user_id": "u", "item_id": "a", "timestamp": 1}\n')
@@ -37,7 +37,7 @@ def test_a_catalog_of_ids_says_nothing_of_its_items(tmp_path: Path) -> None:
     assert [len(like) for like in item_attributes.similar_items(facts, np.arange(2), np.array([2]), 4)] == [0]
 
 
-def test_the_most_alike_are_named_first_and_what_shares_nothing_is_not() -> None:
+def test_similar_items_are_ordered_and_share_attributes() -> None:
     #          a rare topic, a frequent one, another
     x = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]], np.float64)
     learned: Ints = np.arange(5)
@@ -46,7 +46,7 @@ def test_the_most_alike_are_named_first_and_what_shares_nothing_is_not() -> None
     assert [len(of) for of in item_attributes.similar_items(sparse(x), learned, np.array([5, 4]), 2)] == [2, 1]
 
 
-def test_the_penalty_has_the_least_leave_one_out_errors() -> None:
+def test_ridge_penalty_minimises_leave_one_out_error() -> None:
     rng = np.random.default_rng(0)
     x = (rng.random((30, 12)) < 0.4).astype(np.float64)
     targets = x @ rng.normal(size=(12, 3)) + rng.normal(scale=2.0, size=(30, 3))

@@ -1,4 +1,4 @@
-"""What embeddings of new items are made of: items hidden from users, and what these took of them."""
+"""Checks embeddings of new items, learned from items hidden from users."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from recpolicy.dataset.slates import unseen
 from recpolicy.errors import UsageError
 from recpolicy.recommendation import ALIKE
 from recpolicy.trainer.coldstart import attribute_embeddings
-from recpolicy.trainer.coldstart.attribute_embeddings import FOLDS, PENALTIES, ArrivalPrior, Rehearsal
+from recpolicy.trainer.coldstart.attribute_embeddings import FOLDS, PENALTIES, ArrivalPrior, ColdStartExamples
 from recpolicy.trainer.config import Llm, Prompt
 from recpolicy.trainer.models import item_attributes, recommenders
 from recpolicy.trainer.models.item_attributes import Attributes
 from recpolicy.trainer.models.pretrained import tables
 from recpolicy.trainer.models.user_model import LEAST, RESIDUAL, UserModel
 from recpolicy.trainer.prompting.prompts import Prompter
-from recpolicy.user_model.sources import Memories, Scores
+from recpolicy.user_model.linear_recommenders import LinearRecommenders, Scores
 from tests.recommend.beginners import begun, language_model
 from tests.recommend.platform import sparse
 
-LESSONS, ITEMS, STATE, WIDTH = 40, 20, 3, 5
+EXAMPLES, ITEMS, STATE, WIDTH = 40, 20, 3, 5
 
 
-def rehearsed(seed: int, prior: float = 0.0) -> tuple[Rehearsal, Attributes]:
+def made_examples(seed: int, prior: float = 0.0) -> tuple[ColdStartExamples, Attributes]:
     """Users who take items by attributes, and a model that knows of them what they take.
 
     `prior`: the standard deviation of what a prior adds to all logits.
@@ -40,37 +40,37 @@ def rehearsed(seed: int, prior: float = 0.0) -> tuple[Rehearsal, Attributes]:
     rng = np.random.default_rng(seed)
     x = (rng.random((ITEMS + 5, WIDTH)) < 0.4).astype(np.float64)
     items = np.sort(rng.permutation(ITEMS + 5)[:ITEMS])
-    states = torch.from_numpy(rng.normal([4.0, 0.0, 0.0], [0.5, 1.0, 1.0], (LESSONS, STATE))).float()
+    states = torch.from_numpy(rng.normal([4.0, 0.0, 0.0], [0.5, 1.0, 1.0], (EXAMPLES, STATE))).float()
     vectors = torch.from_numpy(x[items] @ rng.normal(size=(WIDTH, STATE))).float()
     logits = states @ vectors.T
-    taken = torch.from_numpy(rng.random((LESSONS, ITEMS))) < (logits - logits.mean()).sigmoid()
+    taken = torch.from_numpy(rng.random((EXAMPLES, ITEMS))) < (logits - logits.mean()).sigmoid()
     fold = torch.from_numpy(rng.permutation(ITEMS) % FOLDS)
-    hidden = torch.arange(LESSONS) % FOLDS
-    in_slate = torch.from_numpy(rng.random((LESSONS, ITEMS)) < 0.1)
+    hidden = torch.arange(EXAMPLES) % FOLDS
+    in_slate = torch.from_numpy(rng.random((EXAMPLES, ITEMS)) < 0.1)
     closed = (taken | in_slate) & (fold != hidden[:, None])
     added = torch.from_numpy(rng.normal(0.0, prior, logits.shape)).float()
-    return Rehearsal(items, fold, hidden, states, logits + added, taken, closed, added), sparse(x)
+    return ColdStartExamples(items, fold, hidden, states, logits + added, taken, closed, added), sparse(x)
 
 
-def surprise(it: Rehearsal, vectors: Tensor, lessons: Iterable[int], items: list[int]) -> Tensor:
-    """One lesson and one item after the other."""
+def surprise(it: ColdStartExamples, vectors: Tensor, examples: Iterable[int], items: list[int]) -> Tensor:
+    """One example and one item after the other."""
     told = []
-    for row in lessons:
-        open_ = [i for i in items if not it.closed[row, i]]
+    for row in examples:
+        open_ = [i for i in items if not it.excluded[row, i]]
         p = (vectors[open_] @ it.states[row].to(vectors) + it.prior[row, open_]).softmax(0)
         told += [-p[at].log() for at, i in enumerate(open_) if it.fold[i] == it.hidden[row] and it.taken[row, i]]
     return torch.stack(told).mean()
 
 
-def slopes(it: Rehearsal, x: Tensor, penalty: float, lessons: list[int], items: list[int]) -> Tensor:
+def slopes(it: ColdStartExamples, x: Tensor, penalty: float, examples: list[int], items: list[int]) -> Tensor:
     """From nothing, in double precision, to the end."""
     found = torch.zeros(WIDTH, STATE, dtype=torch.float64, requires_grad=True)
-    strength = penalty * it.states[lessons].double().square().mean() / 2
+    strength = penalty * it.states[examples].double().square().mean() / 2
     optimizer = torch.optim.LBFGS([found], max_iter=200, line_search_fn="strong_wolfe", tolerance_change=1e-12)
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        total = surprise(it, x @ found, lessons, items) + strength * found.square().sum()
+        total = surprise(it, x @ found, examples, items) + strength * found.square().sum()
         total.backward()
         return total
 
@@ -78,11 +78,11 @@ def slopes(it: Rehearsal, x: Tensor, penalty: float, lessons: list[int], items: 
     return found.detach()
 
 
-def shares(it: Rehearsal, vectors: Tensor) -> float:
+def shares(it: ColdStartExamples, vectors: Tensor) -> float:
     """What hidden items with embeddings `vectors` [ITEMS, STATE] have of the next place."""
     found = []
-    for row in range(LESSONS):
-        open_ = [i for i in range(ITEMS) if not it.closed[row, i]]
+    for row in range(EXAMPLES):
+        open_ = [i for i in range(ITEMS) if not it.excluded[row, i]]
         away = torch.tensor([bool(it.fold[i] == it.hidden[row]) for i in open_])
         own = it.logits[row, open_].double()
         made = vectors[open_] @ it.states[row].double() + it.prior[row, open_].double()
@@ -91,34 +91,32 @@ def shares(it: Rehearsal, vectors: Tensor) -> float:
     return float(np.mean(found))
 
 
-def taken_share(it: Rehearsal) -> float:
+def taken_share(it: ColdStartExamples) -> float:
     """What hidden items have of all that was taken."""
-    right = sum(int((it.taken[row] & (it.fold == it.hidden[row])).sum()) for row in range(LESSONS))
+    right = sum(int((it.taken[row] & (it.fold == it.hidden[row])).sum()) for row in range(EXAMPLES))
     return right / int(it.taken.sum())
 
 
 @pytest.mark.parametrize(("seed", "prior"), [(0, 0.0), (1, 0.0), (2, 2.0)])
-def test_embeddings_make_what_users_took_likeliest_and_new_items_as_likely_as_known_ones(
-    seed: int, prior: float
-) -> None:
-    it, facts = rehearsed(seed, prior)
+def test_embeddings_fit_held_out_choices_and_item_shares(seed: int, prior: float) -> None:
+    it, facts = made_examples(seed, prior)
     known = torch.from_numpy(facts.of(it.items))
-    x, every, lessons = known - known.mean(0), list(range(ITEMS)), list(range(LESSONS))
+    x, every, examples = known - known.mean(0), list(range(ITEMS)), list(range(EXAMPLES))
     last = FOLDS - 1
-    some = [row for row in lessons if it.hidden[row] != last]
-    asked = [row for row in lessons if it.hidden[row] == last]
+    some = [row for row in examples if it.hidden[row] != last]
+    asked = [row for row in examples if it.hidden[row] == last]
     others = [i for i in every if it.fold[i] != last]
     told = {p: surprise(it, x @ slopes(it, x, p, some, others), asked, every) for p in PENALTIES}
     best = min(told, key=lambda penalty: float(told[penalty]))
     made = it.embeddings(facts)
-    np.testing.assert_allclose(made.slopes, slopes(it, x, best, lessons, every), atol=1e-3)
+    np.testing.assert_allclose(made.slopes, slopes(it, x, best, examples, every), atol=1e-3)
 
     vectors = torch.from_numpy(made.of(known.numpy()))
     assert shares(it, vectors) == pytest.approx(taken_share(it), abs=1e-4)
 
 
-def test_items_of_which_nothing_is_said_get_one_embedding_and_their_share() -> None:
-    it, _ = rehearsed(0)
+def test_items_without_attributes_share_one_embedding() -> None:
+    it, _ = made_examples(0)
     nothing = sparse(np.zeros((ITEMS + 5, 0)))
     [made] = it.embeddings(nothing).of(nothing.of(np.array([ITEMS])))
     assert shares(it, torch.from_numpy(made).expand(ITEMS, -1)) == pytest.approx(taken_share(it), abs=1e-4)
@@ -126,7 +124,7 @@ def test_items_of_which_nothing_is_said_get_one_embedding_and_their_share() -> N
 
 @dataclass(frozen=True)
 class Listener(Prompter):
-    """Remembers whom it was asked about."""
+    """Records the rows whose prompts it makes."""
 
     heard: list[Rows] = field(default_factory=list)
 
@@ -136,14 +134,12 @@ class Listener(Prompter):
 
 
 @pytest.mark.parametrize("kind", ["tiny", "plain", "scaled"])
-def test_users_are_shown_without_what_is_hidden_and_states_make_the_logits(
-    home: Path, catalog: Aligned, kind: str, tmp_path: Path
-) -> None:
+def test_rehearsal_hides_folds_from_histories(home: Path, catalog: Aligned, kind: str, tmp_path: Path) -> None:
     name = recommenders.TINY if kind == "tiny" else str(language_model(tmp_path / "lm", scaled=kind == "scaled"))
     recommender = begun(home, name, Llm(lora_rank=0, precision="float32"))
     dataset, learned = catalog.dataset, np.arange(40)
-    prompter = Listener(dataset, Prompt(think=2), 3, recommenders.speech(name))
-    it = attribute_embeddings.rehearse(recommender, prompter, catalog, learned, 1_707_000_000, None, 0)
+    prompter = Listener(dataset, Prompt(think=2, history=6), 3, recommenders.prompt_style(name))
+    it = attribute_embeddings.cold_start_examples(recommender, prompter, catalog, learned, 1_707_000_000, None, 0)
     assert sorted(it.items) == learned.tolist() and np.bincount(it.fold).tolist() == [8] * FOLDS
     user = np.concatenate([rows.user for rows in prompter.heard])
     histories = [rows.history.row(i).tolist() for rows in prompter.heard for i in range(len(rows))]
@@ -157,10 +153,10 @@ def test_users_are_shown_without_what_is_hidden_and_states_make_the_logits(
     for i, (whole, hidden) in enumerate(zip((events[u] for u in user), it.hidden.tolist(), strict=True)):
         assert histories[i] == [x for x in whole if fold.get(x) != hidden and x not in arrived]
         assert it.items[it.taken[i].numpy()].tolist() == sorted({*whole} & {*learned.tolist()})
-        in_slate = {*it.items[it.closed[i].numpy()].tolist()} - {*histories[i]}
+        in_slate = {*it.items[it.excluded[i].numpy()].tolist()} - {*histories[i]}
         assert len(in_slate) < 3 and all(fold[x] != hidden for x in in_slate)
-        assert {*histories[i]} & {*learned.tolist()} <= {*it.items[it.closed[i].numpy()].tolist()}
-    assert (it.closed.sum(1) > 0).all()
+        assert {*histories[i]} & {*learned.tolist()} <= {*it.items[it.excluded[i].numpy()].tolist()}
+    assert (it.excluded.sum(1) > 0).all()
     head = tables(recommender.model)[-1].weight.detach()[recommender.form.item_base :][it.items]
     made, own = it.states @ head.T, it.logits
     torch.testing.assert_close(made - made.mean(1, keepdim=True), own - own.mean(1, keepdim=True), rtol=1e-3, atol=1e-5)
@@ -169,37 +165,40 @@ def test_users_are_shown_without_what_is_hidden_and_states_make_the_logits(
 # ---- the prior ------------------------------------------------------------------------------------------------------
 
 
-def test_new_items_have_the_mean_chance_of_the_items_alike_that_a_user_has_not_taken() -> None:
-    chances = np.array([[0.5, 0.3, 0.2, 0.0], [0.0, 0.0, 0.9, 0.1]], np.float32)
-    free = chances > 0
+def test_new_item_chance_is_mean_over_similar_free_items() -> None:
+    probabilities = np.array([[0.5, 0.3, 0.2, 0.0], [0.0, 0.0, 0.9, 0.1]], np.float32)
+    free = probabilities > 0
     with np.errstate(divide="ignore"):
-        log_shares = np.maximum(np.log(chances), np.float32(LEAST))
+        next_item_log_probs = np.maximum(np.log(probabilities), np.float32(LEAST))
     found = attribute_embeddings.shared(
-        log_shares, free, [np.array([0, 1]), np.array([1, 2, 3]), np.array([], np.int64)]
+        next_item_log_probs, free, [np.array([0, 1]), np.array([1, 2, 3]), np.array([], np.int64)]
     )
     wanted = [[0.4, 0.25, 1 / 3], [0.5, 0.5, 0.5]]  # nothing alike is free for the second user's first item
     np.testing.assert_allclose(np.exp(found), wanted, rtol=1e-6)
-    assert attribute_embeddings.shared(log_shares, free, []).shape == (2, 0)
+    assert attribute_embeddings.shared(next_item_log_probs, free, []).shape == (2, 0)
 
 
 @dataclass(frozen=True, eq=False)
 class Invented(UserModel):
-    """Chances that follow from the number of the item and whether it was taken."""
+    """Chances that depend on the row of the item, and on whether it was taken."""
 
-    def log_shares(self, rows: Rows) -> Scores:
+    def next_item_log_probs(self, rows: Rows) -> Scores:
         shares = np.tile(-0.01 * np.arange(61, dtype=np.float32) - 4, (len(rows), 1))
         return np.where(unseen(rows, 61), shares, np.float32(LEAST))
 
 
-def test_the_prior_of_a_hidden_item_is_made_of_known_ones_alone(home: Path, catalog: Aligned) -> None:
+def test_hidden_item_prior_uses_only_known_items(home: Path, catalog: Aligned) -> None:
     recommender = begun(home, recommenders.TINY, Llm())
     dataset, learned = catalog.dataset, np.arange(40)
     facts = item_attributes.attributes(dataset, learned)
-    prompter = Prompter(dataset, Prompt(think=2), 3, recommenders.speech(recommenders.TINY))
-    users = Invented(None, prompter, Memories((), np.zeros(61, np.float32)), np.zeros(0))
+    prompter = Prompter(dataset, Prompt(think=2), 3, recommenders.prompt_style(recommenders.TINY))
+    users = Invented(None, prompter, LinearRecommenders((), np.zeros(61, np.float32)), np.zeros(0))
     arrival_prior = ArrivalPrior(users, facts, learned)
     arguments = (recommender, prompter, catalog, learned, 1_707_000_000, None, 0, lambda _: None)
-    it, plain = attribute_embeddings.rehearse(*arguments, arrival_prior), attribute_embeddings.rehearse(*arguments)
+    it, plain = (
+        attribute_embeddings.cold_start_examples(*arguments, arrival_prior),
+        attribute_embeddings.cold_start_examples(*arguments),
+    )
     assert not plain.prior.any() and torch.equal(it.hidden, plain.hidden) and torch.equal(it.fold, plain.fold)
     fold = np.full(61, -1)
     fold[it.items] = it.fold.numpy()
@@ -216,16 +215,18 @@ def test_the_prior_of_a_hidden_item_is_made_of_known_ones_alone(home: Path, cata
                 wanted = float(np.log(np.exp(-4 - 0.01 * free).mean()))
             wanted = float(np.logaddexp(wanted, third)) / RESIDUAL
             assert float(it.prior[row, at]) == pytest.approx(wanted, rel=1e-4), (row, item)
-    first = (plain.closed == it.closed) & (it.closed == it.taken & ~it.away)  # no slate yet that the prior may change
-    own = first.all(1)[:, None] & ~it.away
+    first = (plain.excluded == it.excluded) & (
+        it.excluded == it.taken & ~it.is_hidden
+    )  # no slate yet that the prior may change
+    own = first.all(1)[:, None] & ~it.is_hidden
     assert own.any()
     torch.testing.assert_close((it.logits - it.prior)[own], plain.logits[own], rtol=1e-3, atol=1e-3)
 
 
-def test_where_nobody_took_what_the_model_knows_there_is_nothing_to_rehearse(home: Path, catalog: Aligned) -> None:
+def test_rehearsal_without_known_items_is_refused(home: Path, catalog: Aligned) -> None:
     recommender = begun(home, recommenders.TINY, Llm())
-    prompter = Prompter(catalog.dataset, Prompt(think=2), 3, recommenders.speech(recommenders.TINY))
+    prompter = Prompter(catalog.dataset, Prompt(think=2), 3, recommenders.prompt_style(recommenders.TINY))
     untouched = np.setdiff1d(np.arange(catalog.dataset.items.rows), catalog.dataset.item)
     assert len(untouched)
     with pytest.raises(UsageError, match="nobody took an item that the model knows"):
-        attribute_embeddings.rehearse(recommender, prompter, catalog, untouched, 1_707_000_000, None, 0)
+        attribute_embeddings.cold_start_examples(recommender, prompter, catalog, untouched, 1_707_000_000, None, 0)

@@ -1,11 +1,11 @@
-"""`recpolicy recommend` as its user meets it: a small run, and the data some days later."""
+"""Checks the command `recpolicy recommend` on a small run and on later data."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -14,10 +14,17 @@ import pytest
 
 from tests.command import recpolicy
 from tests.recommend.platform import KINDS, NEW, POLICY, SETTINGS, Row, before, later, write
+from tests.trainer.short import in_short
 
 TABLES = later()
 POSTS = {row["item_id"]: row for row in TABLES["items"]}
 CHILDREN = {row["user_id"] for row in TABLES["users"] if row["age"] < 18}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with in_short(tmp_path_factory.mktemp("cache")):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +55,7 @@ def document(home: Path, *more: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_every_user_gets_a_list_that_the_catalog_and_the_policy_allow(lists: Mapping[str, list[str]]) -> None:
+def test_lists_follow_catalog_and_policy(lists: Mapping[str, list[str]]) -> None:
     taken: dict[str, set[str]] = {row["user_id"]: set() for row in TABLES["users"]}
     for row in TABLES["interactions"]:
         taken[row["user_id"]].add(row["item_id"])
@@ -62,7 +69,7 @@ def test_every_user_gets_a_list_that_the_catalog_and_the_policy_allow(lists: Map
 
 
 @pytest.mark.slow
-def test_new_items_go_to_those_who_like_their_kind(home: Path, lists: Mapping[str, list[str]]) -> None:
+def test_new_items_reach_users_of_their_kind(home: Path, lists: Mapping[str, list[str]]) -> None:
     shown = Counter(
         (user.split("-")[0], item.split("-")[1]) for user, own in lists.items() for item in own if "new" in item
     )
@@ -76,7 +83,7 @@ def test_new_items_go_to_those_who_like_their_kind(home: Path, lists: Mapping[st
 
 
 @pytest.mark.slow
-def test_the_lists_are_what_score_reads(home: Path) -> None:
+def test_lists_are_readable_by_score(home: Path) -> None:
     line = json.loads((home / "lists.jsonl").read_text().splitlines()[1])
     assert set(line) == {"user_id", "items", "now", "reasoning"}
     assert line["now"] == max(row["timestamp"] for row in TABLES["interactions"])
@@ -88,7 +95,7 @@ def test_the_lists_are_what_score_reads(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_each_new_item_is_told_with_its_ranks(home: Path, lists: Mapping[str, list[str]]) -> None:
+def test_new_items_are_reported_with_ranks(home: Path, lists: Mapping[str, list[str]]) -> None:
     found = document(home)
     assert found["schema_version"] == 1 and found["data"] == "platform" and found["users"] == 121
     assert [one["id"] for one in found["arrivals"]] == [f"new-{kind}-{i}" for kind in KINDS for i in range(NEW)]
@@ -106,7 +113,7 @@ def test_each_new_item_is_told_with_its_ranks(home: Path, lists: Mapping[str, li
 
 
 @pytest.mark.slow
-def test_an_item_that_nobody_may_be_shown_has_no_rank(home: Path) -> None:
+def test_item_blocked_for_all_users_has_no_rank(home: Path) -> None:
     found = document(home, "--user", *sorted(CHILDREN)[:3])
     assert found["users"] == 3
     blocked = next(one for one in found["arrivals"] if one["id"] == "new-jazz-0")
@@ -114,7 +121,7 @@ def test_an_item_that_nobody_may_be_shown_has_no_rank(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_people_are_shown_titles(home: Path) -> None:
+def test_text_output_shows_titles(home: Path) -> None:
     told = recpolicy(home, "recommend", "--run", "run", "--data", "later", "--arrivals")
     assert told.returncode == 0, told.stderr
     assert "8 items of platform came after training, 1 item left the catalog since." in told.stdout
@@ -125,7 +132,7 @@ def test_people_are_shown_titles(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_without_other_data_those_of_the_run_are_read(home: Path) -> None:
+def test_default_data_is_data_of_run(home: Path) -> None:
     made = recpolicy(home, "recommend", "--run", "run", "--user", "jazz-4", "chess-1", "jazz-4")
     assert made.returncode == 0, made.stderr
     assert [json.loads(line)["user_id"] for line in made.stdout.splitlines()] == ["jazz-4", "chess-1"]
@@ -134,8 +141,10 @@ def test_without_other_data_those_of_the_run_are_read(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_model_that_chooses_from_pools_is_given_pools(home: Path) -> None:
-    (home / "pools.toml").write_text(SETTINGS.replace("think = 3", "think = 0\npool = 12\nrandom_fraction = 0.5"))
+def test_model_trained_with_pools_uses_pools(home: Path) -> None:
+    (home / "pools.toml").write_text(
+        SETTINGS.replace("think = 3", "think = 0\npool = 12\nrandom_fraction = 0.5").replace("= 400", "= 100")
+    )
     trained = recpolicy(home, "train", "kept.policy", "--config", "pools.toml", "--out", "pools")
     assert trained.returncode == 0, trained.stderr
     about = ("--run", "pools", "--data", "later", "--arrivals", "--format", "json")
@@ -152,7 +161,7 @@ def _lists(home: Path, *more: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.slow
-def test_blocks_of_another_policy_hold_at_once(home: Path, lists: Mapping[str, list[str]]) -> None:
+def test_blocks_of_other_policy_apply_at_any_strength(home: Path, lists: Mapping[str, list[str]]) -> None:
     (home / "paid.policy").write_text(POLICY + "block gifts = item.free\n")
     free = {item for item, row in POSTS.items() if row["free"]}
     assert any(free & set(items) for items in lists.values())
@@ -165,7 +174,7 @@ def test_blocks_of_another_policy_hold_at_once(home: Path, lists: Mapping[str, l
 
 
 @pytest.mark.slow
-def test_a_policy_counts_by_its_strength(home: Path) -> None:
+def test_policy_effect_grows_with_strength(home: Path) -> None:
     (home / "gifts.policy").write_text(POLICY + "boost gifts weight 0.5 = item.free\n")
     posts = {row["item_id"]: row for row in before()["items"]}
     free = {item for item, row in posts.items() if row["free"]}
@@ -192,7 +201,7 @@ def _without(name: str, column: str) -> dict[str, list[Row]]:
 
 
 @pytest.mark.slow
-def test_wrong_use_is_told_without_a_traceback(home: Path) -> None:
+def test_usage_error_has_no_traceback(home: Path) -> None:
     write(home / "poorer", _without("items", "topics"))
     other = {row["item_id"]: f"x{i}" for i, row in enumerate(TABLES["items"])}
     renamed = {n: [row | {"item_id": other[row["item_id"]]} for row in TABLES[n]] for n in ("items", "interactions")}

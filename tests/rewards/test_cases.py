@@ -1,4 +1,4 @@
-"""Values worked out by hand."""
+"""Checks values worked out by hand."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_quotas() -> None:
     assert marginals(quota(different, at_most=places(2)), 0, 1, 2, 4) == [0.25, 0.25, 0, 0]
 
 
-def test_a_percentage_of_the_places_is_not_rounded_away() -> None:
+def test_percentage_bound_is_rounded_exactly() -> None:
     ads = Where(NOWHERE, item("is_ad"))
     many = items(*({"is_ad": True} for _ in range(100)))
     at_least = marginals(quota(ads, at_least=percent(7)), *range(100), data=many)
@@ -145,7 +145,7 @@ def test_a_percentage_of_the_places_is_not_rounded_away() -> None:
     assert at_most == pytest.approx([0.01] * 29 + [0] * 71)  # and 0.29 x 100 a little less than 29
 
 
-def test_what_has_no_value_is_missing() -> None:
+def test_undefined_expression_is_missing() -> None:
     def divided(op: Literal["<", ">"], limit: float) -> Compare:
         ratio = Arithmetic(NOWHERE, "/", number(1.0), item("price"), Type.FLOAT)
         return Compare(NOWHERE, op, ratio, number(limit))
@@ -159,7 +159,7 @@ def test_what_has_no_value_is_missing() -> None:
     assert marginals(boost(least), 1, 4) == pytest.approx(one)  # one missing operand is enough
 
 
-def test_unknown_items_take_distinct_no_higher_than_1() -> None:
+def test_distinct_with_unknown_items_is_at_most_1() -> None:
     found = items({"creator": "ann"}, {"creator": "bob"}, {}, {})
     distinct = marginals(reward(Spread(NOWHERE, "distinct", item("creator"))), 0, 1, 2, 3, data=found)
     assert distinct == [0.5, 0.5, 0, 0]
@@ -167,7 +167,7 @@ def test_unknown_items_take_distinct_no_higher_than_1() -> None:
     assert late == pytest.approx([0.25, 0.25, 0.5, 0])
 
 
-def test_satisfied_is_a_flag_of_its_own() -> None:
+def test_satisfied_flag_counts_unknown_against_quota() -> None:
     ads = Where(NOWHERE, item("is_ad"))
     rules = (quota(ads, "low", at_least=places(2)), quota(ads, "high", at_most=places(1)))
     found = compiled(FILMS, 3, *rules).satisfied(rows(3), slates([0, 1, 2], [0, 1, 3], [0, 4, -1]))
@@ -175,7 +175,7 @@ def test_satisfied_is_a_flag_of_its_own() -> None:
     assert found["high"].tolist() == [False, True, False]  # and here it is
 
 
-def test_on_missing() -> None:
+def test_missing_value_modes() -> None:
     def mean(missing: Missing) -> list[float]:
         priced = items({"price": 0.2}, {"price": 0.6}, {})
         return marginals(reward(Average(NOWHERE, "mean", item("price"), missing)), 1, 2, 0, data=priced)
@@ -192,7 +192,7 @@ def test_on_missing() -> None:
     assert distance(Missing.FAIL) == 0
 
 
-def test_a_blocked_item_costs_everything() -> None:
+def test_blocked_item_zeroes_slate_value() -> None:
     adult = Block(NOWHERE, "adult", Compare(NOWHERE, ">", item("price"), number(3.5)))
     rules = (boost(item("is_ad"), "up"), boost(IsMissing(NOWHERE, item("price")), "down", bury=True))
     policy = compiled(FILMS, 3, *rules, blocks=(adult,))
@@ -205,7 +205,7 @@ def test_a_blocked_item_costs_everything() -> None:
     assert policy.total(rows(3), shown)[1:].tolist() == [-0.5, -0.5]
 
 
-def test_weights_follow_the_segment() -> None:
+def test_weights_follow_segment() -> None:
     small = world(0)
     adult = Compare(NOWHERE, ">=", user("age"), number(30, Type.INT))
     member = user("member")
@@ -243,7 +243,7 @@ def test_abstentions_are_counted() -> None:
     }
 
 
-def test_a_compiled_policy_survives_pickling() -> None:
+def test_compiled_policy_survives_pickling() -> None:
     small = world(2)
     rules = (
         reward(Spread(NOWHERE, "calibration", item("genres")), "calibration"),
@@ -260,7 +260,7 @@ def test_a_compiled_policy_survives_pickling() -> None:
     assert pickle.dumps(again) == pickle.dumps(policy)
 
 
-def test_slates_of_another_shape_are_refused() -> None:
+def test_slates_of_wrong_shape_are_refused() -> None:
     policy = compiled(FILMS, 3, boost(item("is_ad")))
     with pytest.raises(ValueError, match=r"\(1, 3\), not \(1, 2\)"):
         policy.values(rows(1), slates([0, 1]))
@@ -268,7 +268,7 @@ def test_slates_of_another_shape_are_refused() -> None:
         policy.values(rows(2), slates([0, 1, 2]))
 
 
-def test_no_rows_is_no_problem() -> None:
+def test_empty_batch_is_accepted() -> None:
     policy = compiled(FILMS, 2, boost(item("is_ad")), reward(Relevance(NOWHERE, "ndcg"), "relevance"))
     nothing = Slates(np.zeros((0, 2), np.int32))
     assert policy.total(rows(0), nothing).shape == (0,)

@@ -1,4 +1,4 @@
-"""Reward functions: any text is scored, none raises, and broken slates never beat whole ones."""
+"""Checks reward functions: any text is scored, none raises, and broken slates never beat whole ones."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _fresh(rows: Rows, row: int, items: int) -> list[int]:
 
 @given(st.lists(st.one_of(st.text(max_size=40), st.just("<answer>"), st.just("<item_3>")), max_size=8).map(" ".join))
 @settings(max_examples=100, deadline=None)
-def test_any_text_is_scored_between_zero_and_one(platform: Platform, text: str) -> None:
+def test_random_text_scores_between_0_and_1(platform: Platform, text: str) -> None:
     _, _, functions, _ = platform
     for function in functions:
         (value,) = function(completions=[text], row=[0])
@@ -71,13 +71,13 @@ def test_any_text_is_scored_between_zero_and_one(platform: Platform, text: str) 
 @pytest.mark.parametrize(
     "text", ["", "sorry", "<answer>", "<answer></answer>", "<item_1> <item_2>", "</answer><answer>"]
 )
-def test_a_completion_without_an_answer_is_worth_nothing(platform: Platform, text: str) -> None:
+def test_completion_without_answer_scores_zero(platform: Platform, text: str) -> None:
     assert _total(platform[2], [text], [0]).tolist() == [0.0]
 
 
 @given(st.data())
 @settings(max_examples=100, deadline=None)
-def test_a_broken_slate_never_beats_the_same_slate_made_whole(platform: Platform, draw: st.DataObject) -> None:
+def test_broken_slate_never_beats_whole_slate(platform: Platform, draw: st.DataObject) -> None:
     dataset, rows, functions, _ = platform
     row = draw.draw(st.integers(0, len(rows) - 1))
     fresh = _fresh(rows, row, dataset.items.rows)
@@ -100,12 +100,12 @@ def test_a_broken_slate_never_beats_the_same_slate_made_whole(platform: Platform
             assert a is not None and b is not None and a >= b - 1e-12, function.__name__
 
 
-def test_unknown_repeated_and_seen_items_leave_holes_where_they_stand() -> None:
+def test_unknown_or_repeated_item_id_leaves_a_hole() -> None:
     told = ["<answer> <item_2> <item_99> and <item_2>, <item_4><item_5>  <item_6> </answer> <item_7>"]
     assert parse(told, k=5, items=10).tolist() == [[2, -1, -1, 4, 5]]
 
 
-def test_each_completion_is_scored_against_its_own_user(platform: Platform) -> None:
+def test_completion_is_scored_for_its_own_user(platform: Platform) -> None:
     _, rows, functions, _ = platform
     relevance = functions[0]
     told = [_say(rows.next_items.row(i)[:5].tolist()) for i in range(4)]
@@ -115,7 +115,7 @@ def test_each_completion_is_scored_against_its_own_user(platform: Platform) -> N
     assert sum(v or 0.0 for v in turned) < sum(v or 0.0 for v in right)
 
 
-def test_reward_functions_survive_pickling_and_agree(platform: Platform) -> None:
+def test_reward_functions_survive_pickling(platform: Platform) -> None:
     _, rows, functions, _ = platform
     told = [_say(_fresh(rows, i, 120)[:5]) for i in range(3)]
     copies = pickle.loads(pickle.dumps(functions))
@@ -123,7 +123,7 @@ def test_reward_functions_survive_pickling_and_agree(platform: Platform) -> None
         assert function(completions=told, row=[0, 1, 2]) == copy(completions=told, row=[0, 1, 2])
 
 
-def test_the_places_of_a_completion_sum_to_its_parts(platform: Platform) -> None:
+def test_place_rewards_sum_to_rule_parts(platform: Platform) -> None:
     _, rows, _, computer = platform
     texts = [_say(_fresh(rows, i, 120)[i : i + 5]) for i in range(4)]
     rewards = computer.of_texts(texts, [0, 1, 2, 3])
@@ -137,9 +137,7 @@ def test_the_places_of_a_completion_sum_to_its_parts(platform: Platform) -> None
     np.testing.assert_array_equal(slates.parts, rewards.parts)
 
 
-def test_the_rules_share_the_work_on_a_batch_and_notice_the_next(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rule_rewards_share_one_batch_evaluation(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     _, rows, functions, _ = platform
     calls: list[list[int]] = []
     of_slates = RewardComputer.of_slates
@@ -158,7 +156,7 @@ def test_the_rules_share_the_work_on_a_batch_and_notice_the_next(
     assert calls == [[0, 1, 2], [1, 0, 2], [1, 0, 2]]
 
 
-def test_conversations_are_read_by_their_last_message(platform: Platform) -> None:
+def test_chat_completion_equals_text_completion(platform: Platform) -> None:
     _, rows, functions, _ = platform
     text = _say(_fresh(rows, 0, 120)[:5])
     talk = [[{"role": "assistant", "content": text}]]

@@ -1,4 +1,4 @@
-"""Slates filled under the guard keep the policy's hard quotas, whoever chooses among what it leaves open."""
+"""Checks that slates filled under the guard keep hard quotas, whichever open items are chosen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recpolicy.compiler import CompiledPolicy, compile
-from recpolicy.compiler.pool import EVERY_ITEM
+from recpolicy.compiler.candidate_batch import EVERY_ITEM
 from recpolicy.dataset.columns import Codes
 from recpolicy.dataset.rows import Rows, Slates
 from recpolicy.language.policy import Block, Compare, Different, Per, Policy, Quota, Weight, Where
@@ -67,7 +67,7 @@ def can_be_met(reference: Reference, rule: Quota, candidates: list[int]) -> bool
 
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(SMALL, hard_policies(), st.integers(0, 99))
-def test_a_hard_quota_is_met_wherever_it_can_be(world: World, policy: Policy, seed: int) -> None:
+def test_hard_quota_is_met_if_feasible(world: World, policy: Policy, seed: int) -> None:
     judge, rule = compile(policy, world.dataset), policy.rules[0]
     assert isinstance(rule, Quota)
     shown = Slates(filled(judge, world.rows, EVERY_ITEM, seed))
@@ -80,7 +80,7 @@ def test_a_hard_quota_is_met_wherever_it_can_be(world: World, policy: Policy, se
 
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(SMALL, policies(), st.integers(0, 99))
-def test_the_catalog_and_the_same_items_as_candidates_are_open_alike(world: World, policy: Policy, seed: int) -> None:
+def test_catalog_and_equal_candidates_open_same_items(world: World, policy: Policy, seed: int) -> None:
     judge, users = compile(policy, world.dataset), len(world.users)
     everything = np.tile(np.arange(len(world.items), dtype=np.int32), (users, 1))
     shown = filled(judge, world.rows, EVERY_ITEM, seed)
@@ -97,7 +97,7 @@ def test_the_catalog_and_the_same_items_as_candidates_are_open_alike(world: Worl
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(SMALL, policies(), st.integers(0, 99))
-def test_rows_need_not_go_on_together(world: World, policy: Policy, seed: int) -> None:
+def test_rows_can_advance_in_any_order(world: World, policy: Policy, seed: int) -> None:
     judge = compile(policy, world.dataset)
     rng, users = random.Random(seed), len(world.users)
     shown = filled(judge, world.rows, EVERY_ITEM, seed)
@@ -127,7 +127,7 @@ def opened(judge: CompiledPolicy, *taken: int, allowed: list[int] | None = None)
     return np.flatnonzero(guard.open[0]).tolist()
 
 
-def test_an_at_most_closes_what_would_break_it() -> None:
+def test_at_most_closes_violating_items() -> None:
     judge = compiled(SHOP, 4, quota(Per(NOWHERE, item("creator")), at_most=places(1), hard=True))
     assert opened(judge) == list(range(8))
     assert opened(judge, 1) == [0, 2, 4, 6]
@@ -140,7 +140,7 @@ def test_an_at_most_closes_what_would_break_it() -> None:
     assert opened(first, 3, 4) == [0, 1, 2, 5, 6, 7]
 
 
-def test_an_at_least_is_forced_once_the_places_left_are_what_it_lacks() -> None:
+def test_at_least_is_forced_when_places_run_out() -> None:
     judge = compiled(SHOP, 4, quota(ADS, at_least=places(2), hard=True))
     assert opened(judge, 3) == [0, 1, 2, 4, 5, 6, 7]  # 3 places for 2 ads
     assert opened(judge, 3, 4) == [0, 1, 2]
@@ -153,7 +153,7 @@ def test_an_at_least_is_forced_once_the_places_left_are_what_it_lacks() -> None:
     assert opened(early, 3, 0) == [1, 2, 4, 5, 6, 7]
 
 
-def test_ads_are_saved_for_the_windows_to_come() -> None:
+def test_matching_items_are_saved_for_later_windows() -> None:
     judge = compiled(SHOP, 7, quota(ADS, at_least=places(1), window=in_a_row(2), hard=True))
     assert opened(judge) == [3, 4, 5, 6, 7]  # of seven places the second, fourth and sixth need the three ads
     assert opened(judge, 3) == [0, 1, 2]
@@ -163,7 +163,7 @@ def test_ads_are_saved_for_the_windows_to_come() -> None:
     assert opened(shorter, 0, 1) == [3, 4, 5, 6, 7]
 
 
-def test_two_at_leasts_share_the_places_left() -> None:
+def test_two_at_least_quotas_share_remaining_places() -> None:
     dear = Where(NOWHERE, Compare(NOWHERE, ">=", item("price"), number(1.0)))
     rules = (
         quota(ADS, "ads", at_least=places(2), hard=True),
@@ -177,7 +177,7 @@ def test_two_at_leasts_share_the_places_left() -> None:
     assert np.flatnonzero(guard.open[0]).tolist() == [0, 1, 4]
 
 
-def test_an_at_least_yields_to_an_at_most_and_the_rest_is_holes() -> None:
+def test_at_least_yields_to_at_most_and_leaves_holes() -> None:
     rules = (
         quota(ADS, "least", at_least=places(3), hard=True),
         quota(Per(NOWHERE, item("creator")), "most", at_most=places(1), hard=True),
@@ -191,7 +191,7 @@ def test_an_at_least_yields_to_an_at_most_and_the_rest_is_holes() -> None:
     assert not guard.open.any()
 
 
-def test_a_hard_quota_holds_for_its_segment_alone() -> None:
+def test_hard_quota_applies_only_to_its_segment() -> None:
     small = world(0)
     member = Compare(NOWHERE, ">", user("age"), number(30.0))
     judge = compiled(small.dataset, 2, quota(ADS, at_most=places(0), hard=True, only=member))
@@ -203,7 +203,7 @@ def test_a_hard_quota_holds_for_its_segment_alone() -> None:
 
 
 @pytest.mark.parametrize("hard", [True, False])
-def test_a_hard_quota_adds_nothing_to_the_reward(hard: bool) -> None:
+def test_hard_quota_adds_no_reward(hard: bool) -> None:
     judge = compiled(SHOP, 2, quota(ADS, at_least=places(1), hard=hard))
     assert judge.total(rows(), slates([0, 3])).tolist() == [0.0 if hard else 1.0]
     assert judge.values(rows(), slates([0, 3]))["rule"].tolist() == [1.0]

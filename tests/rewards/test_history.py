@@ -1,4 +1,4 @@
-"""Percentiles, numbers about the history, and serendipity, worked out by hand."""
+"""Checks percentiles, history functions and serendipity by hand."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_percentile_of_items() -> None:
     assert mean(price, 0, 1, 2, data=tied) == pytest.approx([1 / 9, 1 / 9, 5 / 18])  # (0 + 2/2) / 3 and (2 + 1/2) / 3
 
 
-def test_percentile_of_users_is_one_among_all_users() -> None:
+def test_percentile_of_users() -> None:
     people = [dict.fromkeys(USER) | {"age": age} for age in (10, 20, 20, None)]
     data = dataset([dict.fromkeys(ITEM) | {"popularity": 0}], people, [[]] * 4)
     age = Percentile(NOWHERE, user("age"), "user")  # 1/6, 2/3, 2/3, missing
@@ -79,7 +79,7 @@ def of_history(function: Function, operand: Expr, history: Sequence[int], *, at:
     return float(judge.values(row, slates([0]))["rule"][0] * 10)
 
 
-def test_numbers_about_the_history() -> None:
+def test_history_functions() -> None:
     taken = [0, 0, 1, 4]  # an ad, again, no ad, and one of which it is not known
     assert of_history("count", item("is_ad"), taken) == pytest.approx(2)
     assert of_history("share", item("is_ad"), taken) == pytest.approx(2 / 4)
@@ -91,7 +91,7 @@ def test_numbers_about_the_history() -> None:
     assert of_history("mean", Arithmetic(NOWHERE, "/", age, number(DAY), Type.FLOAT), [0, 1], at=5 * DAY) == 3
 
 
-def test_a_history_without_a_value_is_missing() -> None:
+def test_history_without_value_is_missing() -> None:
     def is_known(function: Function, history: Sequence[int]) -> bool:
         about = OfHistory(NOWHERE, function, item("price" if function == "mean" else "is_ad"), Type.FLOAT)
         weight = Weight(NOWHERE, 0.0, None, ((Compare(NOWHERE, ">=", about, number(0.0)), 1.0),))
@@ -121,7 +121,7 @@ def test_serendipity() -> None:
         assert np.isnan(serendipity(2, history=history, future=future)).all()
 
 
-def test_serendipity_of_an_item_without_a_value() -> None:
+def test_serendipity_of_item_without_value() -> None:
     typical = 5 / 6 - 0.5 / 6  # over pairs of 0 to 3: 1/2 once, 1 five times
     assert serendipity(4, 0, history=[1], future=[4, 0]) == pytest.approx([(typical + 1 / 6) / 2, 0.25], abs=0.02)
     assert serendipity(4, 0, history=[1], future=[4, 0], missing=Missing.ZERO) == [0, 0.25]

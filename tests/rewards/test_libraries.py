@@ -1,4 +1,4 @@
-"""The same numbers as independent libraries give on the same slates."""
+"""Checks values against independent libraries on the same slates."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def mass(rows: list[int] | Codes) -> Floats:
     return found
 
 
-def test_accuracy_is_that_of_ranx(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accuracy_equals_ranx(monkeypatch: pytest.MonkeyPatch) -> None:
     if "numba" not in sys.modules:
         monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # compiling takes far longer than these few slates
     from ranx import Qrels, Run, evaluate
@@ -63,7 +63,7 @@ def test_accuracy_is_that_of_ranx(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_allclose(accuracy(metric, ROWS, SLATES), theirs[name], atol=1e-12)
 
 
-def test_distance_is_scipys() -> None:
+def test_distance_equals_scipy() -> None:
     prices = np.arange(40) % 7
     creators = np.arange(40) % 9
     for slate, lists, measured, single in zip(
@@ -79,7 +79,7 @@ def test_distance_is_scipys() -> None:
 
 
 @pytest.mark.parametrize("words", [64, 65, 2000])
-def test_distance_of_lists_does_not_depend_on_how_many_words_there_are(words: int) -> None:
+def test_list_distance_equals_scipy_for_any_vocabulary_size(words: int) -> None:
     rng = np.random.default_rng(words)
     hot = np.zeros((50, words), np.bool_)
     for row in hot:
@@ -94,7 +94,7 @@ def test_distance_of_lists_does_not_depend_on_how_many_words_there_are(words: in
         assert value == pytest.approx(pdist(hot[slate], "jaccard").mean(), abs=1e-12)
 
 
-def test_entropy_is_scipys() -> None:
+def test_entropy_equals_scipy() -> None:
     for slate, genres, creators in zip(
         SLATES.items, spread("entropy", "genres"), spread("entropy", "creator"), strict=True
     ):
@@ -103,12 +103,12 @@ def test_entropy_is_scipys() -> None:
         assert creators == pytest.approx(entropy(counts, base=2) / np.log2(9), abs=1e-12)
 
 
-def test_calibration_is_scipys() -> None:
+def test_calibration_equals_scipy() -> None:
     for slate, history, value in zip(SLATES.items, HISTORY, spread("calibration", "genres"), strict=True):
         assert value == pytest.approx(1 - jensenshannon(mass(history), mass(slate), base=2) ** 2, abs=1e-12)
 
 
-def test_the_metrics_ild_and_calibration_are_these_rules() -> None:
+def test_ild_and_calibration_metrics_equal_rules() -> None:
     found = measures(CATALOG, K).values(ROWS, SLATES)
     np.testing.assert_array_equal(found["ild"], spread("distance", "genres"))
     np.testing.assert_array_equal(found["calibration"], spread("calibration", "genres"))

@@ -1,4 +1,4 @@
-"""Compiled rules against the definitions written out in plain Python, on drawn policies, worlds and slates."""
+"""Checks compiled rules against plain Python definitions, on random policies, worlds and slates."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recpolicy.compiler import CompiledPolicy, CompiledRule, compile
-from recpolicy.compiler.serendipity import Serendipitous
-from recpolicy.compiler.spread import Distance, Distinct, Entropy
+from recpolicy.compiler.serendipity import SerendipityMeasure
+from recpolicy.compiler.spread import DistanceMeasure, DistinctMeasure, EntropyMeasure
 from recpolicy.dataset.rows import Slates
 from recpolicy.language.policy import Missing, Policy, Population, Quota, Reward
 from tests.rewards.reference import Reference, Slate, population
@@ -38,8 +38,12 @@ def typical(compiled: CompiledPolicy) -> dict[str, float]:
     """What each measure takes an item without a value to be worth; see test_typical for whether it is right."""
     rules = {rule.name: rule for rule in compiled.rules}
     rules |= {t.target.name: t.metric for t in compiled.targets if isinstance(t.metric, CompiledRule)}
-    plans = {name: getattr(rule.plan, "plan", rule.plan) for name, rule in rules.items()}
-    return {n: p.typical for n, p in plans.items() if isinstance(p, Distance | Distinct | Entropy | Serendipitous)}
+    measures = {name: getattr(rule.measure, "measure", rule.measure) for name, rule in rules.items()}
+    return {
+        n: p.typical
+        for n, p in measures.items()
+        if isinstance(p, DistanceMeasure | DistinctMeasure | EntropyMeasure | SerendipityMeasure)
+    }
 
 
 def references(world: World, policy: Policy, compiled: CompiledPolicy) -> list[Reference]:
@@ -48,7 +52,7 @@ def references(world: World, policy: Policy, compiled: CompiledPolicy) -> list[R
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.data(), WORLDS, policies())
-def test_every_rule_is_its_definition_rank_by_rank(data: st.DataObject, world: World, policy: Policy) -> None:
+def test_rules_equal_reference_at_every_rank(data: st.DataObject, world: World, policy: Policy) -> None:
     compiled = compile(policy, world.dataset)
     shown = data.draw(slates(world, policy.slate))
     progress = data.draw(st.sampled_from([1.0, 0.1]))
@@ -71,7 +75,7 @@ def test_every_rule_is_its_definition_rank_by_rank(data: st.DataObject, world: W
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.data(), WORLDS, policies())
-def test_every_target_measures_what_it_names(data: st.DataObject, world: World, policy: Policy) -> None:
+def test_targets_equal_reference(data: st.DataObject, world: World, policy: Policy) -> None:
     compiled = compile(policy, world.dataset)
     shown = data.draw(slates(world, policy.slate))
     marginals = compiled.target_marginals(world.rows, arrays(shown))
@@ -93,9 +97,7 @@ def test_every_target_measures_what_it_names(data: st.DataObject, world: World, 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data(), WORLDS, policies())
-def test_blocks_hit_the_same_items_in_slates_and_in_the_catalog(
-    data: st.DataObject, world: World, policy: Policy
-) -> None:
+def test_blocks_match_in_slates_and_catalog(data: st.DataObject, world: World, policy: Policy) -> None:
     compiled = compile(policy, world.dataset)
     shown = data.draw(slates(world, policy.slate))
     blocked, legal = compiled.blocked(world.rows, arrays(shown)), compiled.legal(world.rows)
@@ -106,7 +108,7 @@ def test_blocks_hit_the_same_items_in_slates_and_in_the_catalog(
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.data(), WORLDS, policies(blocks=False))
-def test_values_lie_in_0_1_and_nothing_is_worth_nothing(data: st.DataObject, world: World, policy: Policy) -> None:
+def test_values_lie_in_0_to_1_and_empty_slate_is_worth_0(data: st.DataObject, world: World, policy: Policy) -> None:
     compiled = compile(policy, world.dataset)
     shown = arrays(data.draw(slates(world, policy.slate)))
     nothing = Slates(np.full_like(shown.items, -1))
@@ -119,23 +121,21 @@ def test_values_lie_in_0_1_and_nothing_is_worth_nothing(data: st.DataObject, wor
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.data(), WORLDS, policies(blocks=False))
-def test_a_short_slate_never_scores_above_the_same_slate_made_whole(
-    data: st.DataObject, world: World, policy: Policy
-) -> None:
+def test_shorter_slate_never_scores_higher(data: st.DataObject, world: World, policy: Policy) -> None:
     compiled = compile(policy, world.dataset)
     whole = arrays(data.draw(slates(world, policy.slate)))
     cut = Slates(np.where(np.arange(policy.slate) < policy.slate - 1, whole.items, np.int32(-1)))
     before, after = compiled.values(world.rows, cut), compiled.values(world.rows, whole)
     for rule in policy.rules:
-        failing = isinstance(rule, Reward) and getattr(rule.measure, "missing", None) is Missing.FAIL
-        if not failing:  # `on missing fail` is asked to take the value back
+        fail_on_missing = isinstance(rule, Reward) and getattr(rule.measure, "missing", None) is Missing.FAIL
+        if not fail_on_missing:  # `on missing fail` is asked to take the value back
             known = ~np.isnan(before[rule.name])
             assert (before[rule.name][known] <= after[rule.name][known] + 1e-12).all()
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data(), WORLDS, policies())
-def test_rows_are_judged_one_by_one(data: st.DataObject, world: World, policy: Policy) -> None:
+def test_rows_are_independent(data: st.DataObject, world: World, policy: Policy) -> None:
     compiled = compile(policy, world.dataset)
     shown = arrays(data.draw(slates(world, policy.slate)))
     at = np.array(data.draw(st.lists(st.integers(0, len(world.users) - 1), max_size=8)), np.int64)

@@ -1,4 +1,4 @@
-"""Values of a large catalog read as records beside the same read column by column."""
+"""Checks that packed records of a large catalog equal its columns."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def large() -> CompiledPolicy:
     )
 
 
-def test_records_hold_what_the_columns_hold(large: CompiledPolicy) -> None:
+def test_records_equal_columns(large: CompiledPolicy) -> None:
     rng = np.random.default_rng(1)
     shown = Slates(rng.integers(0, ITEMS, (300, 5)).astype(np.int32))
     shown.items[rng.random(shown.items.shape) < 0.2] = -1
@@ -62,13 +62,13 @@ def test_records_hold_what_the_columns_hold(large: CompiledPolicy) -> None:
             np.testing.assert_array_equal(found, expected[name])
 
 
-def test_a_copy_still_reads_records(large: CompiledPolicy) -> None:
+def test_pickled_policy_keeps_records(large: CompiledPolicy) -> None:
     copy = pickle.loads(pickle.dumps(large))
-    (surprise,) = (rule.plan for rule in copy.rules if rule.name == "surprise")
+    (surprise,) = (rule.measure for rule in copy.rules if rule.name == "surprise")
     assert copy.catalog.records.find(surprise.worth) is not None
 
 
-def test_what_does_not_fit_a_line_stays_by_itself() -> None:
+def test_array_that_does_not_fit_a_record_stays_separate() -> None:
     small, half, wide = np.zeros(9, np.int8), np.zeros((9, 4)), np.zeros((9, 6))
     records = pack([small, half, wide, small], 10**7)
     assert [records.find(array) for array in (wide, half, small)] == ["f0", None, "f1"]
@@ -76,5 +76,5 @@ def test_what_does_not_fit_a_line_stays_by_itself() -> None:
     assert records.rows.ctypes.data % 64 == 0
 
 
-def test_a_catalog_that_fits_the_cache_is_read_column_by_column() -> None:
+def test_small_catalog_is_not_packed() -> None:
     assert pack([np.zeros(9), np.zeros(9)], 8) is SEPARATE

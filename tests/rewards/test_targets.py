@@ -1,4 +1,4 @@
-"""Targets, measures of all users together, and ramps, worked out by hand."""
+"""Checks targets, population metrics and ramps by hand."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PEOPLE = dataset(
 EACH = Rows(np.arange(3), np.zeros(3), Ragged.of([[]] * 3), Ragged.of([[0], [], [1]]))
 
 
-def test_a_target_has_a_value_for_every_user_it_is_about() -> None:
+def test_target_value_exists_only_for_its_users() -> None:
     young = Compare(NOWHERE, "<", user("age"), number(30.0))
     known = Compare(NOWHERE, ">", user("age"), number(0.0))
     rules = (
@@ -74,7 +74,7 @@ def test_a_target_has_a_value_for_every_user_it_is_about() -> None:
     np.testing.assert_allclose(ranks["measure"], [[0.5, 0.0], [0.0, 0.0], [0.5, 0.5]])
 
 
-def test_a_blocked_slate_is_worth_nothing_to_a_target() -> None:
+def test_blocked_slate_is_worth_zero_to_target() -> None:
     block = Block(NOWHERE, "ads", item("is_ad"))
     judge = compiled(PEOPLE, 2, boost(item("is_ad"), "down", bury=True), blocks=(block,), targets=(target(ADS),))
     assert judge.target_values(EACH, slates([1, 0], [1, -1], [0, 2]))["aim"].tolist() == [0, 0, 0]
@@ -89,7 +89,7 @@ def together(of: Of, *shown: list[int], column: str = "creator", data: Dataset =
     return judge.population(rows(len(shown)), slates(*shown))["aim"]
 
 
-def test_measures_of_all_users_together() -> None:
+def test_population_metrics() -> None:
     shown = ([0, 1], [0, -1])  # ann has 1 + 1, bob 1 / log2(3), eve nothing
     assert together("coverage", *shown) == pytest.approx(2 / 3)
     assert together("largest_share", *shown) == pytest.approx(2 / (2 + W2))
@@ -101,19 +101,19 @@ def test_measures_of_all_users_together() -> None:
 
 
 @pytest.mark.parametrize("of", ["coverage", "gini", "largest_share"])
-def test_nothing_shown_is_0(of: Of) -> None:
+def test_population_metrics_of_empty_slates_are_zero(of: Of) -> None:
     assert together(of, [-1, -1]) == 0
     assert together(of, [3, -1]) == 0
 
 
-def test_an_item_shares_its_exposure_among_its_values() -> None:
+def test_item_splits_exposure_over_its_values() -> None:
     data = items({"genres": ["art", "books"]}, {"genres": ["books"]}, {"genres": []})
     # art 1/2; books 1/2 and 1 / log2(3)
     assert together("largest_share", [0, 1, 2], column="genres", data=data) == pytest.approx((0.5 + W2) / (1 + W2))
     assert together("coverage", [1, 2, -1], column="genres", data=data) == 0.5
 
 
-def test_a_ramp_is_where_training_is() -> None:
+def test_ramp_follows_training_progress() -> None:
     up = Reward(NOWHERE, "up", Weight(NOWHERE, Ramp(NOWHERE, 0.0, 3.0, 0.5)), ADS)
     old = Compare(NOWHERE, ">", user("age"), number(30.0))
     down = Weight(NOWHERE, 1.0, None, ((old, Ramp(NOWHERE, 1.0, 0.0, 1.0)),))

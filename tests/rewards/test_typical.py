@@ -1,4 +1,4 @@
-"""What an item without a value is worth under `on missing mean`: what the catalog's other items are on average."""
+"""Checks `on missing mean`: an item without a value is worth the catalog's average."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CATALOG = items(*RECORDS, *({} for _ in range(5)))
 
 
 @pytest.mark.parametrize("measure", ["distance", "distinct", "entropy"])
-def test_a_slate_of_unknown_items_is_worth_a_random_slate(measure: Literal["distance", "distinct", "entropy"]) -> None:
+def test_unknown_items_are_worth_a_random_slate(measure: Literal["distance", "distinct", "entropy"]) -> None:
     policy = compiled(CATALOG, 5, reward(Spread(NOWHERE, measure, item("genres"))))
     known = Slates(np.array([RNG.permutation(60)[:5] for _ in range(4000)], np.int32))
     unknown = Slates(np.arange(60, 65, dtype=np.int32)[None])
@@ -29,13 +29,13 @@ def test_a_slate_of_unknown_items_is_worth_a_random_slate(measure: Literal["dist
     assert policy.values(rows(), unknown)["rule"][0] == pytest.approx(usual, abs=0.01)
 
 
-def test_an_unknown_item_has_the_catalogs_mix_for_calibration() -> None:
+def test_unknown_item_has_catalog_mix_for_calibration() -> None:
     policy = compiled(CATALOG, 5, reward(Spread(NOWHERE, "calibration", item("genres"))))
     everything = Rows(np.zeros(1, np.int64), np.zeros(1), Ragged.of([list(range(60))]), Ragged.of([[]]))
     assert policy.values(everything, Slates(np.arange(60, 65, dtype=np.int32)[None]))["rule"][0] == pytest.approx(1)
 
 
-def test_random_slates_are_uniform_and_hold_nothing_twice() -> None:
+def test_random_slates_are_uniform_without_repeats() -> None:
     drawn = random_slates(8, 3)
     assert (np.diff(np.sort(drawn, 1), axis=1) > 0).all()
     assert np.bincount(drawn.ravel(), minlength=8) == pytest.approx(np.full(8, 1024 * 3 / 8), rel=0.15)

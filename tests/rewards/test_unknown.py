@@ -1,4 +1,4 @@
-"""Unknown never helps: an item whose condition is missing is worth no more than the worse of true and false."""
+"""Checks that an item of unknown condition is worth no more than the worse of true and false."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RULES: dict[str, Rule] = {
 
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("others", [(True, True), (True, False), (False, True), (False, False), (None, True)])
-def test_unknown_never_helps(name: str, others: tuple[bool | None, bool | None]) -> None:
+def test_unknown_value_never_raises_reward(name: str, others: tuple[bool | None, bool | None]) -> None:
     def worth(value: bool | None) -> float:
         data = items(*({"is_ad": v} for v in (value, *others)))
         found = [compiled(data, 3, RULES[name]).total(rows(), slates(s))[0] for s in ([0, 1, 2], [1, 0, 2], [1, 2, 0])]
@@ -34,7 +34,7 @@ def test_unknown_never_helps(name: str, others: tuple[bool | None, bool | None])
     assert worth(None) <= min(worth(True), worth(False)) + 1e-12
 
 
-def test_unknown_satisfies_no_quota_and_passes_no_block() -> None:
+def test_unknown_value_satisfies_no_quota_and_is_blocked() -> None:
     data = items({"is_ad": None}, {"is_ad": False})
     where = Where(NOWHERE, ADS)
     rules = (quota(where, "low", at_least=places(1)), quota(where, "high", at_most=places(0)))

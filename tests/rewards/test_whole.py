@@ -1,4 +1,4 @@
-"""Marginals of whole slates beside the same slates as they grow, place by place."""
+"""Checks marginals of whole slates against growing slates, place by place."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recpolicy.compiler import CompiledPolicy, compile
-from recpolicy.compiler.pool import Pool
+from recpolicy.compiler.candidate_batch import CandidateBatch
+from recpolicy.compiler.measures import stepwise_marginals
 from recpolicy.compiler.quotas import CompiledQuota
-from recpolicy.compiler.relevance import Labelled
-from recpolicy.compiler.scan import ledger
-from recpolicy.compiler.serendipity import Serendipitous
+from recpolicy.compiler.relevance import RelevanceMeasure
+from recpolicy.compiler.serendipity import SerendipityMeasure
 from recpolicy.dataset.columns import Ragged
 from recpolicy.dataset.rows import Dataset, Rows, Slates
 from recpolicy.language.policy import Column, Different, Missing, Per, Policy, Reward, Rule, Spread
@@ -29,21 +29,21 @@ from tests.rewards.world import Record, World
 def check(judge: CompiledPolicy, of: Rows, shown: Slates) -> None:
     """Both ways give the same numbers, for every rule that has both and the rows it is applicable to."""
     for rule in judge.rules:
-        if isinstance(rule.plan, Labelled | Serendipitous):
+        if isinstance(rule.measure, RelevanceMeasure | SerendipityMeasure):
             continue
-        pool = Pool(judge.catalog, of, np.asfortranarray(shown.items))
-        at = rule.applicable(pool)
-        grown = ledger(rule.plan.scan(pool), pool)
-        np.testing.assert_allclose(rule.plan.marginals(pool)[at], grown[at], atol=1e-12, rtol=0)
-        if isinstance(rule.plan, CompiledQuota):
-            scan = rule.plan.scan(pool)
-            ledger(scan, pool)
-            np.testing.assert_array_equal(rule.plan.met(pool), scan.met())
+        batch = CandidateBatch(judge.catalog, of, np.asfortranarray(shown.items))
+        at = rule.applicable(batch)
+        grown = stepwise_marginals(rule.measure.start(batch), batch)
+        np.testing.assert_allclose(rule.measure.marginals(batch)[at], grown[at], atol=1e-12, rtol=0)
+        if isinstance(rule.measure, CompiledQuota):
+            state = rule.measure.start(batch)
+            stepwise_marginals(state, batch)
+            np.testing.assert_array_equal(rule.measure.met(batch), state.met())
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.data(), WORLDS, policies())
-def test_whole_slates_are_worth_what_they_are_as_they_grow(data: st.DataObject, world: World, policy: Policy) -> None:
+def test_whole_slate_marginals_equal_growing_slate(data: st.DataObject, world: World, policy: Policy) -> None:
     check(compile(policy, world.dataset), world.rows, arrays(data.draw(drawn(world, policy.slate))))
 
 
@@ -81,7 +81,7 @@ def wide(values: int, longest: int) -> Dataset:
 @pytest.mark.parametrize("column", ["genres", "creator"])
 @pytest.mark.parametrize("missing", Missing)
 @pytest.mark.parametrize("values", [20, 70, 400])  # one word of bits, two, and too many for a table of the catalog
-def test_columns_of_many_values(values: int, missing: Missing, column: str) -> None:
+def test_many_valued_columns_equal_growing_slate(values: int, missing: Missing, column: str) -> None:
     rng = np.random.default_rng(0)
     rules: list[Rule] = [Reward(NOWHERE, name, W, Spread(NOWHERE, name, item(column), missing)) for name in MEASURES]  # type: ignore[arg-type]
     rules += counting(item(column))
@@ -93,13 +93,13 @@ def test_columns_of_many_values(values: int, missing: Missing, column: str) -> N
     check(judge, Rows(np.zeros(60, np.int64), np.zeros(60), history, history), shown)
 
 
-def test_an_item_past_the_catalog_is_refused() -> None:
+def test_item_beyond_catalog_is_refused() -> None:
     judge = compiled(items({}, {}), 2, reward(Spread(NOWHERE, "distance", item("genres"))))
     with pytest.raises(ValueError, match="item 2 is beyond the catalog's 2"):
         judge.marginals(rows(), slates([0, 2]))
 
 
-def test_rewards_are_the_same_each_time_and_leave_their_input_alone() -> None:
+def test_marginals_are_repeatable_and_do_not_alias_input() -> None:
     rules = [quota(Per(NOWHERE, item("creator")), at_most=places(1))]
     judge, shown = compiled(wide(70, 3), 6, *rules), slates([0, 1, 2, 3, 4, -1], [5, 6, 7, 8, 9, 10])
     before = shown.items.copy()

@@ -1,4 +1,4 @@
-"""Quotas in windows and places in excess, worked out by hand."""
+"""Checks quotas in windows and excess places by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from recpolicy.compiler.quotas import CompiledQuota
-from recpolicy.language.checker import quotas as checked
+from recpolicy.language.checker.statements import quotas as checked
 from recpolicy.language.policy import Bound, Different, Per, Quota, Where
 from recpolicy.span import NOWHERE
 from tests.rewards.make import compiled, in_a_row, items, percent, places, quota, rows, slates, top
@@ -37,7 +37,7 @@ def satisfied(rule: Quota, *slate: int) -> bool:
     return bool(compiled(SHOP, len(slate), rule).satisfied(rows(), slates(slate))["rule"][0])
 
 
-def test_the_first_places_as_if_they_were_all() -> None:
+def test_top_window_counts_first_places() -> None:
     least = quota(ADS, at_least=places(2), window=top(3))
     assert marginals(least, AD[0], PLAIN[0], AD[1], AD[2], PLAIN[1]) == [0.5, 0, 0.5, 0, 0]
     assert marginals(least, PLAIN[0], PLAIN[1], PLAIN[2], AD[0], AD[1]) == [0, 0, 0, 0, 0]
@@ -49,7 +49,7 @@ def test_the_first_places_as_if_they_were_all() -> None:
     assert marginals(both, AD[0], AD[1], PLAIN[0]) == [0.75, 0, 0]  # (1 + 1/2) / 2; the second ad is in excess
 
 
-def test_a_percentage_is_one_of_the_window() -> None:
+def test_percentage_is_of_window() -> None:
     least = quota(ADS, at_least=percent(34), window=top(3))  # 1.02 of 3 places are 2
     assert marginals(least, AD[0], PLAIN[0], AD[1], AD[2], PLAIN[1]) == [0.5, 0, 0.5, 0, 0]
     most = quota(ADS, at_most=percent(50), window=in_a_row(3))  # 1.5 are 1
@@ -78,7 +78,7 @@ def test_at_least_in_a_row() -> None:
     assert marginals(two, AD[0], AD[1], AD[2], PLAIN[0]) == [0.25, 0.5, 0.25, 0]
 
 
-def test_different_values_in_a_row() -> None:
+def test_distinct_values_in_a_row() -> None:
     least = quota(Different(NOWHERE, item("creator")), at_least=places(2), window=in_a_row(2))
     # a a b a: the windows hold 1, 2 and 2 creators. The last a is new to the last window only.
     assert marginals(least, 0, 1, 4, 2) == pytest.approx([1 / 6, 1 / 6, 1 / 3, 1 / 6])
@@ -87,14 +87,14 @@ def test_different_values_in_a_row() -> None:
     assert marginals(most, 0, 4, 6, 7) == [0.25, 0, 0.25, 0.25]
 
 
-def test_per_value_in_a_row_and_in_the_top() -> None:
+def test_per_value_quota_in_windows() -> None:
     creators = Per(NOWHERE, item("creator"))
     assert marginals(quota(creators, at_most=places(1), window=in_a_row(2)), 0, 1, 2, 4) == [0.25, 0, 0.25, 0.25]
     assert marginals(quota(creators, at_most=places(1), window=in_a_row(3)), 0, 4, 1, 2) == [0.25, 0.25, 0, 0.25]
     assert marginals(quota(creators, at_most=places(1), window=top(2)), 0, 1, 2, 3) == [0.5, 0, 0, 0]
 
 
-def test_what_is_in_excess_does_not_count() -> None:
+def test_excess_items_are_not_counted() -> None:
     genres = item("genres")
     per = quota(Per(NOWHERE, genres), at_most=places(1))
     # The second is in excess for its a, so that its b does not stand against the third.
@@ -106,14 +106,14 @@ def test_what_is_in_excess_does_not_count() -> None:
     assert of_lists(different, None, "a", "b", "a") == [0.25, 0.25, 0, 0.25]  # unknown is a value of its own
 
 
-def test_a_window_longer_than_the_slate_is_the_slate() -> None:
+def test_window_longer_than_slate_is_the_slate() -> None:
     for window in (top(9), in_a_row(9)):
         most = quota(ADS, at_most=places(1), window=window)
         assert marginals(most, AD[0], AD[1], PLAIN[0], PLAIN[1]) == [0.25, 0, 0.25, 0.25]
         assert marginals(quota(ADS, at_least=percent(50), window=window), AD[0], AD[1]) == [1, 0]
 
 
-def test_a_percentage_is_the_same_number_of_places_to_the_checker() -> None:
+def test_checker_and_compiler_round_percentages_alike() -> None:
     for tenths in range(0, 1001):
         bound = Bound(NOWHERE, tenths / 10 / 100, True)  # as the checker makes it of what is written
         for k in range(1, 101):
@@ -123,7 +123,7 @@ def test_a_percentage_is_the_same_number_of_places_to_the_checker() -> None:
     for percentage in range(0, 101):
         for k in (1, 2, 3, 7, 10, 29, 30, 50, 64, 97, 99, 100):
             bound = percent(percentage)
-            plan = compiled(SHOP, k, quota(ADS, at_least=bound, at_most=bound)).rules[0].plan
-            assert isinstance(plan, CompiledQuota)
-            assert plan.at_least == checked.places(bound, k, at_least=True)
-            assert plan.at_most == checked.places(bound, k, at_least=False)
+            measure = compiled(SHOP, k, quota(ADS, at_least=bound, at_most=bound)).rules[0].measure
+            assert isinstance(measure, CompiledQuota)
+            assert measure.at_least == checked.places(bound, k, at_least=True)
+            assert measure.at_most == checked.places(bound, k, at_least=False)

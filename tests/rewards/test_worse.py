@@ -1,4 +1,4 @@
-"""Making a slate worse at one place, by the rule's own meaning, never raises its value (never lowers a bury's).
+"""Checks that a slate made worse at one place never gains value (for a bury, never loses value).
 
 What worse means:
 
@@ -160,7 +160,7 @@ def worse_measured(measure: Measure, of: Expressions, others: list[int]) -> Swap
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.data(), st.integers(0, 7).map(world), st.integers(1, 6))
-def test_a_slate_made_worse_is_worth_no_more(data: st.DataObject, world: World, k: int) -> None:
+def test_worse_slate_has_no_higher_value(data: st.DataObject, world: World, k: int) -> None:
     rule, user = data.draw(rules("rule", k)), data.draw(st.integers(0, len(world.users) - 1))
     items = st.lists(st.none() | st.integers(0, len(world.items) - 1), min_size=k, max_size=k)
     slate: Slate = data.draw(items)

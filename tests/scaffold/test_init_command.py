@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recpolicy import cli, data, schema
-from recpolicy.data import infer, source
 from recpolicy.dataset.columns import ListColumn, NumberColumn, TruthColumn, WordColumn
 from recpolicy.dataset.rows import Dataset
+from recpolicy.tables import infer, source
 from recpolicy.types import Type
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data"
@@ -90,7 +90,7 @@ def platform(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_whole_flow_on_a_platform(platform: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_output_passes_all_commands(platform: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["init", str(platform)]) == 0
     output = capsys.readouterr().out
     assert f"wrote {platform / 'schema.toml'}" in output and f"recpolicy test {platform / 'platform.policy'}" in output
@@ -98,7 +98,7 @@ def test_the_whole_flow_on_a_platform(platform: Path, capsys: pytest.CaptureFixt
     assert cli.main(["check", str(platform / "platform.policy"), "--data", str(platform)]) == 0
 
 
-def test_the_platform_gets_a_rule_for_each_of_its_columns(platform: Path) -> None:
+def test_platform_policy_has_rule_for_each_column(platform: Path) -> None:
     cli.main(["init", str(platform)])
     text = (platform / "platform.policy").read_text("utf-8")
     for rule in (
@@ -115,7 +115,7 @@ def test_the_platform_gets_a_rule_for_each_of_its_columns(platform: Path) -> Non
         assert rule in text, rule
 
 
-def test_suggestions_can_be_switched_on(platform: Path) -> None:
+def test_commented_suggestions_are_valid(platform: Path) -> None:
     cli.main(["init", str(platform)])
     policy = platform / "platform.policy"
     policy.write_text(uncommented(policy.read_text("utf-8")), "utf-8")
@@ -124,13 +124,13 @@ def test_suggestions_can_be_switched_on(platform: Path) -> None:
     assert cli.main(["test", str(policy)]) == 0
 
 
-def test_the_written_schema_reads_the_same_data(platform: Path) -> None:
+def test_written_schema_reads_same_data(platform: Path) -> None:
     before = data.open(platform)
     cli.main(["init", str(platform)])
     assert data.open(platform).digest == before.digest
 
 
-def test_every_column_has_its_line_and_a_reason(platform: Path) -> None:
+def test_schema_explains_every_column(platform: Path) -> None:
     cli.main(["init", str(platform)])
     text = (platform / "schema.toml").read_text("utf-8")
     stated = tomllib.loads(text)
@@ -146,7 +146,7 @@ def test_every_column_has_its_line_and_a_reason(platform: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["schema.toml", "platform.policy"])
-def test_no_file_is_overwritten(platform: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_existing_file_is_not_overwritten(platform: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     out = platform / "mine"
     path = out / name
     out.mkdir()
@@ -156,13 +156,13 @@ def test_no_file_is_overwritten(platform: Path, name: str, capsys: pytest.Captur
     assert path.read_text() == "precious" and list(out.iterdir()) == [path]
 
 
-def test_a_second_time_the_policy_is_there_already(platform: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_second_init_is_refused(platform: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["init", str(platform)])
     assert cli.main(["init", str(platform)]) == 2
     assert str(platform / "platform.policy") in capsys.readouterr().err
 
 
-def test_a_schema_that_is_there_is_used(platform: Path) -> None:
+def test_existing_schema_is_used(platform: Path) -> None:
     cli.main(["init", str(platform)])
     path = platform / "schema.toml"
     path.write_text(
@@ -176,7 +176,7 @@ def test_a_schema_that_is_there_is_used(platform: Path) -> None:
     succeeds(platform)
 
 
-def test_out_writes_elsewhere_and_leaves_the_data_alone(platform: Path, tmp_path: Path) -> None:
+def test_out_option_leaves_data_folder_unchanged(platform: Path, tmp_path: Path) -> None:
     before = sorted(platform.iterdir())
     assert cli.main(["init", str(platform), "--out", str(tmp_path / "new" / "place")]) == 0
     assert sorted(platform.iterdir()) == before
@@ -188,7 +188,7 @@ def test_out_writes_elsewhere_and_leaves_the_data_alone(platform: Path, tmp_path
     ("folder", "words"),
     [("nowhere", "does not exist"), ("simulator", "comes with its schema"), ("ml-100k", "comes with its schema")],
 )
-def test_what_is_no_data_folder_is_wrong_use(folder: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_non_data_folder_is_refused(folder: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["init", folder]) == 2
     assert words in capsys.readouterr().err
 
@@ -225,7 +225,7 @@ def tables(draw: st.DrawFn) -> dict[str, dict[str, list[str]]]:
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(folder_tables=tables())
-def test_any_folder_gets_a_schema_and_a_policy_that_hold(
+def test_random_tables_get_valid_schema_and_policy(
     folder_tables: dict[str, dict[str, list[str]]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("any") / "any data"
@@ -244,7 +244,7 @@ def test_any_folder_gets_a_schema_and_a_policy_that_hold(
 
 
 @pytest.mark.parametrize("name", ["goodbooks", "kuairand-pure", "ml-latest-small"])
-def test_real_data(name: str, tmp_path: Path) -> None:
+def test_init_on_real_datasets(name: str, tmp_path: Path) -> None:
     if not (REAL / name).is_dir():
         pytest.skip(f"the data set {name} is not beside the repository")
     assert cli.main(["init", str(REAL / name), "--out", str(tmp_path)]) == 0

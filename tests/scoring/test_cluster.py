@@ -1,4 +1,4 @@
-"""The pages of docs/scoring.md run as they stand; Ray and Spark call the same function and get the same scores."""
+"""Checks the snippets of docs/scoring.md; Ray and Spark give the same scores."""
 
 from __future__ import annotations
 
@@ -56,30 +56,30 @@ def by_row(scores: pa.Table) -> list[dict[str, object]]:
     return sorted(scores.to_pylist(), key=repr)
 
 
-def test_the_page_scores_a_table(slates: pa.Table, scorer: Scorer, tmp_path: Path) -> None:
+def test_page_snippet_scores_table(slates: pa.Table, scorer: Scorer, tmp_path: Path) -> None:
     assert run("read_table", tmp_path).strip() == str(scorer(slates).column("reward"))
 
 
-def test_the_page_compiles_a_policy_by_itself(tmp_path: Path) -> None:
+def test_page_snippet_compiles_policy(tmp_path: Path) -> None:
     assert "supply.ranks: list<item: double>" in run("params=", tmp_path)
 
 
-def test_record_batches_give_what_their_table_gives(slates: pa.Table, scorer: Scorer) -> None:
+def test_record_batches_equal_table(slates: pa.Table, scorer: Scorer) -> None:
     found = scorer(iter(slates.to_batches(max_chunksize=300)))
     assert pa.Table.from_batches(found).combine_chunks().equals(scorer(slates).combine_chunks())
 
 
-def test_a_scorer_that_was_sent_scores_the_same(slates: pa.Table, scorer: Scorer) -> None:
+def test_pickled_scorer_gives_same_scores(slates: pa.Table, scorer: Scorer) -> None:
     assert pickle.loads(pickle.dumps(scorer))(slates).equals(scorer(slates))
 
 
-def test_the_schema_is_that_of_the_scores(slates: pa.Table, scorer: Scorer) -> None:
+def test_schema_attribute_matches_scores(slates: pa.Table, scorer: Scorer) -> None:
     assert scorer(slates).schema.equals(scorer.schema)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (pip install 'ray[data]')")
-def test_ray_gives_the_same(slates: pa.Table, scorer: Scorer, tmp_path: Path) -> None:
+def test_ray_scores_equal_local_scores(slates: pa.Table, scorer: Scorer, tmp_path: Path) -> None:
     run("import ray", tmp_path)
     assert by_row(pq.read_table(tmp_path / "scores")) == by_row(scorer(slates))
 
@@ -87,6 +87,6 @@ def test_ray_gives_the_same(slates: pa.Table, scorer: Scorer, tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("pyspark") is None, reason="Spark is not installed (pip install pyspark)")
 @pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java")
-def test_spark_gives_the_same(slates: pa.Table, scorer: Scorer, tmp_path: Path) -> None:
+def test_spark_scores_equal_local_scores(slates: pa.Table, scorer: Scorer, tmp_path: Path) -> None:
     run("import SparkSession", tmp_path)
     assert by_row(pq.read_table(tmp_path / "scores")) == by_row(scorer(slates))

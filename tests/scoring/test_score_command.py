@@ -1,4 +1,4 @@
-"""`recpolicy score`: a file of logged slates in, a summary and a file of scores out."""
+"""Checks the command `recpolicy score`: logged slates in, a summary and a file of scores out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from recpolicy.scoring import Scorer, Scores, Tally
 from tests.scoring.logs import KINDS, as_jsonl, logged, simulator
 
 
-def test_the_size_of_the_batches_does_not_matter(scorer: Scorer, tmp_path: Path) -> None:
+def test_batch_size_does_not_change_scores(scorer: Scorer, tmp_path: Path) -> None:
     pq.write_table(logged(100), tmp_path / "slates.parquet")
     whole = scorer(logged(100))
     for size in (1, 7, 64, 1000):
@@ -30,7 +30,7 @@ def test_the_size_of_the_batches_does_not_matter(scorer: Scorer, tmp_path: Path)
         assert parts.combine_chunks().equals(whole.combine_chunks())
 
 
-def test_parquet_and_jsonl_are_the_same(policy: Path, tmp_path: Path) -> None:
+def test_parquet_and_jsonl_give_same_scores(policy: Path, tmp_path: Path) -> None:
     table = logged(50)
     pq.write_table(table, tmp_path / "slates.parquet")
     as_jsonl(table, tmp_path / "slates.jsonl")
@@ -44,7 +44,7 @@ def test_parquet_and_jsonl_are_the_same(policy: Path, tmp_path: Path) -> None:
     assert rows == pq.read_table(tmp_path / "parquet.parquet").to_pylist()
 
 
-def test_row_groups_with_dictionaries_of_their_own_are_read_whole(scorer: Scorer, tmp_path: Path) -> None:
+def test_row_groups_with_own_dictionaries_are_read(scorer: Scorer, tmp_path: Path) -> None:
     table = logged(500)
     slates = [[*names[:3], None, *names[3:]] for names in table.column("items").to_pylist()]
     table = table.set_column(1, "items", pa.array(slates, KINDS["items"]))
@@ -55,7 +55,7 @@ def test_row_groups_with_dictionaries_of_their_own_are_read_whole(scorer: Scorer
         assert pa.Table.from_batches(s.table(ids) for s, ids, _ in found).combine_chunks().equals(whole)
 
 
-def test_lines_are_numbered_whatever_else_the_file_holds(scorer: Scorer, tmp_path: Path) -> None:
+def test_error_line_numbers_count_every_line(scorer: Scorer, tmp_path: Path) -> None:
     path = tmp_path / "slates.jsonl"
     good, bad = '{"user_id": "u0000", "items": ["p0001"]}\n', '{"user_id": "x", "items": ["p0001"]}\n'
     for before in (good * 3, good + "\n \n", '{"user_id": "u0000", "items": ["p0001", 7]}\n' + good * 2):
@@ -64,7 +64,7 @@ def test_lines_are_numbered_whatever_else_the_file_holds(scorer: Scorer, tmp_pat
             list(scoring.score_file(scorer, path))
 
 
-def test_no_more_rows_are_named_than_anybody_reads(scorer: Scorer, tmp_path: Path) -> None:
+def test_bad_row_messages_stop_at_20(scorer: Scorer, tmp_path: Path) -> None:
     pq.write_table(pa.table({"user_id": ["x"] * 1000, "items": [["p0001"]] * 1000}), tmp_path / "slates.parquet")
     for rows in (7, 5000):
         with pytest.raises(UsageError) as stop:
@@ -73,7 +73,7 @@ def test_no_more_rows_are_named_than_anybody_reads(scorer: Scorer, tmp_path: Pat
         assert "row 20:" in stop.value.message and "row 21:" not in stop.value.message
 
 
-def test_progress_is_told_up_to_the_end(scorer: Scorer, tmp_path: Path) -> None:
+def test_progress_reaches_the_end(scorer: Scorer, tmp_path: Path) -> None:
     for kind in ("parquet", "jsonl"):
         path = tmp_path / f"slates.{kind}"
         pq.write_table(logged(100), path) if kind == "parquet" else as_jsonl(logged(100), path)
@@ -82,7 +82,7 @@ def test_progress_is_told_up_to_the_end(scorer: Scorer, tmp_path: Path) -> None:
         assert calls.pop() == (100, 1.0)
 
 
-def test_jsonl_reads_times_and_numbers(scorer: Scorer, tmp_path: Path) -> None:
+def test_jsonl_reads_iso_and_numeric_times(scorer: Scorer, tmp_path: Path) -> None:
     path = tmp_path / "slates.jsonl"
     path.write_text(
         '\ufeff{"user_id": "u0000", "items": ["p0001"], "now": "2024-01-31T00:00:00Z"}\n\n'
@@ -94,7 +94,7 @@ def test_jsonl_reads_times_and_numbers(scorer: Scorer, tmp_path: Path) -> None:
     assert first == second
 
 
-def test_the_summary_says_what_was_found(policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_summary_shows_rules_and_counts(policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pq.write_table(logged(400), tmp_path / "slates.parquet")
     assert cli.main(["score", str(policy), "--slates", str(tmp_path / "slates.parquet")]) == 0
     output = capsys.readouterr().out
@@ -115,7 +115,7 @@ def test_slates_without_next_items_have_no_relevance(
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
-def test_no_slates_are_no_problem(kind: str, policy: Path, tmp_path: Path) -> None:
+def test_empty_slates_file_is_accepted(kind: str, policy: Path, tmp_path: Path) -> None:
     pq.write_table(logged(0), tmp_path / "slates.parquet")
     (tmp_path / "slates.jsonl").write_text("")
     assert (
@@ -127,7 +127,7 @@ def test_no_slates_are_no_problem(kind: str, policy: Path, tmp_path: Path) -> No
     assert pq.read_table(tmp_path / "o.parquet").num_rows == 0
 
 
-def test_bad_rows_are_named_together_and_nothing_is_written(
+def test_bad_rows_are_listed_and_no_output_is_written(
     policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = pa.table(
@@ -156,7 +156,7 @@ def test_bad_rows_are_named_together_and_nothing_is_written(
         ("none.jsonl", None, "No such file"),
     ],
 )
-def test_files_that_cannot_be_read_are_wrong_use(
+def test_unreadable_slates_file_is_usage_error(
     name: str, content: str | None, words: str, policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if content is not None:
@@ -174,7 +174,7 @@ def test_files_that_cannot_be_read_are_wrong_use(
         (["-o", "no/such/folder.parquet"], "cannot write"),
     ],
 )
-def test_wrong_use(
+def test_usage_errors_exit_2(
     arguments: list[str],
     words: str,
     policy: Path,
@@ -195,7 +195,7 @@ def rewarded(user: Ints, reward: Floats) -> Scores:
     return Scores(user, reward, counts={}, values={}, abstained={}, satisfied={}, ranks={})
 
 
-def test_the_interval_holds_the_truth_though_users_repeat() -> None:
+def test_interval_covers_mean_with_repeated_users() -> None:
     """95 % of intervals hold the mean when every user's slates are alike: those of independent slates would not."""
     rng = np.random.default_rng(0)
     dataset = simulator()
@@ -212,7 +212,7 @@ def test_the_interval_holds_the_truth_though_users_repeat() -> None:
     assert 180 <= held <= 199
 
 
-def test_one_user_gives_no_interval() -> None:
+def test_single_user_has_no_interval() -> None:
     tally = Tally(simulator().users.rows)
     tally.add(rewarded(np.zeros(1, np.int64), np.array([0.25])))
     found = tally.mean("reward")
@@ -221,7 +221,7 @@ def test_one_user_gives_no_interval() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc: getrusage begins at the peak of the parent process")
-def test_memory_does_not_grow_with_the_file(policy: Path, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_file_size(policy: Path, tmp_path: Path) -> None:
     def peak(count: int) -> int:
         path = tmp_path / f"{count}.parquet"
         with pq.ParquetWriter(path, pa.schema(KINDS)) as writer:

@@ -1,4 +1,4 @@
-"""`Scorer`: a table of logged slates in, what the policy says of each of them out."""
+"""Checks `Scorer`: a table of logged slates in, their scores out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recpolicy.scoring import Scorer
 from tests.scoring.logs import by_hand, logged, numbers, simulator
 
 
-def test_scores_are_those_of_the_compiled_policy(compiled: CompiledPolicy) -> None:
+def test_scores_equal_compiled_policy(compiled: CompiledPolicy) -> None:
     table = logged(300)
     rows, slates = by_hand(table, 6)
     scores = Scorer(compiled, simulator(), ranks=True)(table)
@@ -34,7 +34,7 @@ def test_scores_are_those_of_the_compiled_policy(compiled: CompiledPolicy) -> No
     assert scores.column("relevance.value").null_count > 0, "some slates have no next items"
 
 
-def test_holes_are_counted_by_what_they_come_from(compiled: CompiledPolicy) -> None:
+def test_holes_are_counted_by_cause(compiled: CompiledPolicy) -> None:
     dataset = simulator()
     first, second, third = dataset.item_ids[:3]
     table = pa.table(
@@ -44,7 +44,7 @@ def test_holes_are_counted_by_what_they_come_from(compiled: CompiledPolicy) -> N
     assert (scores["holes"], scores["unknown"], scores["repeated"], scores["beyond"]) == (3, 2, 1, 2)
 
 
-def test_items_of_the_history_are_counted_and_keep_their_places(compiled: CompiledPolicy) -> None:
+def test_seen_items_are_counted_and_keep_places(compiled: CompiledPolicy) -> None:
     dataset = simulator()
     rating = numbers("age_rating")
     taken = [dataset.item_ids[i] for i in dataset.item[dataset.start[0] : dataset.start[1]] if rating[i] <= 16]
@@ -54,7 +54,7 @@ def test_items_of_the_history_are_counted_and_keep_their_places(compiled: Compil
     assert scores["variety.value"] > 0
 
 
-def test_now_is_the_last_event_unless_it_is_given(scorer: Scorer) -> None:
+def test_now_defaults_to_last_event(scorer: Scorer) -> None:
     dataset = simulator()
     slate = {"user_id": [dataset.user_ids[0]], "items": [list(dataset.item_ids[:6])]}
     day = 86_400
@@ -69,7 +69,7 @@ def test_now_is_the_last_event_unless_it_is_given(scorer: Scorer) -> None:
     assert fresh(now=pa.array([None], pa.float64())) == 0
 
 
-def test_ids_may_be_numbers(compiled: CompiledPolicy, tmp_path: Path) -> None:
+def test_numeric_ids_are_accepted(compiled: CompiledPolicy, tmp_path: Path) -> None:
     for name, of in (("items", "item"), ("users", "user")):
         lines = [
             f"{of}_id" + (",genres" if of == "item" else ""),
@@ -87,7 +87,7 @@ def test_ids_may_be_numbers(compiled: CompiledPolicy, tmp_path: Path) -> None:
     assert scores.column("r.value").to_pylist() == pytest.approx([1 / 3])
 
 
-def test_all_rows_that_cannot_be_scored_are_named(scorer: Scorer) -> None:
+def test_unscorable_rows_are_all_listed(scorer: Scorer) -> None:
     table = pa.table({"user_id": ["u0000", "nobody", None], "items": [["p0001"], ["p0001"], ["p0001"]]})
     with pytest.raises(UsageError) as stop:
         scorer(table)
@@ -100,17 +100,21 @@ def test_all_rows_that_cannot_be_scored_are_named(scorer: Scorer) -> None:
         ({"user": ["a"], "items": [["b"]]}, "no `user_id`"),
         ({"user_id": ["a"], "slate": [["b"]]}, "no `items`"),
         ({"user_id": ["a"], "items": ["b"]}, "`items` holds string"),
-        ({"user_id": ["a"], "items": [[1.5]]}, "`items` holds list"),
+        ({"user_id": ["a"], "items": [[{"id": 1}]]}, "`items` holds list"),
         ({"user_id": [["a"]], "items": [["b"]]}, "`user_id` holds list"),
-        ({"user_id": ["a"], "items": [["b"]], "now": ["yesterday"]}, "`now` holds string"),
+        ({"user_id": ["a"], "items": [["b"]], "now": [[1]]}, "`now` holds list"),
+        (
+            {"user_id": ["u0000"], "items": [["b"]], "now": ["yesterday"]},
+            "row 1: `now` is 'yesterday', which is no time",
+        ),
     ],
 )
-def test_wrong_columns_are_wrong_use(scorer: Scorer, table: dict[str, Any], words: str) -> None:
+def test_wrong_columns_are_refused(scorer: Scorer, table: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         scorer(pa.table(table))
 
 
-def test_ids_as_dictionaries_and_as_large_texts_are_ids(scorer: Scorer) -> None:
+def test_dictionary_and_large_string_ids_are_accepted(scorer: Scorer) -> None:
     table = logged(50)
     large = pa.schema({"user_id": pa.large_string(), "items": pa.large_list(pa.large_string())})
     bare = table.drop_columns(["next_items"])
@@ -131,7 +135,7 @@ def test_ids_as_dictionaries_and_as_large_texts_are_ids(scorer: Scorer) -> None:
         ("reward r weight 1 = share(item.is_ad)\nwhen count() of history > 30 {\n  reward r weight 0.5\n}", ()),
     ],
 )
-def test_what_no_rule_reads_is_not_read(rule: str, columns: tuple[str, ...], tmp_path: Path) -> None:
+def test_unused_columns_are_not_read(rule: str, columns: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "p.policy").write_text(
         f'policy "p" {{\n  language = 1\n  data = "simulator"\n  slate = 6\n}}\n{rule}\n'
     )
@@ -140,5 +144,6 @@ def test_what_no_rule_reads_is_not_read(rule: str, columns: tuple[str, ...], tmp
     assert scorer.columns == ("user_id", "items", *columns)
     rows, slates = by_hand(table, 6)  # with all there is
     found = scorer(table)
-    np.testing.assert_allclose(found.column("reward").to_numpy(), compiled.total(rows, slates), atol=1e-12)
+    reward = np.where(compiled.weights(rows).any(1), compiled.total(rows, slates), np.nan)  # no rule applies: no reward
+    np.testing.assert_allclose(found.column("reward").to_numpy(), reward, atol=1e-12)
     np.testing.assert_array_equal(found.column("blocked").to_numpy(), compiled.blocked(rows, slates))

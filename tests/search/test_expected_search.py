@@ -1,4 +1,4 @@
-"""Slates of large expected reward: what they must keep, and that no exchange makes them better."""
+"""Checks the search for slates of high expected reward: constraints hold, no exchange improves them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from recpolicy.compiler import CompiledPolicy, compile
 from recpolicy.dataset.columns import Bools, Codes
-from recpolicy.dataset.rows import Chances, Rows, Slates
+from recpolicy.dataset.rows import LabelProbabilities, Rows, Slates
 from recpolicy.language.policy import (
     Block,
     Not,
@@ -66,11 +66,11 @@ def with_pools(of: Rows, items: int, seed: int) -> Rows:
     return replace(of, pool=np.where(np.arange(items) < size[:, None], pool, np.int32(-1)))
 
 
-def with_chances(of: Rows, *lines: list[float], count: int = 2) -> Rows:
-    """The rows with these chances, or the same line for all."""
+def with_label_probabilities(of: Rows, *lines: list[float], count: int = 2) -> Rows:
+    """The rows with these label probabilities, or the same line for all."""
     table = np.array(lines, np.float32)
     at = np.arange(len(of)) if len(lines) > 1 else np.zeros(len(of), np.int64)
-    return replace(of, chances=Chances(table, at, np.full(len(table), count)))
+    return replace(of, label_probabilities=LabelProbabilities(table, at, np.full(len(table), count)))
 
 
 def pulled(draw: st.DataObject, policy: Policy) -> dict[str, float]:
@@ -130,7 +130,7 @@ def neighbours(made: Codes, legal: Bools) -> tuple[list[int], Codes]:
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.data(), SMALL, POLICIES, SEED, STRENGTH)
-def test_slates_hold_only_what_may_be_shown(
+def test_slates_hold_only_servable_items(
     data: st.DataObject, world: World, policy: Policy, seed: int, strength: float
 ) -> None:
     judge, of = compile(policy, world.dataset), with_pools(guessed(world, seed), len(world.items), seed)
@@ -147,7 +147,7 @@ def test_slates_hold_only_what_may_be_shown(
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.data(), SMALL, guarded(), SEED, STRENGTH)
-def test_slates_keep_blocks_and_hard_quotas_as_greedy_ones_do(
+def test_search_keeps_blocks_and_hard_quotas_of_greedy(
     data: st.DataObject, world: World, policy: Policy, seed: int, strength: float
 ) -> None:
     judge, of = compile(policy, world.dataset), guessed(world, seed)
@@ -165,7 +165,7 @@ def test_slates_keep_blocks_and_hard_quotas_as_greedy_ones_do(
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(st.data(), SMALL, guarded(), SEED, STRENGTH)
-def test_greedy_slates_take_the_best_open_candidate_at_each_place(
+def test_greedy_takes_best_open_candidate(
     data: st.DataObject, world: World, policy: Policy, seed: int, strength: float
 ) -> None:
     judge, of, many = compile(policy, world.dataset), guessed(world, seed), len(world.items)
@@ -188,7 +188,7 @@ def test_greedy_slates_take_the_best_open_candidate_at_each_place(
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.data(), SMALL, guarded(), SEED, STRENGTH)
-def test_no_exchange_and_no_swap_makes_a_slate_better(
+def test_no_exchange_or_swap_improves_slate(
     data: st.DataObject, world: World, policy: Policy, seed: int, strength: float
 ) -> None:
     judge, of = compile(policy, world.dataset), guessed(world, seed)
@@ -206,7 +206,7 @@ def test_no_exchange_and_no_swap_makes_a_slate_better(
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.data(), SMALL, guarded(), SEED, STRENGTH)
-def test_slates_are_no_worse_than_greedy_ones_and_those_to_start_from(
+def test_search_is_no_worse_than_greedy_or_start(
     data: st.DataObject, world: World, policy: Policy, seed: int, strength: float
 ) -> None:
     judge, of = compile(policy, world.dataset), guessed(world, seed)
@@ -223,7 +223,7 @@ def test_slates_are_no_worse_than_greedy_ones_and_those_to_start_from(
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data(), SMALL, POLICIES, SEED, STRENGTH)
-def test_objective_is_its_definition(
+def test_objective_equals_its_definition(
     data: st.DataObject, world: World, policy: Policy, seed: int, strength: float
 ) -> None:
     judge, of, multipliers = compile(policy, world.dataset), guessed(world, seed), pulled(data, policy)
@@ -248,36 +248,36 @@ def test_objective_is_its_definition(
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(SMALL, SEED, st.integers(1, 12))
-def test_likeliest_items_come_in_the_order_of_their_chances(world: World, seed: int, count: int) -> None:
+def test_likeliest_items_are_sorted_by_chance(world: World, seed: int, count: int) -> None:
     of = guessed(world, seed)
     legal = np.random.default_rng(seed).random((len(of), len(world.items))) < 0.6
     found = likeliest(of, legal, count)
     assert found.dtype == np.int32 and found.shape == (len(of), min(count, len(world.items)))
-    assert of.chances is not None
-    for row, chances, allowed in zip(found.tolist(), of.chances.of(None), legal, strict=True):
+    assert of.label_probabilities is not None
+    for row, probabilities, allowed in zip(found.tolist(), of.label_probabilities.of(None), legal, strict=True):
         held = [i for i in row if i >= 0]
         assert row == [*held, *[-1] * (len(row) - len(held))]
         assert len(set(held)) == len(held) == min(len(row), int(allowed.sum())) and allowed[held].all()
-        assert chances[held].tolist() == sorted(chances[allowed].tolist(), reverse=True)[: len(held)]
+        assert probabilities[held].tolist() == sorted(probabilities[allowed].tolist(), reverse=True)[: len(held)]
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(SMALL, SEED, st.integers(1, 12))
-def test_without_the_policy_the_likeliest_are_shown(world: World, seed: int, k: int) -> None:
+def test_search_without_policy_serves_likeliest_items(world: World, seed: int, k: int) -> None:
     of, legal = guessed(world, seed), np.random.default_rng(seed).random((6, len(world.items))) < 0.6
-    assert of.chances is not None
+    assert of.label_probabilities is not None
     rules: tuple[Rule, ...] = (NDCG, DISTANCE, boost(item("is_ad")))
     for judge, strength in ((compiled(world.dataset, k, NDCG), 1.0), (compiled(world.dataset, k, *rules), 0.0)):
         made = searched(of, legal, Objective(judge, strength)).items
-        for row, chances, allowed in zip(made.tolist(), of.chances.of(None), legal, strict=True):
+        for row, probabilities, allowed in zip(made.tolist(), of.label_probabilities.of(None), legal, strict=True):
             held = [i for i in row if i >= 0]
             assert row == [*held, *[-1] * (k - len(held))] and allowed[held].all()
-            assert chances[held].tolist() == sorted(chances[allowed].tolist(), reverse=True)[:k]
+            assert probabilities[held].tolist() == sorted(probabilities[allowed].tolist(), reverse=True)[:k]
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(SMALL, POLICIES, SEED)
-def test_rows_are_served_as_they_are_alone(world: World, policy: Policy, seed: int) -> None:
+def test_batched_rows_equal_rows_alone(world: World, policy: Policy, seed: int) -> None:
     judge, of = compile(policy, world.dataset), guessed(world, seed)
     objective, legal = Objective(judge), judge.servable(of)
     together = searched(of, legal, objective).items
@@ -296,18 +296,18 @@ APART = items(
 )
 
 
-def test_exchanges_find_what_greedy_misses() -> None:
+def test_exchange_improves_on_greedy() -> None:
     judge = compiled(APART, 2, NDCG, DISTANCE)
-    of, legal = with_chances(rows(), [0.5, 0.45, 0.4]), np.ones((1, 3), np.bool_)
+    of, legal = with_label_probabilities(rows(), [0.5, 0.45, 0.4]), np.ones((1, 3), np.bool_)
     assert searched(of, legal, Objective(judge), 0).items.tolist() == [[0, 1]]  # half apart
     assert searched(of, legal, Objective(judge)).items.tolist() == [[1, 2]]  # wholly apart, the likelier first
 
 
 @pytest.mark.parametrize(("about", "best"), [(True, [0, 1]), (False, [1, 2])])
-def test_a_hard_quota_is_kept_for_those_it_is_about(about: bool, best: list[int]) -> None:
+def test_hard_quota_applies_only_to_its_users(about: bool, best: list[int]) -> None:
     one_ad = quota(ADS, "one ad", at_most=places(1), hard=True, only=Truth(NOWHERE, about))
     judge = compiled(APART, 2, NDCG, DISTANCE, one_ad)
-    of, legal = with_chances(rows(), [0.5, 0.45, 0.4]), np.ones((1, 3), np.bool_)
+    of, legal = with_label_probabilities(rows(), [0.5, 0.45, 0.4]), np.ones((1, 3), np.bool_)
     assert searched(of, legal, Objective(judge)).items.tolist() == [best]
 
 
@@ -315,13 +315,13 @@ SHOP = items(*({"is_ad": i < 4, "creator": f"c{i}"} for i in range(7)))
 """Four ads, then three that are none."""
 
 
-def test_the_best_candidate_that_keeps_a_hard_quota_takes_the_place() -> None:
+def test_best_candidate_under_hard_quota_is_chosen() -> None:
     genres: list[list[str]]
     genres = [["art"], [], ["books", "chess"], ["art", "books", "chess"], ["art", "books"], ["art", "chess"]]
     shop = items(*({"is_ad": i < 3, "genres": own} for i, own in enumerate(genres)))
     one_ad = quota(ADS, "one ad", at_most=places(1), hard=True)
     judge = compiled(shop, 2, NDCG, DISTANCE, one_ad)
-    of, legal = with_chances(rows(), [0.7, 0.7, 0.1, 0.4, 0.3, 0.6], count=1), np.ones((1, 6), np.bool_)
+    of, legal = with_label_probabilities(rows(), [0.7, 0.7, 0.1, 0.4, 0.3, 0.6], count=1), np.ones((1, 6), np.bool_)
     every = np.array([[a, b] for a in range(6) for b in range(6) if a != b], np.int32)
     repeated = of.take(np.zeros(len(every), np.int64))
     kept = judge.satisfied(repeated, Slates(every))["one ad"]
@@ -329,40 +329,40 @@ def test_the_best_candidate_that_keeps_a_hard_quota_takes_the_place() -> None:
     assert searched(of, legal, Objective(judge)).items[0].tolist() == every[best].tolist() == [1, 5]
 
 
-def test_a_start_that_breaks_a_hard_quota_does_not_win() -> None:
+def test_start_breaking_hard_quota_is_not_kept() -> None:
     judge = compiled(SHOP, 3, NDCG, quota(ADS, "ads", at_most=places(1), hard=True))
-    of, legal = with_chances(rows(2), [0.9] * 4 + [0.1] * 3), np.ones((2, 7), np.bool_)
+    of, legal = with_label_probabilities(rows(2), [0.9] * 4 + [0.1] * 3), np.ones((2, 7), np.bool_)
     start = lists([0, 1, 2], [4, 0, 5])
     found = searched(of, legal, Objective(judge), start=start)
     assert judge.satisfied(of, found)["ads"].all()
     assert (np.sort(found.items, 1)[:, 0] < 4).all()
 
 
-def test_an_at_least_that_cannot_be_met_is_met_as_nearly_as_it_can_be() -> None:
+def test_infeasible_at_least_is_met_as_far_as_possible() -> None:
     judge = compiled(SHOP, 3, NDCG, quota(Where(NOWHERE, item("is_ad")), "ads", at_least=places(3), hard=True))
-    of, legal = with_chances(rows(), [0.1] * 4 + [0.9] * 3), np.ones((1, 7), np.bool_)
+    of, legal = with_label_probabilities(rows(), [0.1] * 4 + [0.9] * 3), np.ones((1, 7), np.bool_)
     legal[:, 2:4] = False
     found = searched(of, legal, Objective(judge))
     assert set(found.items[0].tolist()) >= {0, 1}
     assert found.items[0, 0] >= 4  # in the order that is worth most
 
 
-def test_a_pull_away_from_all_that_may_be_shown_breaks_no_block() -> None:
+def test_pull_away_from_legal_items_breaks_no_block() -> None:
     fewer = Target(NOWHERE, "fewer", Portion(NOWHERE, "share", Not(NOWHERE, item("is_ad"))), "<=", 0.1)
     judge = compiled(SHOP, 2, NDCG, blocks=(Block(NOWHERE, "ads", item("is_ad")),), targets=(fewer,))
-    of, everything = with_chances(rows(), [0.9] * 4 + [0.3, 0.2, 0.1]), np.ones((1, 7), np.bool_)
+    of, everything = with_label_probabilities(rows(), [0.9] * 4 + [0.3, 0.2, 0.1]), np.ones((1, 7), np.bool_)
     objective = Objective(judge, 1.0, {"fewer": 9.0})
     assert searched(of, everything, objective).items.tolist() == [[4, 5]]
     assert searched(of, everything, objective, start=lists([0, 4])).items.tolist() == [[4, 5]]
 
 
 @pytest.mark.parametrize("measure", ["coverage", "gini", "largest_share"])
-def test_who_comes_later_looks_at_what_those_before_are_shown(measure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_later_users_see_exposure_of_earlier_users(measure: str, monkeypatch: pytest.MonkeyPatch) -> None:
     op = ">=" if measure == "coverage" else "<="
     target = Target(NOWHERE, "spread", Population(NOWHERE, measure, item("creator")), op, 0.5)  # type: ignore[arg-type]
     judge = compiled(SHOP, 1, NDCG, targets=(target,))
-    of, legal = with_chances(rows(7), [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]), np.ones((7, 7), np.bool_)
-    monkeypatch.setattr(expected, "CROWD", 1)
+    of, legal = with_label_probabilities(rows(7), [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]), np.ones((7, 7), np.bool_)
+    monkeypatch.setattr(expected, "POPULATION_BATCH", 1)
     assert searched(of, legal, Objective(judge)).items.ravel().tolist() == [0] * 7
     pulled = searched(of, legal, Objective(judge, 1.0, {"spread": 9.0})).items.ravel().tolist()
     assert sorted(pulled) == list(range(7))

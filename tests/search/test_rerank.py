@@ -1,4 +1,4 @@
-"""The re-rank control: greedy by score and policy, as a naive loop over candidates would choose."""
+"""Checks the re-rank control against a naive greedy loop over candidates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def unlabelled(policy: Policy) -> Policy:
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.integers(0, 5).map(world), policies(), st.integers(0, 99), st.sampled_from([0.0, 0.5, 5.0]))
-def test_each_place_goes_to_the_best_candidate_left(world: World, policy: Policy, seed: int, mu: float) -> None:
+def test_each_place_takes_best_remaining_candidate(world: World, policy: Policy, seed: int, mu: float) -> None:
     rng = np.random.default_rng(seed)
     users, items = len(world.users), len(world.items)
     candidates = np.array([rng.permutation(items)[:CANDIDATES] for _ in range(users)], np.int32)
@@ -67,7 +67,7 @@ def test_each_place_goes_to_the_best_candidate_left(world: World, policy: Policy
             slate.append(chosen)
 
 
-def test_without_the_policy_the_scores_decide() -> None:
+def test_zero_strength_ranks_by_score() -> None:
     small = world(0)
     candidates = np.tile(np.array([3, 5, 7, 9, -1], np.int32), (6, 1))
     scores = np.tile(np.array([0.1, 0.4, -np.inf, 0.3, 9.0]), (6, 1))
@@ -75,7 +75,7 @@ def test_without_the_policy_the_scores_decide() -> None:
     assert rerank(candidates, scores, small.rows, policy, 0.0).items.tolist() == [[5, 9, 3, -1]] * 6
 
 
-def test_a_blocked_candidate_is_never_chosen_however_good() -> None:
+def test_blocked_candidate_is_never_chosen() -> None:
     small = world(0)
     cheap = Compare(NOWHERE, "<", item("price"), number(2.5))
     policy = compiled(small.dataset, 5, boost(cheap), blocks=(Block(NOWHERE, "cheap", cheap),))
@@ -86,7 +86,7 @@ def test_a_blocked_candidate_is_never_chosen_however_good() -> None:
     assert ((shown.items >= 0).sum(1) == min(5, allowed)).all()
 
 
-def test_hard_quotas_are_kept_whatever_the_scores() -> None:
+def test_hard_quotas_hold_for_any_scores() -> None:
     small = world(0)
     ads = Where(NOWHERE, item("is_ad"))
     rules = (
@@ -107,7 +107,7 @@ def test_hard_quotas_are_kept_whatever_the_scores() -> None:
     assert not policy.satisfied(small.rows, fewer)["ads"].any()
 
 
-def test_what_users_took_next_is_not_used() -> None:
+def test_rerank_ignores_next_items() -> None:
     small = world(0)
     policy = compiled(small.dataset, 3, reward(Relevance(NOWHERE, "ndcg"), "ndcg"), boost(item("is_ad"), "ads"))
     candidates = np.tile(np.arange(14, dtype=np.int32), (6, 1))

@@ -16,9 +16,10 @@ from recpolicy.evaluation.baselines import Baseline
 from recpolicy.search import expected
 from recpolicy.trainer.evaluation import rerank_control
 
-Fitted: TypeAlias = dict[tuple[str, int, int], dict[str, Baseline]]
+Fitted: TypeAlias = dict[tuple[str, str, int, int], dict[str, Baseline]]
 """Classic recommenders by data set and places of a list: no policy has a part in them."""
 
+FEW_STRENGTHS = (0.0, 0.8)
 SETTINGS = """
 validation_users = 50
 test_users = 10
@@ -43,12 +44,15 @@ evaluate_every = 3
 
 @contextmanager
 def in_short(cache: Path) -> Iterator[None]:
-    """Classic recommenders are fitted once for all policies, and controls try few strengths and exchanges."""
+    """Classic recommenders are fitted once for all policies and tuned on few; controls try few strengths and exchanges.
+
+    `cache` is that of runs in this process; programs with a home of their own have their cache there.
+    """
     fitted: Fitted = {}
     own = baselines.fit
 
     def fit(dataset: Dataset, split: Split, k: int) -> dict[str, Baseline]:
-        key = dataset.digest, split.holdout, k
+        key = dataset.digest, split.by, split.holdout, k
         if key not in fitted:
             fitted[key] = own(dataset, split, k)
         return fitted[key]
@@ -56,7 +60,8 @@ def in_short(cache: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as around:
         around.setenv("RECPOLICY_CACHE", str(cache))
         around.setattr(baselines, "fit", fit)
-        around.setattr(rerank_control, "STRENGTHS", (0.0, 0.8))
+        around.setattr(baselines, "TUNED_ON", 50)
+        around.setattr(rerank_control, "STRENGTHS", FEW_STRENGTHS)
         around.setattr(rerank_control, "STRONGEST", 1.6)
         around.setattr(expected, "EXCHANGED", 10)
         yield

@@ -1,4 +1,4 @@
-"""Every policy that comes along trains, whatever data it is for."""
+"""Checks that every shipped policy trains, whatever data it is for."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", [*SAMPLES, *GOOD], ids=lambda path: name(path) if path in GOOD else path.stem)
-def test_every_policy_that_comes_along_trains(policy: Path, tmp_path: Path) -> None:
+def test_every_shipped_policy_trains(policy: Path, tmp_path: Path) -> None:
     if policy.stem == "house_rules":
         pytest.skip("house rules have no slate of their own: other policies use them")
     own_data = ["--data", str(policy.parent)] if policy in GOOD else []

@@ -1,4 +1,4 @@
-"""Rules and targets that are about few users, or none: training goes on, and reports what it can."""
+"""Checks rules and targets for few or no users: training continues and reports the rest."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", FOR_FEW.values(), ids=FOR_FEW)
-def test_what_a_step_is_not_about_is_left_out_of_its_report(
-    rule: str, tmp_path: Path, recwarn: pytest.WarningsRecorder
-) -> None:
+def test_step_without_affected_users_omits_metric(rule: str, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     policy = tmp_path / "few.policy"
     policy.write_text(HEAD + rule + "\n")
     run = train(policy, tmp_path, "--report-to", "tensorboard")

@@ -1,4 +1,4 @@
-"""`recpolicy train --resume`: a run that is killed, and gone on with, ends as it would have."""
+"""Checks `recpolicy train --resume`: a run that is killed and resumed ends the same."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from tests.trainer.small import SHARING, lora
 SETTINGS = """
 holdout = 3
 validation_users = 40
-test_users = 40
+test_users = 10
 [prompt]
 history = 20
 think = 4
@@ -77,12 +77,12 @@ target many = coverage(item.creator) >= 10%
 
 
 class Killed(Exception):
-    """The end of a run at a moment of a test's choice."""
+    """Raised to end a run at a chosen moment."""
 
 
 @dataclass
 class Witness:
-    """Hears how a run goes on, and kills it at a moment: the name of a stage, or `stage step` or `stage validation`."""
+    """Records the notes of a run and kills it at a moment: a stage, `stage step` or `stage validation step`."""
 
     until: str = ""
     heard: list[str] = field(default_factory=list)
@@ -167,7 +167,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home.run
 
 
-def test_every_stage_goes_on_where_it_was(whole: Path, tmp_path: Path) -> None:
+def test_resume_continues_every_stage(whole: Path, tmp_path: Path) -> None:
     home = Home.made(tmp_path)
     first = home.killed("sft validation 4")
     assert f"data: {home.run} holds no run to go on with: it begins" in first.heard
@@ -193,7 +193,7 @@ def test_every_stage_goes_on_where_it_was(whole: Path, tmp_path: Path) -> None:
     assert "nothing to do" in again.heard[-1]
 
 
-def test_the_run_of_these_tests_has_something_to_lose(whole: Path) -> None:
+def test_reference_run_changes_in_every_stage(whole: Path) -> None:
     log = lines(whole)
     multipliers = [line["targets/ads/multiplier"] for line in log if "targets/ads/multiplier" in line]
     assert len(multipliers) == 7 and len(set(multipliers)) > 3
@@ -206,7 +206,7 @@ def test_the_run_of_these_tests_has_something_to_lose(whole: Path) -> None:
     assert len(set(likelihoods)) == 3
 
 
-def test_a_stage_killed_before_its_first_checkpoint_begins_anew(whole: Path, tmp_path: Path) -> None:
+def test_stage_without_checkpoint_restarts(whole: Path, tmp_path: Path) -> None:
     home = Home.made(tmp_path)
     home.killed("sft validation 2")
     home.killed("grpo validation 0")
@@ -214,7 +214,7 @@ def test_a_stage_killed_before_its_first_checkpoint_begins_anew(whole: Path, tmp
     alike(home.run, whole)
 
 
-def test_only_whole_checkpoints_count_and_the_last_of_them_stays(tmp_path: Path) -> None:
+def test_latest_complete_checkpoint_is_kept(tmp_path: Path) -> None:
     assert Checkpoints.found(tmp_path / "nothing").last is None
     for step in (8, 10, 9, 100):
         (tmp_path / f"checkpoint-{step}").mkdir()
@@ -227,7 +227,7 @@ def test_only_whole_checkpoints_count_and_the_last_of_them_stays(tmp_path: Path)
     assert kept["weights"].tolist() == [0, 1, 2]
 
 
-def test_of_two_that_make_the_same_folder_one_stays(tmp_path: Path) -> None:
+def test_concurrent_writers_leave_one_folder(tmp_path: Path) -> None:
     with finished(tmp_path / "stage") as mine:
         (mine / "model").write_text("mine")
         with finished(tmp_path / "stage") as theirs:
@@ -236,7 +236,7 @@ def test_of_two_that_make_the_same_folder_one_stays(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "stage"]
 
 
-def test_a_stage_that_was_stopped_early_is_not_trained_on(recommender: Recommender, tmp_path: Path) -> None:
+def test_early_stopped_stage_is_not_trained_further(recommender: Recommender, tmp_path: Path) -> None:
     told, said = ["history <item_1> recommend"] * 4, ["<answer> <item_2> </answer>"] * 4
     settings = Sft(steps=9, batch=2, learning_rate=0.01, evaluate_every=1, patience=2)
     weights, steps = [], list[int]()
@@ -256,7 +256,7 @@ def test_a_stage_that_was_stopped_early_is_not_trained_on(recommender: Recommend
 
 
 @pytest.mark.parametrize("adapted", [False, True])
-def test_fine_tuning_goes_on_with_and_without_adapters(recommender: Recommender, tmp_path: Path, adapted: bool) -> None:
+def test_sft_resumes_with_and_without_adapters(recommender: Recommender, tmp_path: Path, adapted: bool) -> None:
     whole = fine_tuned(fresh(recommender, adapted), tmp_path / "whole")
     for moment in (4, 6):
         with pytest.raises(Killed):
@@ -297,7 +297,7 @@ def weights(own: Recommender) -> torch.Tensor:
     return torch.cat([weight.detach().flatten() for weight in own.trained.parameters()])
 
 
-def test_an_alarm_counts_on(tmp_path: Path) -> None:
+def test_collapse_monitor_state_is_restored(tmp_path: Path) -> None:
     monitor = TrainingMonitor(Controller({}, 1.0), lambda step, logs: None)
     control = SimpleNamespace(should_training_stop=False)
     for step in range(1, 31):
@@ -312,7 +312,7 @@ def test_an_alarm_counts_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_the_program_killed_at_ten_random_moments_ends_the_same(whole: Path, tmp_path: Path) -> None:
+def test_run_killed_at_random_moments_ends_the_same(whole: Path, tmp_path: Path) -> None:
     """Moments are drawn over the work of a whole run; a run that is over before ten were is followed by another."""
     rng, kills, runs = random.Random(6), 0, 0
     before = getrusage(RUSAGE_CHILDREN)
@@ -346,7 +346,7 @@ def lived(home: Home, work: float = math.inf) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [pytest.param("sft", marks=pytest.mark.long), "grpo"])
-def test_the_program_killed_while_it_writes_a_checkpoint_ends_the_same(whole: Path, tmp_path: Path, stage: str) -> None:
+def test_run_killed_during_checkpoint_write_ends_the_same(whole: Path, tmp_path: Path, stage: str) -> None:
     home = Home.made(tmp_path)
     program = begun(home)
     torn = home.run / "checkpoints" / stage / "checkpoint-4"

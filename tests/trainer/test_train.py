@@ -1,4 +1,4 @@
-"""`recpolicy train` as its user meets it: the run folder, the cache of stages, and what is refused."""
+"""Checks the command `recpolicy train`: its run folder, its cache of stages, and what it refuses."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import recpolicy
+from tests.trainer.short import FEW_STRENGTHS, in_short
 
 SETTINGS = """
 holdout = 3
@@ -66,18 +67,30 @@ def _write_second(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
-    first = _train("relevance", home / "first", home)
-    assert first.returncode == 0, first.stderr
-    (home / "first.txt").write_text(first.stdout)
-    _write_second(home)
-    second = _train("second.policy", home / "second", home)
-    assert second.returncode == 0, second.stderr
-    (home / "second.txt").write_text(second.stdout)
+    with in_short(home / "cache"):
+        first = _train("relevance", home / "first", home)
+        assert first.returncode == 0, first.stderr
+        (home / "first.txt").write_text(first.stdout)
+        _write_second(home)
+        second = _train("second.policy", home / "second", home)
+        assert second.returncode == 0, second.stderr
+        (home / "second.txt").write_text(second.stdout)
     return home
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of the second policy where no other came before."""
+    home = tmp_path_factory.mktemp("alone")
+    _write_second(home)
+    with in_short(home / "cache"):
+        made = _train("second.policy", home / "second", home)
+    assert made.returncode == 0 and "taken from the cache" not in made.stdout, made.stderr
+    return home / "second"
+
+
 @pytest.mark.slow
-def test_a_run_folder_holds_what_the_run_was_and_what_came_of_it(home: Path) -> None:
+def test_run_folder_has_policy_settings_and_models(home: Path) -> None:
     run = home / "second"
     assert (run / "policy" / "second.policy").read_text() == SECOND
     assert (run / "policy" / "house" / "rules.policy").read_text() == HOUSE
@@ -93,7 +106,7 @@ def test_a_run_folder_holds_what_the_run_was_and_what_came_of_it(home: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_metrics_have_every_rule_at_every_step(home: Path) -> None:
+def test_metrics_have_every_rule_at_every_step(home: Path) -> None:
     lines = [json.loads(line) for line in (home / "second" / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "reward" in line]
     assert [line["step"] for line in steps] == [1, 2]
@@ -116,7 +129,7 @@ def test_the_metrics_have_every_rule_at_every_step(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_evaluation_has_every_system_with_intervals(home: Path) -> None:
+def test_evaluation_has_every_system_with_intervals(home: Path) -> None:
     found = json.loads((home / "second" / "eval.json").read_text())
     assert found["schema_version"] == 2 and found["k"] == 10 and found["users"] == 40
     ours = {"sft", "prior", "grpo", "grpo_guided", "rerank", "ease_rerank"}
@@ -144,14 +157,12 @@ def test_the_evaluation_has_every_system_with_intervals(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_controls_have_a_point_for_every_strength(home: Path) -> None:
-    from recpolicy.trainer.evaluation.rerank_control import STRENGTHS
-
+def test_control_curves_have_every_strength(home: Path) -> None:
     found = json.loads((home / "second" / "eval.json").read_text())
     assert set(found["curves"]) == set(found["tuning"]) == {"rerank", "ease_rerank"}
     for name, curve in found["curves"].items():
         strengths = [point["strength"] for point in curve]
-        assert strengths[0] == 0.0 and strengths == sorted(strengths) and set(strengths) >= {*STRENGTHS}
+        assert strengths[0] == 0.0 and strengths == sorted(strengths) and set(strengths) >= {*FEW_STRENGTHS}
         assert [tried["strength"] for tried in found["tuning"][name]] == strengths
         assert all(set(point["targets"]) == {"wide", "keep", "many"} for point in curve)
         best = max(found["tuning"][name], key=lambda tried: (-tried["violation"], tried["reward"]))
@@ -165,7 +176,7 @@ def test_the_controls_have_a_point_for_every_strength(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_evaluation_has_the_user_model_with_its_sources(home: Path) -> None:
+def test_evaluation_has_user_model_and_sources(home: Path) -> None:
     found = json.loads((home / "second" / "eval.json").read_text())["user_model"]
     classics = {"ease", "ease_recency", "itemknn", "itemknn_recency", "transitions", "popularity"}
     assert set(found["weights"]) == set(found["alone"]) == {"language_model"} | classics
@@ -180,7 +191,7 @@ def test_the_evaluation_has_the_user_model_with_its_sources(home: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("word", ["SHIP", "DO NOT SHIP", "UNDECIDED"])
-def test_a_pipeline_fails_unless_the_verdict_is_to_ship(word: str, home: Path, tmp_path: Path) -> None:
+def test_fail_unless_ship_sets_exit_code(word: str, home: Path, tmp_path: Path) -> None:
     run = shutil.copytree(home / "second", tmp_path / "run")
     found = json.loads((run / "eval.json").read_text())
     (run / "eval.json").write_text(json.dumps(found | {"verdict": word, "reason": "of this test"}))
@@ -191,7 +202,7 @@ def test_a_pipeline_fails_unless_the_verdict_is_to_ship(word: str, home: Path, t
 
 
 @pytest.mark.slow
-def test_a_second_policy_takes_the_fine_tuned_model_from_the_cache(home: Path) -> None:
+def test_second_policy_reuses_cached_sft_model(home: Path) -> None:
     assert "step" in (home / "first.txt").read_text().split("grpo")[0]
     second = (home / "second.txt").read_text()
     assert "taken from the cache" in second
@@ -200,16 +211,13 @@ def test_a_second_policy_takes_the_fine_tuned_model_from_the_cache(home: Path) -
 
 
 @pytest.mark.slow
-def test_the_fine_tuned_model_is_the_same_whatever_policy_it_was_made_for(home: Path, tmp_path: Path) -> None:
-    _write_second(tmp_path)
-    alone = _train("second.policy", tmp_path / "alone", tmp_path)
-    assert alone.returncode == 0 and "taken from the cache" not in alone.stdout
-    weights = [(run / "sft" / "model.safetensors").read_bytes() for run in (home / "first", tmp_path / "alone")]
+def test_sft_model_is_independent_of_policy(home: Path, alone: Path) -> None:
+    weights = [(run / "sft" / "model.safetensors").read_bytes() for run in (home / "first", alone)]
     assert weights[0] == weights[1]
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_shown_again_and_another_one_is_refused(home: Path) -> None:
+def test_finished_run_is_shown_and_other_run_is_refused(home: Path) -> None:
     again = _train("relevance", home / "first", home)
     assert again.returncode == 0 and "nothing to do" in again.stdout and "EASE" in again.stdout
     other = _train("second.policy", home / "first", home)
@@ -224,11 +232,9 @@ def test_a_finished_run_is_shown_again_and_another_one_is_refused(home: Path) ->
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_model(home: Path) -> None:
-    again = _train("second.policy", home / "third", home)
-    assert again.returncode == 0, again.stderr
+def test_same_seed_gives_same_model(home: Path, alone: Path) -> None:
     for file in ("model/model.safetensors", "eval.json"):
-        assert (home / "third" / file).read_bytes() == (home / "second" / file).read_bytes()
+        assert (alone / file).read_bytes() == (home / "second" / file).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -241,7 +247,7 @@ def test_the_same_seed_gives_the_same_model(home: Path) -> None:
         ("a = \n", "not TOML"),
     ],
 )
-def test_wrong_settings_name_the_key(tmp_path: Path, settings: str, seen: str) -> None:
+def test_invalid_setting_names_its_key(tmp_path: Path, settings: str, seen: str) -> None:
     from recpolicy.errors import UsageError
     from recpolicy.trainer import config
 
@@ -260,7 +266,7 @@ def test_wrong_settings_name_the_key(tmp_path: Path, settings: str, seen: str) -
         ("[prompt]\ntest_users = 3\n", "did you mean `test_users`?"),
     ],
 )
-def test_a_setting_that_stands_elsewhere_is_named(tmp_path: Path, settings: str, meant: str) -> None:
+def test_misplaced_setting_gets_suggestion(tmp_path: Path, settings: str, meant: str) -> None:
     from recpolicy.errors import UsageError
     from recpolicy.trainer import config
 
@@ -270,7 +276,7 @@ def test_a_setting_that_stands_elsewhere_is_named(tmp_path: Path, settings: str,
     assert meant in error.value.help
 
 
-def test_a_wrong_option_is_not_blamed_on_the_settings_file(tmp_path: Path) -> None:
+def test_invalid_option_is_blamed_on_command_line(tmp_path: Path) -> None:
     from recpolicy.errors import UsageError
     from recpolicy.trainer import config
 
@@ -280,7 +286,7 @@ def test_a_wrong_option_is_not_blamed_on_the_settings_file(tmp_path: Path) -> No
     assert "it is -1" in error.value.message and error.value.where == "the command line"
 
 
-def test_the_page_on_training_lists_every_setting_with_its_default() -> None:
+def test_settings_page_lists_every_default() -> None:
     from recpolicy.trainer.config import Config
 
     page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
@@ -288,7 +294,7 @@ def test_the_page_on_training_lists_every_setting_with_its_default() -> None:
     assert listed == Config().of_model(pretrained=True).model_dump()
 
 
-def test_the_longest_reasoning_depends_on_the_model_where_nothing_is_set() -> None:
+def test_default_reasoning_length_depends_on_model() -> None:
     from recpolicy.trainer.config import Config, Prompt
 
     lengths = [Config().of_model(pretrained).prompt.longest_reasoning for pretrained in (False, True)]

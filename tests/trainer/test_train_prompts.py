@@ -1,9 +1,10 @@
-"""`recpolicy train` with other prompts: titles as odd as they come, candidate pools, no reasoning."""
+"""Checks `recpolicy train` with other prompts: odd titles, candidate pools, no reasoning."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from recpolicy.trainer.evaluation.evaluator import Evaluator
 from recpolicy.trainer.models import user_model
 from tests.command import recpolicy
 from tests.trainer import platform
+from tests.trainer.short import in_short
 from tests.trainer.test_train import SETTINGS
 
 SHOWING = (
@@ -28,6 +30,12 @@ ODD = [f"t{i:02} {title}" for i, title in enumerate(platform.ODD)]
 """Numbered, so that data holds them in one order however they are written."""
 PLAIN = [" ".join(re.findall(r"\w+", title)) for title in ODD]
 """The same words and nothing else."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with in_short(tmp_path_factory.mktemp("cache")):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +58,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_titles_that_no_prompt_shows_count_by_their_words_alone(home: Path) -> None:
+def test_odd_titles_outside_prompts_give_same_evaluation(home: Path) -> None:
     plain, odd = ((home / run / "eval.json").read_bytes() for run in ("plain-run", "odd-run"))
     assert plain == odd
     assert (home / "plain" / "items.jsonl").read_bytes() != (home / "odd" / "items.jsonl").read_bytes()
 
 
 @pytest.mark.slow
-def test_a_run_with_pools_says_so_and_keeps_to_them(home: Path) -> None:
+def test_pooled_run_reports_and_uses_pools(home: Path) -> None:
     about = json.loads((home / "pooled" / "run.json").read_text())
     said = " ".join((home / "pooled.txt").read_text().split())
     assert "15 items to choose from" in said and "pools of 15 items ranked" in said
@@ -68,29 +76,29 @@ def test_a_run_with_pools_says_so_and_keeps_to_them(home: Path) -> None:
     own, before = (context.load(home / "pooled" / name) for name in ("model", "sft"))
     users = user_model.load(home / "pooled", before, context.prompter)
     rows = context.tested()
-    prior = user_model.prior(users.log_shares(rows), context.k)
-    examiner = Evaluator.of(own, context.prompter, context.compiled, rows, prior)
-    slates = examiner.greedy(own).items
+    prior = user_model.prior(users.next_item_log_probs(rows), context.k)
+    evaluator = Evaluator.of(own, context.prompter, context.compiled, rows, prior)
+    slates = evaluator.greedy(own).items
     assert rows.pool is not None and (slates >= 0).all()
     assert all(set(slate) <= set(pool) for slate, pool in zip(slates, rows.pool, strict=True))
-    ndcg = context.compiled.values(rows, examiner.greedy(own))["relevance"]
+    ndcg = context.compiled.values(rows, evaluator.greedy(own))["relevance"]
     found = json.loads((home / "pooled" / "eval.json").read_text())["systems"]
     assert found["grpo"]["rules"]["relevance"]["mean"] == pytest.approx(float(np.nanmean(ndcg)))
-    ndcg = context.compiled.values(rows, replace(examiner, prior=None).greedy(before))["relevance"]
+    ndcg = context.compiled.values(rows, replace(evaluator, prior=None).greedy(before))["relevance"]
     assert found["sft"]["rules"]["relevance"]["mean"] == pytest.approx(float(np.nanmean(ndcg)))
     for system in ("sft", "prior", "grpo", "rerank", "ease_rerank", "user_model"):
         assert found[system]["metrics"]["holes"]["mean"] == 0.0
 
 
 @pytest.mark.slow
-def test_without_thinking_the_answer_comes_at_once(home: Path) -> None:
+def test_answer_comes_first_without_thinking(home: Path) -> None:
     thinking, at_once = (json.loads((home / run / "samples.json").read_text()) for run in ("odd-run", "pooled"))
     assert all("<think>" in sample["grpo"] for sample in thinking)
     assert all(sample["grpo"].startswith("<answer>") for sample in at_once)
     assert "< /answer>" in at_once[0]["prompt"] and "</answer>" not in at_once[0]["prompt"]
 
 
-def test_wrong_prompts_are_refused_with_a_sentence(tmp_path: Path) -> None:
+def test_invalid_prompt_options_are_refused(tmp_path: Path) -> None:
     settings = tmp_path / "settings.toml"
     settings.write_text("[prompt]\ntemplate = '{{ histori }}'\n")
     for more, said in (

@@ -1,4 +1,4 @@
-"""The blend: weights of the largest likelihood, and what is measured of it, against naive loops."""
+"""Checks the blend: maximum-likelihood weights and their calibration, against naive loops."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def penalized(examples: Examples, weights: Floats) -> float:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(SEED, st.integers(0, 3), st.integers(1, 4))
-def test_log_softmax_shares_out_one_among_free_items(seed: int, few: int, rows: int) -> None:
+def test_log_softmax_sums_to_one_over_free_items(seed: int, few: int, rows: int) -> None:
     rng = np.random.default_rng(seed)
     scores = (rng.normal(size=(rows, 7)) * 10.0 ** rng.integers(-2, 4)).astype(np.float32)
     free = rng.random((rows, 7)) < 0.5
@@ -66,14 +66,14 @@ def test_log_softmax_shares_out_one_among_free_items(seed: int, few: int, rows: 
             assert found[b, i] == pytest.approx(float(scores[b, i]) - top - total, rel=1e-5, abs=1e-5)
 
 
-def test_log_softmax_of_nothing_free_is_nothing() -> None:
+def test_log_softmax_without_free_items_is_minus_infinity() -> None:
     found = blend.log_softmax(np.ones((1, 3), np.float32), np.zeros((1, 3), np.bool_))
     assert (found == -np.inf).all()
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(SEED, st.lists(st.sampled_from([-1.5, 0.0, 0.4, 2.0]), min_size=1, max_size=3))
-def test_likelihood_is_that_of_each_next_item(seed: int, weights: list[float]) -> None:
+def test_log_likelihood_equals_naive_sum(seed: int, weights: list[float]) -> None:
     examples = simulated(seed, weights, rows=5)
     found = examples.log_likelihood(np.array(weights))
     np.testing.assert_allclose(found, naive(examples, weights), rtol=1e-5, atol=1e-5)
@@ -81,7 +81,7 @@ def test_likelihood_is_that_of_each_next_item(seed: int, weights: list[float]) -
     np.testing.assert_allclose(examples.part(some).log_likelihood(np.array(weights)), found[some], atol=1e-5)
 
 
-def test_next_items_that_were_seen_do_not_count() -> None:
+def test_seen_next_items_are_ignored() -> None:
     rows = Rows(np.zeros(3, np.int64), np.zeros(3), Ragged.of([[0], [1], []]), Ragged.of([[0, 2], [2, 3, 2], []]))
     free = np.array([[False, True, True, True], [True, False, True, True], [True] * 4])
     examples = Examples.of(np.zeros((1, 3, 4), np.float32), free, rows)
@@ -90,7 +90,7 @@ def test_next_items_that_were_seen_do_not_count() -> None:
 
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(SEED, st.lists(st.sampled_from([-1.0, 0.0, 0.3, 1.2]), min_size=1, max_size=3))
-def test_no_other_weights_are_likelier(seed: int, weights: list[float]) -> None:
+def test_fitted_weights_maximise_likelihood(seed: int, weights: list[float]) -> None:
     examples, rng = simulated(seed, weights, rows=25), np.random.default_rng(seed)
     found = blend.fit(examples)
     best, step = penalized(examples, found), 1e-3
@@ -102,20 +102,20 @@ def test_no_other_weights_are_likelier(seed: int, weights: list[float]) -> None:
         assert abs(up - down) / (2 * step) < 0.02  # of some fifty log-probabilities
 
 
-def test_weights_are_found_again_in_choices_made_by_them() -> None:
+def test_fit_recovers_generating_weights() -> None:
     weights = [1.0, -0.5, 0.3]
     found = blend.fit(simulated(0, weights, rows=3000, taken=1, features=4))
     np.testing.assert_allclose(found, [*weights, 0.0], atol=0.08)
 
 
-def test_what_tells_everything_has_a_finite_weight() -> None:
+def test_perfect_feature_has_finite_weight() -> None:
     examples = simulated(1, [50.0], rows=30, taken=1)
     found = blend.fit(examples)
     assert np.isfinite(found).all() and found[0] > 3
     assert penalized(examples, found) > max(penalized(examples, found * 0.9), penalized(examples, found * 1.1))
 
 
-def test_what_tells_nothing_has_no_weight() -> None:
+def test_constant_feature_has_zero_weight() -> None:
     examples = simulated(2, [1.0], rows=30, features=2)
     examples.features[1] = 3.0 * examples.free  # the same for every item
     found = blend.fit(examples)
@@ -124,7 +124,7 @@ def test_what_tells_nothing_has_no_weight() -> None:
     np.testing.assert_allclose(blend.fit(nobody), 0, atol=1e-9)
 
 
-def test_the_fit_does_not_depend_on_how_many_rows_are_weighed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fit_is_independent_of_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     examples = simulated(3, [1.0, -0.5], rows=50)
     at_once = blend.fit(examples)
     monkeypatch.setattr(blend, "ROWS", 7)
@@ -132,7 +132,7 @@ def test_the_fit_does_not_depend_on_how_many_rows_are_weighed_at_once(monkeypatc
 
 
 @pytest.mark.parametrize("rows", [3, 23])
-def test_each_row_is_judged_by_weights_of_other_folds(rows: int) -> None:
+def test_cross_validation_uses_weights_of_other_folds(rows: int) -> None:
     examples = simulated(4, [1.0, -0.5], rows=rows)
     found = blend.cross_validated(examples, 5)
     fold = np.random.default_rng(5).permutation(rows) % blend.FOLDS
@@ -142,7 +142,7 @@ def test_each_row_is_judged_by_weights_of_other_folds(rows: int) -> None:
         assert found[row] == pytest.approx(expected, abs=1e-4)
 
 
-def test_what_a_row_took_does_not_judge_it() -> None:
+def test_own_fold_does_not_affect_its_score() -> None:
     examples = simulated(6, [1.0, -0.5], rows=20)
     fold = np.random.default_rng(0).permutation(20) % blend.FOLDS
     own = np.flatnonzero(fold == fold[0])
@@ -154,12 +154,12 @@ def test_what_a_row_took_does_not_judge_it() -> None:
     assert (after[fold != fold[0]] != before[fold != fold[0]]).any()
 
 
-def test_reliability_is_that_of_hand_worked_bins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reliability_equals_hand_worked_bins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blend, "BINS", 2)
-    chances = np.array([[0.1, 0.6, 0.2, 0.9], [0.3, 0.8, 0.5, 0.7]], np.float32)
+    probabilities = np.array([[0.1, 0.6, 0.2, 0.9], [0.3, 0.8, 0.5, 0.7]], np.float32)
     taken = np.array([[False, True, True, True], [True, False, True, False]])
     counted = np.array([[True, True, True, False], [False, True, True, True]])
-    found = blend.reliability(chances, taken, counted)
+    found = blend.reliability(probabilities, taken, counted)
     # 0.1, 0.2, 0.5 with two taken; 0.6, 0.7, 0.8 with one taken
     assert found["bins"] == [
         {"chance": pytest.approx(0.8 / 3), "taken": pytest.approx(2 / 3), "pairs": 3},
@@ -168,7 +168,7 @@ def test_reliability_is_that_of_hand_worked_bins(monkeypatch: pytest.MonkeyPatch
     assert found["error"] == pytest.approx((0.4 + (0.7 - 1 / 3)) / 2)
 
 
-def test_reliability_weighs_bins_by_their_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reliability_weighs_bins_by_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blend, "BINS", 2)
     found = blend.reliability(
         np.array([[0.0, 0.0, 1.0]], np.float32), np.zeros((1, 3), np.bool_), np.ones((1, 3), bool)
@@ -177,7 +177,7 @@ def test_reliability_weighs_bins_by_their_pairs(monkeypatch: pytest.MonkeyPatch)
     assert found["error"] == pytest.approx(1 / 3)
 
 
-def test_fewer_pairs_than_bins_have_bins_of_their_own() -> None:
+def test_fewer_pairs_than_bins_get_single_pair_bins() -> None:
     counted = np.array([[True, False, True]])
     found = blend.reliability(np.array([[0.25, 0.5, 0.75]], np.float32), np.array([[False, True, True]]), counted)
     assert [b["pairs"] for b in found["bins"]] == [1, 1]
@@ -188,10 +188,10 @@ def test_fewer_pairs_than_bins_have_bins_of_their_own() -> None:
     }
 
 
-def test_chances_that_come_true_as_often_as_they_say_have_little_error() -> None:
+def test_calibrated_chances_have_small_error() -> None:
     rng = np.random.default_rng(0)
-    chances = rng.random((100, 200)).astype(np.float32)
-    taken, everything = rng.random(chances.shape) < chances, np.ones(chances.shape, np.bool_)
-    found = blend.reliability(chances, taken, everything)
+    probabilities = rng.random((100, 200)).astype(np.float32)
+    taken, everything = rng.random(probabilities.shape) < probabilities, np.ones(probabilities.shape, np.bool_)
+    found = blend.reliability(probabilities, taken, everything)
     assert found["error"] < 0.02 and len(found["bins"]) == blend.BINS
-    assert blend.reliability(chances**2, taken, everything)["error"] == pytest.approx(1 / 2 - 1 / 3, abs=0.02)
+    assert blend.reliability(probabilities**2, taken, everything)["error"] == pytest.approx(1 / 2 - 1 / 3, abs=0.02)

@@ -1,6 +1,6 @@
 """Learns to compute embeddings of new items from their attributes, for a trained model.
 
-A new item is one that nobody has taken yet, so its arrival is rehearsed: items that the model knows are hidden from
+A new item is one that nobody has taken yet, so its arrival is simulated: items that the model knows are hidden from
 users' histories, and embeddings from attributes should predict which of them the users took. DropoutNet (Volkovs, Yu
 and Poutanen, NeurIPS 2017) hides known items in the same way to train a model; here the model does not change.
 """
@@ -34,14 +34,14 @@ from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.models.user_model import UserModel
 from recpolicy.trainer.prompting import candidate_pools
 from recpolicy.trainer.prompting.prompts import Prompter
-from recpolicy.user_model.sources import Scores
+from recpolicy.user_model.linear_recommenders import Scores
 
 FOLDS = 5
-"""Parts of the items; each lesson hides one."""
-LESSONS = 1000
-"""Most lessons: pairs of a user and a part of the items."""
+"""Parts of the items; each example hides one."""
+EXAMPLES = 1000
+"""Most examples: pairs of a user and a part of the items."""
 ITEMS = 4096
-"""Most items that are rehearsed, drawn at random."""
+"""Most items that examples hide, drawn at random."""
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01)
 """Penalties on half the squared slopes, for states whose mean square is 1."""
 ITERATIONS = 60
@@ -53,52 +53,54 @@ REACH = 50.0
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """What a model computes for N lessons, users from whom a part of I items is hidden, and what they took of it."""
+class ColdStartExamples:
+    """What a model computes for N examples, users from whom a part of I items is hidden, and what they took of it."""
 
     items: Ints
     """Rows of the catalog, [I]."""
     fold: Tensor
     """The part of each item, [I]."""
     hidden: Tensor
-    """The part that each lesson hides, [N]."""
+    """The part that each example hides, [N]."""
     states: Tensor
     """Their products with embeddings are logits of the next place, [N, H] float32."""
     logits: Tensor
     """The model's own logits there, [N, I]."""
     taken: Tensor
     """The items that each user took, hidden or not, [N, I] bool."""
-    closed: Tensor
+    excluded: Tensor
     """The items in the visible history or in the slate so far, [N, I] bool."""
     prior: Tensor
     """The prior's logits of each item, of a hidden one as if it were new, [N, I]; 0 without a prior."""
 
     @property
-    def away(self) -> Tensor:
-        """The items that each lesson hides, [N, I] bool."""
+    def is_hidden(self) -> Tensor:
+        """The items that each example hides, [N, I] bool."""
         return self.fold == self.hidden[:, None]
 
-    def part(self, lessons: Tensor, items: Tensor) -> Rehearsal:
-        """Returns some lessons [N] over some items [I], both masks."""
-        own = self.items[items.numpy()], self.fold[items], self.hidden[lessons], self.states[lessons]
-        return Rehearsal(*own, *(x[lessons][:, items] for x in (self.logits, self.taken, self.closed, self.prior)))
+    def part(self, examples: Tensor, items: Tensor) -> ColdStartExamples:
+        """Returns some examples [N] over some items [I], both masks."""
+        own = self.items[items.numpy()], self.fold[items], self.hidden[examples], self.states[examples]
+        return ColdStartExamples(
+            *own, *(x[examples][:, items] for x in (self.logits, self.taken, self.excluded, self.prior))
+        )
 
-    def surprise(self, vectors: Tensor) -> Tensor:
+    def negative_log_likelihood(self, vectors: Tensor) -> Tensor:
         """Computes the mean -log p of the hidden items taken, under embeddings `vectors` [I, H].
 
         p is the softmax of states @ vectors^T + prior over the items that are not closed.
         """
-        right = self.taken & self.away
-        logp = (self.states @ vectors.T + self.prior).masked_fill(self.closed, LEAST).log_softmax(1)
+        right = self.taken & self.is_hidden
+        logp = (self.states @ vectors.T + self.prior).masked_fill(self.excluded, LEAST).log_softmax(1)
         return -logp[right].sum() / right.sum().clamp(min=1)
 
     def embeddings(self, facts: Attributes) -> Regression:
         """Fits the linear function from attributes to embeddings that explains the users' choices.
 
-        Its slopes minimize `surprise` + penalty / 2 * mean(states^2) * sum(slopes^2); the penalty is the one of
-        PENALTIES that predicts best for a part of the items that the slopes were not fitted to. Its mean shifts all
-        hidden items' logits by the same amount, so that beside the model's own logits of the others they get the share
-        of the next place that they have among all items that these users took.
+        Its slopes minimize `negative_log_likelihood` + penalty / 2 * mean(states^2) * sum(slopes^2); the penalty is the
+        one of PENALTIES that predicts best for a part of the items that the slopes were not fitted to. Its mean shifts
+        all hidden items' logits by the same amount, so that beside the model's own logits of the others they get the
+        share of the next place that they have among all items that these users took.
         """
         known = facts.of(self.items)
         centre = known.mean(0)
@@ -113,11 +115,11 @@ class Rehearsal:
         others, tested = self.fold != last, self.hidden == last
         training, test = self.part(~tested, others), self.part(tested, torch.ones_like(others))
         slopes: Tensor | None = None
-        surprises: dict[float, float] = {}
+        losses: dict[float, float] = {}
         for penalty in PENALTIES:  # the strongest first: each fit starts where the one before it ended
             slopes = training._slopes(x[others], penalty, slopes)
-            surprises[penalty] = float(test.surprise(x @ slopes))
-        return min(surprises, key=surprises.__getitem__)
+            losses[penalty] = float(test.negative_log_likelihood(x @ slopes))
+        return min(losses, key=losses.__getitem__)
 
     def _slopes(self, x: Tensor, penalty: float, start: Tensor | None = None) -> Tensor:
         """The slopes for centered attributes `x` [I, width], [width, H]."""
@@ -130,7 +132,7 @@ class Rehearsal:
 
         def loss() -> Tensor:
             optimizer.zero_grad()
-            total = self.surprise(x @ slopes) + strength * slopes.square().sum()
+            total = self.negative_log_likelihood(x @ slopes) + strength * slopes.square().sum()
             total.backward()
             return total
 
@@ -150,10 +152,10 @@ class Rehearsal:
 
     def _shift(self, vectors: Tensor, ones: Tensor) -> float:
         """The multiple of `ones` [H] to add to the embeddings `vectors` [I, H] of hidden items, by bisection."""
-        away = self.away
-        share = (self.taken & away).sum() / self.taken.sum()
-        others = self.logits.masked_fill(self.closed | away, LEAST).logsumexp(1)
-        hidden = (self.states @ vectors.T + self.prior).masked_fill(~away, LEAST).logsumexp(1)
+        is_hidden = self.is_hidden
+        share = (self.taken & is_hidden).sum() / self.taken.sum()
+        others = self.logits.masked_fill(self.excluded | is_hidden, LEAST).logsumexp(1)
+        hidden = (self.states @ vectors.T + self.prior).masked_fill(~is_hidden, LEAST).logsumexp(1)
         moved = self.states @ ones
         low, high = -REACH, REACH
         for _ in range(ITERATIONS):
@@ -165,7 +167,7 @@ class Rehearsal:
 
 @dataclass(frozen=True, eq=False)
 class ArrivalPrior:
-    """The prior of a run's user model, which gives new items the chances of similar known ones."""
+    """The prior of a run's user model, which gives new items the probabilities of similar known ones."""
 
     users: UserModel
     facts: Attributes
@@ -176,7 +178,7 @@ class ArrivalPrior:
 
         `hidden` [N] is the part that each row hides, `fold` [known] the part of each item.
         """
-        shares = self.users.log_shares(rows)
+        shares = self.users.next_item_log_probs(rows)
         free = unseen(rows, shares.shape[1])
         k = self.users.prompter.k
         known = user_model.prior(shares, k)
@@ -189,7 +191,7 @@ class ArrivalPrior:
         return torch.from_numpy(known), torch.from_numpy(new)
 
 
-def rehearse(
+def cold_start_examples(
     recommender: Recommender,
     prompter: Prompter,
     catalog: Aligned,
@@ -199,7 +201,7 @@ def rehearse(
     seed: int,
     tell: Callable[[str], None] = lambda _: None,
     arrival_prior: ArrivalPrior | None = None,
-) -> Rehearsal:
+) -> ColdStartExamples:
     """Hides known items from users and computes what the model, which has no tokens for arrivals yet, predicts next.
 
     `known`: the items with trained embeddings. `now`: the time of the prompts, in seconds since 1970. `retriever` fills
@@ -218,8 +220,8 @@ def rehearse(
             where=dataset.name,
             help="give data with the users' events",
         )
-    lessons = np.sort(rng.choice(len(users) * FOLDS, min(LESSONS, len(users) * FOLDS), replace=False))
-    user, hidden = users[lessons // FOLDS], lessons % FOLDS
+    examples = np.sort(rng.choice(len(users) * FOLDS, min(EXAMPLES, len(users) * FOLDS), replace=False))
+    user, hidden = users[examples // FOLDS], examples % FOLDS
     whole = data.rows_at_end(dataset, user)
     past = whole.history.values
     visible = (past < form.items) & (fold[past] != np.repeat(hidden, whole.history.lengths))
@@ -254,15 +256,15 @@ def rehearse(
             outputs.append((states.cpu(), logits.cpu()[:, items]))
     states, logits = map(torch.cat, zip(*outputs, strict=True))
     head = tables(recommender.model)[-1].weight.detach()[form.item_base + torch.from_numpy(items)].float().cpu()
-    closed = Ragged.of([[*rows.history.row(i).tolist(), *slate] for i, slate in enumerate(slates)])
-    return Rehearsal(
+    excluded = Ragged.of([[*rows.history.row(i).tolist(), *slate] for i, slate in enumerate(slates)])
+    return ColdStartExamples(
         items,
         torch.from_numpy(fold[items]),
         torch.from_numpy(hidden),
         states * _scale(states @ head.T, logits),
         logits + added[:, items],
         _among(items, whole, count),
-        _among(items, replace(rows, history=closed), count),
+        _among(items, replace(rows, history=excluded), count),
         prior,
     )
 
@@ -274,18 +276,18 @@ def with_history(rows: Rows, mask: Bools) -> Rows:
     return replace(rows, history=Ragged(offsets, history.values[mask]))
 
 
-def shared(log_shares: Scores, free: Bools, similar: Sequence[Ints]) -> Scores:
+def shared(next_item_log_probs: Scores, free: Bools, similar: Sequence[Ints]) -> Scores:
     """Computes log-probabilities of new items, [B, new]: the mean probability of each one's `similar` known items.
 
-    `log_shares` and `free` are [B, known]. Only free items, which the user has not taken, count; where no similar item
-    is free, the mean over all free items is used.
+    `next_item_log_probs` and `free` are [B, known]. Only free items, which the user has not taken, count; where no
+    similar item is free, the mean over all free items is used.
     """
-    chance = np.where(free, np.exp(log_shares), np.float32(0.0))
-    rest = chance.sum(1) / np.maximum(free.sum(1), 1)
-    out = np.empty((len(chance), len(similar)), np.float32)
+    probabilities = np.where(free, np.exp(next_item_log_probs), np.float32(0.0))
+    rest = probabilities.sum(1) / np.maximum(free.sum(1), 1)
+    out = np.empty((len(probabilities), len(similar)), np.float32)
     for i, near in enumerate(similar):
         count = free[:, near].sum(1)
-        out[:, i] = np.where(count > 0, chance[:, near].sum(1) / np.maximum(count, 1), rest)
+        out[:, i] = np.where(count > 0, probabilities[:, near].sum(1) / np.maximum(count, 1), rest)
     return np.asarray(np.log(np.maximum(out, np.exp(user_model.LEAST))), np.float32)
 
 

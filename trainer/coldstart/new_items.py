@@ -12,7 +12,7 @@ from recpolicy.dataset.columns import Floats, Ints
 from recpolicy.dataset.slates import item_token
 from recpolicy.errors import UsageError
 from recpolicy.trainer.coldstart import regression
-from recpolicy.trainer.coldstart.attribute_embeddings import Rehearsal
+from recpolicy.trainer.coldstart.attribute_embeddings import ColdStartExamples
 from recpolicy.trainer.models.item_attributes import Attributes
 from recpolicy.trainer.models.pretrained import added_token, tables
 from recpolicy.trainer.models.recommenders import Recommender
@@ -47,12 +47,13 @@ def merged(recommender: Recommender) -> Recommender:
 
 @torch.no_grad()
 def extended(
-    recommender: Recommender, catalog: Aligned, learned: Ints, facts: Attributes, rehearsal: Rehearsal
+    recommender: Recommender, catalog: Aligned, learned: Ints, facts: Attributes, examples: ColdStartExamples
 ) -> Recommender:
     """Adds a token for each item that arrived, behind the others, which do not change; returns the recommender.
 
-    Model and tokenizer are changed in place; the model has no adapters. The head gets the rehearsed embeddings. Where
-    the input embeddings are a table of their own, theirs are predicted from those of the `learned` items.
+    Model and tokenizer are changed in place; the model has no adapters. The head gets the embeddings learned from the
+    examples. Where the input embeddings are a table of their own, theirs are predicted from those of the `learned`
+    items.
     """
     arrived, model, tokenizer, form = catalog.arrived, recommender.model, recommender.tokenizer, recommender.form
     tokenizer.add_tokens([added_token(item_token(row)) for row in arrived.tolist()])
@@ -60,7 +61,7 @@ def extended(
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     places = form.item_base + torch.from_numpy(arrived)
     *read, head = (table.weight for table in tables(model))
-    head[places] = torch.from_numpy(rehearsal.embeddings(facts).of(facts.of(arrived))).to(head)
+    head[places] = torch.from_numpy(examples.embeddings(facts).of(facts.of(arrived))).to(head)
     for weight in read:
         known = weight[form.item_base + torch.from_numpy(learned)].double().cpu().numpy()
         weight[places] = torch.from_numpy(_predicted(facts, learned, known, arrived)).to(weight)

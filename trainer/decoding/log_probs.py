@@ -14,8 +14,11 @@ from torch import Tensor
 
 from recpolicy.trainer.decoding.answer_format import AnswerFormat
 
-Read: TypeAlias = Callable[[Tensor, Tensor, slice], Tensor]
-"""Returns logits [N, C] at rows [N] and columns [N] of a batch of completions, for a slice of the vocabulary."""
+Read: TypeAlias = Callable[[Tensor, Tensor, slice | Tensor], Tensor]
+"""Returns logits [N, C] at rows [N] and columns [N] of a batch of completions, for a slice of the vocabulary.
+
+Instead of a slice, [B, C] are the tokens of each row.
+"""
 
 LEAST = torch.finfo(torch.float32).min
 """Logit of what is not allowed. Unlike an infinite one, times probability 0 it is 0."""
@@ -28,6 +31,7 @@ def log_probabilities(
     allowed: Tensor,
     temperature: float,
     prior: Tensor | None = None,
+    candidates: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Computes log-probability, entropy (without gradient) and divergence of each token, three tensors [B, T].
 
@@ -37,11 +41,17 @@ def log_probabilities(
         entropy = - sum p log p,  divergence = sum p log(p / p0),  where p0 is p for z = 0
 
     The divergence is 0 for words and without a prior; all three are 0 for forced tokens. Completions [B, T] are padded
-    on the right; `allowed` [B, K, items] bool is that of `ItemMask.history`, `prior` [B, items] that of the mask.
+    on the right; `allowed` [B, K, items] bool is that of `ItemMask.history`, `prior` [B, items] and `candidates` [B, C]
+    those of the mask.
     """
     row, at, rank = form.chosen_items(completion)
     own_prior = None if prior is None else (prior[row], _normaliser(prior, allowed, temperature)[row, rank])
-    logits, token = read(row, at, form.item_columns), completion[row, at] - form.item_base
+    token = completion[row, at] - form.item_base
+    if candidates is None:
+        logits = read(row, at, form.item_columns)
+    else:
+        logits = read(row, at, candidates + form.item_base)
+        token = torch.searchsorted(candidates[row], token[:, None])[:, 0]
     item = _choice(logits, allowed[row, rank], token, temperature, own_prior)
     word_row, word_at = form.chosen_words(completion)
     words = read(word_row, word_at, form.word_columns)

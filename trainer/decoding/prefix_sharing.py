@@ -244,6 +244,16 @@ def logits(model: PreTrainedModel, states: Tensor, columns: slice = EVERY) -> Te
     return linear(states, weight[columns], None if bias is None else bias[columns])
 
 
+def logits_at(model: PreTrainedModel, states: Tensor, tokens: Tensor) -> Tensor:
+    """Computes the model's logits for `states` [B, T, H] and each row's own `tokens` [B, C]: [B, T, C]."""
+    weights = _product(model)
+    if weights is None:
+        return _own_logits(model, states).gather(2, tokens[:, None].expand(-1, states.shape[1], -1))
+    weight, bias = weights
+    product = states @ weight[tokens].mT
+    return product if bias is None else product + bias[tokens][:, None]
+
+
 def mean_cross_entropy(model: PreTrainedModel, states: Tensor, tokens: Tensor) -> Tensor:
     """Computes the mean of -log p(token) over the whole vocabulary, for `tokens` [N] that follow `states` [N, H]."""
     weights = _product(model)

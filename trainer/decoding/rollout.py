@@ -30,14 +30,21 @@ def uniforms(seed: int, step: int, first: int, rows: int, longest: int) -> Tenso
     return torch.from_numpy(1.0 - uniform).float()
 
 
-def drawn(probabilities: Tensor, chance: Tensor) -> Tensor:
+def sample_columns(probabilities: Tensor, draws: Tensor) -> Tensor:
     """Samples a column of each row of probabilities [N, V], [N]; never a column of probability 0.
 
-    The column is the first whose cumulative probability reaches the row's `chance` [N] in (0, 1]. This takes one random
+    The column is the first whose cumulative probability reaches the row's `draws` [N] in (0, 1]. This takes one random
     number a row, where torch.multinomial draws one a column.
     """
     cumulative = probabilities.cumsum(-1)
-    return torch.searchsorted(cumulative, chance[:, None] * cumulative[:, -1:])[:, 0]
+    return torch.searchsorted(cumulative, draws[:, None] * cumulative[:, -1:])[:, 0]
+
+
+def item_logits(model: PreTrainedModel, form: AnswerFormat, states: Tensor, candidates: Tensor | None) -> Tensor:
+    """Computes the logits of all items for states [B, T, H], [B, T, items], or of each row's candidates, [B, T, C]."""
+    if candidates is None:
+        return prefix_sharing.logits(model, states, form.item_columns)
+    return prefix_sharing.logits_at(model, states, candidates + form.item_base)
 
 
 class Reader:
@@ -80,6 +87,11 @@ class Reader:
         """Returns the logits of the tokens `columns` at the end of the rows [N], [N, C]."""
         return prefix_sharing.logits(self._model, self._states[rows], columns)[:, 0]
 
+    def item_logits(self, rows: Tensor, form: AnswerFormat, candidates: Tensor | None) -> Tensor:
+        """Returns the logits of the items, or of the `candidates` [B, C], at the end of the rows [N], [N, C]."""
+        own = None if candidates is None else candidates[rows]
+        return item_logits(self._model, form, self._states[rows], own)[:, 0]
+
     def _read_all(self) -> None:
         states, _ = prefix_sharing.read(self._model, self._ids, self._mask, use_cache=False)
         self._states = states[:, -1:]  # [B, 1, H]
@@ -93,18 +105,18 @@ def decode(
     item_mask: ItemMask,
     *,
     temperature: float = 1.0,
-    chance: Tensor | None = None,
+    draws: Tensor | None = None,
     on_states: Callable[[Tensor, Tensor, Tensor], None] | None = None,
 ) -> Tensor:
     """Decodes a completion for each prompt under `form` and `item_mask`, [B, T] ids padded on the right.
 
-    Equal prompts are run once, with the token that every completion begins with. `chance` [B, form.longest] holds the
-    random number of each row and column (see `chances`); without it, decoding is greedy. `on_states` is called at the
+    Equal prompts are run once, with the token that every completion begins with. `draws` [B, form.longest] holds the
+    random number of each row and column (see `uniforms`); without it, decoding is greedy. `on_states` is called at the
     end of the prompts and each time before items are chosen, with rows [N], the place of the slate that each has
     reached [N], and the states before the head [N, H].
     """
     device = item_mask.allowed.device
-    chance = None if chance is None else chance.to(device)
+    draws = None if draws is None else draws.to(device)
     forced, reasoning = form.forced.to(device), form.reasoning.to(device)
     reader = Reader(model, [[*prompt, form.opening] for prompt in prompts], form.pad, form.longest)
     token = torch.full((len(prompts),), form.opening, device=device)
@@ -112,9 +124,9 @@ def decode(
 
     def choose(rows: Tensor, scores: Tensor, allowed: Tensor) -> Tensor:
         scores = scores.float().masked_fill(~allowed, -torch.inf)
-        if chance is None:
+        if draws is None:
             return scores.argmax(-1)
-        return drawn((scores / temperature).softmax(-1), chance[rows, len(completion)])
+        return sample_columns((scores / temperature).softmax(-1), draws[rows, len(completion)])
 
     if on_states is not None:
         every = torch.arange(len(prompts), device=device)
@@ -135,10 +147,10 @@ def decode(
         if len(item):
             if on_states is not None:
                 on_states(item, taken[item], reader.states(item))
-            logits = item_mask.logits(item, reader.logits(item, form.item_columns))
+            logits = item_mask.logits(item, reader.item_logits(item, form, item_mask.candidates))
             chosen = choose(item, logits, item_mask.allowed[item])
             item_mask.advance(item, taken[item], chosen)
-            token[item] = chosen + form.item_base
+            token[item] = item_mask.items(item, chosen) + form.item_base
         words += form.is_word(token)
         taken[item] += 1
         completion.append(token)
@@ -152,10 +164,14 @@ def first_items(
     prompts: list[list[int]],
     legal: Tensor,
     prior: Tensor | None = None,
+    candidates: Tensor | None = None,
 ) -> Tensor:
-    """Computes log p of each item at the slate's first place, after greedy reasoning, [B, items]; -inf if not legal."""
+    """Computes log p of each item at the slate's first place, after greedy reasoning, [B, items]; -inf if not legal.
+
+    `candidates` [B, C] are the items of the columns, where these are not all items.
+    """
     first = torch.zeros(len(prompts), dtype=torch.long)
-    _, _, logits = slates_until(model, form, prompts, legal, first)
+    _, _, logits = slates_until(model, form, prompts, legal, first, candidates=candidates)
     logits = logits if prior is None else logits + prior
     return logits.masked_fill(~legal, -torch.inf).log_softmax(-1)
 
@@ -168,6 +184,7 @@ def slates_until(
     legal: Tensor,
     place: Tensor,
     prior: Tensor | None = None,
+    candidates: Tensor | None = None,
 ) -> tuple[list[list[int]], Tensor, Tensor]:
     """Decodes greedy slates of `legal` items [B, items] up to a place of each row, `place` [B] from 0.
 
@@ -182,19 +199,26 @@ def slates_until(
         reached.append((rows[not_past], at[not_past], states[not_past]))
 
     form = replace(form, slate=int(place.max()) + 1)
-    slates = form.slates(decode(model, form, prompts, ItemMask(legal, prior=prior), on_states=on_states)).tolist()
+    item_mask = ItemMask(legal, prior=prior, candidates=candidates)
+    slates = form.slates(decode(model, form, prompts, item_mask, on_states=on_states)).tolist()
     rows, at, states = map(torch.cat, zip(*reached, strict=True))
     last = torch.zeros_like(place).scatter_reduce(0, rows, torch.arange(len(rows), device=rows.device), "amax")
-    logits = prefix_sharing.logits(model, states[last, None], form.item_columns)[:, 0]
+    logits = item_logits(model, form, states[last, None], candidates)[:, 0]
     until = [slate[:end] for slate, end in zip(slates, at[last].tolist(), strict=True)]
     return until, states[last].float(), logits.float()
 
 
 @torch.no_grad()
-def next_items(model: PreTrainedModel, form: AnswerFormat, prompts: list[list[int]], histories: Ragged) -> Tensor:
+def next_items(
+    model: PreTrainedModel,
+    form: AnswerFormat,
+    prompts: list[list[int]],
+    histories: Ragged,
+    candidates: Tensor | None = None,
+) -> Tensor:
     """Computes the logits of the items after the last history item that each prompt names, [B, items].
 
-    If a prompt names none, they are those after its end. The items of a candidate pool do not count as history.
+    With `candidates` [B, C] they are those of these items. If a prompt names none, they are those after its end. The items of a candidate pool do not count as history.
     """
     shortened = []
     for i, prompt in enumerate(prompts):
@@ -203,4 +227,4 @@ def next_items(model: PreTrainedModel, form: AnswerFormat, prompts: list[list[in
         shortened.append(prompt[: last + 1])
     ids, mask = (t.to(model.device) for t in left_pad(shortened, form.pad))
     states, _ = prefix_sharing.read(model, ids, mask, use_cache=False)
-    return prefix_sharing.logits(model, states[:, -1:], form.item_columns)[:, 0].float()
+    return item_logits(model, form, states[:, -1:], candidates)[:, 0].float()

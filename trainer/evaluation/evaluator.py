@@ -21,13 +21,13 @@ from recpolicy.evaluation.decision import decide
 from recpolicy.evaluation.guardrail import is_guardrail
 from recpolicy.evaluation.metrics import Interval
 from recpolicy.evaluation.targets import outcomes
-from recpolicy.trainer.decoding.item_mask import ItemMask
+from recpolicy.trainer.decoding.item_mask import ItemMask, item_columns
 from recpolicy.trainer.decoding.prefix_sharing import evaluating
 from recpolicy.trainer.decoding.rollout import decode, first_items, next_items, uniforms
 from recpolicy.trainer.distributed import processes
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.prompting.prompts import Prompter
-from recpolicy.user_model.sources import Scores
+from recpolicy.user_model.linear_recommenders import Scores
 
 BATCH = 256
 CANDIDATES = 100
@@ -73,11 +73,11 @@ class Evaluator:
         recommender: Recommender,
         copies: int = 1,
         temperature: float = 1.0,
-        chance: Tensor | None = None,
+        draws: Tensor | None = None,
     ) -> list[Tensor]:
-        """Decodes `copies` adjacent completions of each row, in batches of [<= BATCH, T] ids; greedy without `chance`.
+        """Decodes `copies` adjacent completions of each row, in batches of [<= BATCH, T] ids; greedy without `draws`.
 
-        `chance` [B * copies, longest] as in `decode`. The processes share the rows, and each gets all completions.
+        `draws` [B * copies, longest] as in `decode`. The processes share the rows, and each gets all completions.
         """
         model, completions = recommender.model, []
         every = np.repeat(np.arange(len(self.prompts)), copies)
@@ -87,8 +87,8 @@ class Evaluator:
                 prior = None if self.prior is None else self.prior[part]
                 mask = ItemMask.of(self.compiled, self.rows.take(part), self.legal[part], model.device, prior=prior)
                 prompts = [self.prompts[i] for i in part]
-                own = None if chance is None else chance[batch]
-                tokens = decode(model, recommender.form, prompts, mask, temperature=temperature, chance=own)
+                own = None if draws is None else draws[batch]
+                tokens = decode(model, recommender.form, prompts, mask, temperature=temperature, draws=own)
                 completions.append(tokens.cpu())
         return processes.all_gather(completions)
 
@@ -98,27 +98,29 @@ class Evaluator:
 
     def sampled(self, recommender: Recommender, copies: int, temperature: float, seed: int) -> Slates:
         """Samples slates as GRPO does, [B * copies, K], those of a row adjacent."""
-        chance = uniforms(seed, 0, 0, copies * len(self.prompts), recommender.form.longest)
-        return _slates(recommender, self.completions(recommender, copies, temperature, chance))
+        draws = uniforms(seed, 0, 0, copies * len(self.prompts), recommender.form.longest)
+        return _slates(recommender, self.completions(recommender, copies, temperature, draws))
 
     def likelihood(self, recommender: Recommender) -> float:
         """Computes the mean log-probability of the rows' next items, predicted in two ways of equal weight.
 
         (log p_next + log p_first) / 2, where p_next is the softmax over legal items behind the last item of the
         history, and p_first that at the first place of an answer; neither uses the prior. A next item that is not
-        legal does not count.
+        legal does not count. Candidates count as often as `Candidates.log_weight` says.
         """
         model, form = recommender.model, recommender.form
         sums: list[tuple[float, int]] = []
         with evaluating(model):
             for batch in _own_batches(len(self.prompts)):
                 rows, legal = self.rows.take(np.arange(batch.start, batch.stop)), torch.from_numpy(self.legal[batch])
-                row = torch.from_numpy(np.repeat(np.arange(len(rows)), rows.next_items.lengths))
-                item = torch.from_numpy(rows.next_items.values.astype(np.int64))
-                counted = legal[row, item]
-                at = row[counted], item[counted]
-                first = first_items(model, form, self.prompts[batch], legal.to(model.device)).cpu()
-                after = next_items(model, form, self.prompts[batch], rows.history).cpu()
+                users = np.repeat(np.arange(len(rows)), rows.next_items.lengths)
+                row, column = map(torch.from_numpy, rows.found(users, rows.next_items.values))
+                counted = legal[row, column]
+                at = row[counted], column[counted]
+                candidates, weight = item_columns(rows, model.device), self._log_weight(batch, model.device)
+                first = first_items(model, form, self.prompts[batch], legal.to(model.device), weight, candidates).cpu()
+                after = next_items(model, form, self.prompts[batch], rows.history, candidates)
+                after = (after if weight is None else after + weight).cpu()
                 after = after.masked_fill(~legal, -torch.inf).log_softmax(-1)
                 total = first[at].double().sum() + after[at].double().sum()
                 sums.append((float(total) / 2, int(counted.sum())))
@@ -136,7 +138,13 @@ class Evaluator:
             for batch in _own_batches(len(self.prompts)):
                 legal = torch.from_numpy(self.legal[batch]).to(model.device)
                 prior = None if self.prior is None else torch.from_numpy(self.prior[batch]).to(model.device)
-                yield first_items(model, recommender.form, self.prompts[batch], legal, prior)
+                candidates = item_columns(self.rows.take(np.arange(batch.start, batch.stop)), model.device)
+                yield first_items(model, recommender.form, self.prompts[batch], legal, prior, candidates)
+
+    def _log_weight(self, batch: slice, device: torch.device) -> Tensor | None:
+        """What is added to the logits of candidates, so that a softmax over them is one over all items, [B, C]."""
+        candidates = self.rows.candidates
+        return None if candidates is None else torch.from_numpy(candidates.log_weight[batch]).to(device)
 
     def candidates(self, recommender: Recommender) -> tuple[Codes, Floats]:
         """Returns the likeliest items of a slate's first place and their log-probabilities, both [B, CANDIDATES].
@@ -145,8 +153,8 @@ class Evaluator:
         """
         best = (logp.topk(min(CANDIDATES, logp.shape[1])) for logp in self.first(recommender))
         batches = [(b.indices.cpu().numpy().astype(np.int32), b.values.cpu().double().numpy()) for b in best]
-        items, scores = zip(*processes.all_gather(batches), strict=True)
-        return np.concatenate(items), np.concatenate(scores)
+        columns, scores = zip(*processes.all_gather(batches), strict=True)
+        return self.rows.items_at(np.concatenate(columns)), np.concatenate(scores)
 
 
 def _own_batches(rows: int) -> Iterator[slice]:

@@ -19,12 +19,12 @@ STRONGEST = 100.0
 
 
 @dataclass
-class Control:
+class RerankControl:
     """Slates of the largest expected reward for some rows, computed once for each strength of the policy."""
 
     compiled: CompiledPolicy
     rows: Rows
-    """Have chances."""
+    """Rows with label probabilities."""
     legal: Bools
     slates_at: dict[float, Slates] = field(default_factory=dict)
     """The slates by strength, as far as they are computed."""
@@ -37,15 +37,17 @@ class Control:
 
     def objective(self, strength: float) -> Objective:
         """Returns what the slates maximize; a target counts as much as all rules without labels together."""
-        return Objective(self.compiled, strength, pulls(self.compiled, strength))
+        return Objective(self.compiled, strength, target_multipliers(self.compiled, strength))
 
 
-def pulls(compiled: CompiledPolicy, strength: float) -> Mapping[str, float]:
+def target_multipliers(compiled: CompiledPolicy, strength: float) -> Mapping[str, float]:
     """Returns each target's multiplier: `strength`, or 0 if it needs labels, since expected relevance has weight 1."""
     return {t.target.name: 0.0 if t.needs_labels else strength for t in compiled.targets}
 
 
-def tune(control: Control, final: Control, validation: Validation) -> tuple[float, dict[float, ValidationResult]]:
+def tune(
+    control: RerankControl, final: RerankControl, validation: Validation
+) -> tuple[float, dict[float, ValidationResult]]:
     """Finds the strength whose slates for the validation users score best; returns it and every strength's result.
 
     Slates are scored by what these users really took: expected labels would favour the user model that they come from.
@@ -53,15 +55,15 @@ def tune(control: Control, final: Control, validation: Validation) -> tuple[floa
     grid grows by doubling as long as its largest strength is the best.
     """
 
-    def standing(strength: float) -> ValidationResult:
-        return validation.real.standing(control.slates(strength), final.slates(strength))
+    def evaluate(strength: float) -> ValidationResult:
+        return validation.with_real_labels.evaluate_slates(control.slates(strength), final.slates(strength))
 
-    standings = {strength: standing(strength) for strength in STRENGTHS}
+    results = {strength: evaluate(strength) for strength in STRENGTHS}
 
     def best() -> float:
-        return max(standings, key=lambda strength: standings[strength].score)
+        return max(results, key=lambda strength: results[strength].score)
 
-    while best() == max(standings) < STRONGEST:
-        stronger = 2 * max(standings)
-        standings[stronger] = standing(stronger)
-    return best(), dict(sorted(standings.items()))
+    while best() == max(results) < STRONGEST:
+        stronger = 2 * max(results)
+        results[stronger] = evaluate(stronger)
+    return best(), dict(sorted(results.items()))

@@ -44,7 +44,7 @@ class Validation:
     """
 
     compiled: CompiledPolicy
-    examiner: Evaluator
+    evaluator: Evaluator
     baseline: Slates
     """The slates that `of baseline` refers to: greedy ones of the model before the policy."""
     judged_on: int
@@ -56,19 +56,19 @@ class Validation:
 
     def of(self, recommender: Recommender) -> ValidationResult:
         """Measures a model's greedy slates."""
-        slates = self.examiner.greedy(recommender)
+        slates = self.evaluator.greedy(recommender)
         final = self.final.greedy(recommender) if self.final is not None and self._without_labels else None
-        return self.standing(slates, final)
+        return self.evaluate_slates(slates, final)
 
-    def standing(self, slates: Slates, final: Slates | None = None) -> ValidationResult:
+    def evaluate_slates(self, slates: Slates, final: Slates | None = None) -> ValidationResult:
         """Measures any slates of the validation users and, where given, of the users as they are at the end."""
-        rows = self.examiner.rows
+        rows = self.evaluator.rows
         measured = outcomes(self.compiled, rows, slates, self.baseline, seed=self.seed, draws=DRAWS)
-        if rows.chances is not None and len(self._without_labels) < len(measured):
-            taken = self.real.examiner.rows
+        if rows.label_probabilities is not None and len(self._without_labels) < len(measured):
+            taken = self.with_real_labels.evaluator.rows
             real = outcomes(self.compiled, taken, slates, self.baseline, seed=self.seed, draws=DRAWS)
             measured = tuple(_as_wide(own, other) for own, other in zip(measured, real, strict=True))
-        targets = aims(measured, len(rows), self.judged_on, real=rows.chances is None)
+        targets = aims(measured, len(rows), self.judged_on, real=rows.label_probabilities is None)
         if final is not None:
             assert self.final is not None and self.final_baseline is not None
             later = outcomes(self.compiled, self.final.rows, final, self.final_baseline, seed=self.seed, draws=DRAWS)
@@ -77,10 +77,10 @@ class Validation:
         return ValidationResult(slates, float(self.compiled.total(rows, slates).mean()), targets)
 
     @property
-    def real(self) -> Validation:
+    def with_real_labels(self) -> Validation:
         """The same validation with labels that are what the users really took."""
-        rows = replace(self.examiner.rows, chances=None)
-        return replace(self, examiner=replace(self.examiner, rows=rows))
+        rows = replace(self.evaluator.rows, label_probabilities=None)
+        return replace(self, evaluator=replace(self.evaluator, rows=rows))
 
     @cached_property
     def _without_labels(self) -> frozenset[str]:

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recpolicy.dataset.candidates import is_large
 from recpolicy.dataset.columns import Ragged
 from recpolicy.dataset.rows import Dataset, Split
+from recpolicy.evaluation import classics
 from recpolicy.evaluation.baselines import taken
 from recpolicy.trainer.models.item_attributes import BLOCK, attributes, directions, rarity
 
@@ -18,26 +20,42 @@ def initial_item_embeddings(dataset: Dataset, split: Split, width: int) -> Tenso
     They are (tastes + meanings) / sqrt(2): a model that sees genres and creators in its embeddings learns faster what a
     policy demands of them. In training each embedding changes by itself.
     """
-    return (tastes(dataset, split, width) + meanings(dataset, split, width)) / 2**0.5
+    return (collaborative(dataset, split, width) + content(dataset, split, width)) / 2**0.5
 
 
-def tastes(dataset: Dataset, split: Split, width: int) -> Tensor:
+def collaborative(dataset: Dataset, split: Split, width: int) -> Tensor:
     """Computes the leading directions of which items the training users took together, [items, width], deviation 1.
 
     These are the item factors V S of PureSVD (Cremonesi et al., RecSys 2010) with users scaled to unit length, turned
     by a random rotation. A little noise lets items differ that nobody took.
     """
-    matrix = taken(dataset, split)
-    matrix /= np.sqrt(np.maximum(matrix.sum(1, keepdims=True), 1.0))
-    matrix /= np.maximum(matrix.sum(0), 1.0) ** 0.25  # the best-known items would take every direction
+    matrix = _scaled_sparse(dataset, split) if is_large(dataset.items.rows) else _scaled(dataset, split)
     rank = min(width, *matrix.shape)
-    _, strength, leading = torch.svd_lowrank(torch.from_numpy(matrix), q=rank, niter=4)
+    _, strength, leading = torch.svd_lowrank(matrix, q=rank, niter=4)
     factors = _turned(leading * strength, width)
     noisy: Tensor = factors / factors.std() + torch.randn_like(factors) / 10
     return noisy
 
 
-def meanings(dataset: Dataset, split: Split, width: int) -> Tensor:
+def _scaled(dataset: Dataset, split: Split) -> Tensor:
+    """Who took what, [users, items], each entry over sqrt(row sum) and (column sum)^(1/4) of what is left."""
+    matrix = taken(dataset, split)
+    matrix /= np.sqrt(np.maximum(matrix.sum(1, keepdims=True), 1.0))
+    matrix /= np.maximum(matrix.sum(0), 1.0) ** 0.25  # the best-known items would take every direction
+    return torch.from_numpy(matrix)
+
+
+def _scaled_sparse(dataset: Dataset, split: Split) -> Tensor:
+    """`_scaled` as a sparse tensor."""
+    matrix = classics.taken(dataset, split)
+    matrix.data /= np.repeat(np.sqrt(np.maximum(matrix.sum(1), 1.0)), np.diff(matrix.indptr))
+    matrix.data /= (np.maximum(matrix.sum(0), 1.0) ** 0.25)[matrix.indices]
+    entries = matrix.tocoo()
+    at = torch.from_numpy(np.stack([entries.row, entries.col]).astype(np.int64))
+    return torch.sparse_coo_tensor(at, torch.from_numpy(entries.data), matrix.shape, check_invariants=False).coalesce()
+
+
+def content(dataset: Dataset, split: Split, width: int) -> Tensor:
     """Computes the leading directions of item attributes (words, topics, creator ...), [items, width], deviation 1.
 
     These are the principal components of the attributes, weighed by rarity and scaled to length 1, turned by a random

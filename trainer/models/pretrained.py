@@ -31,7 +31,7 @@ from recpolicy.errors import UsageError
 from recpolicy.errors.near import near
 from recpolicy.trainer.config import Llm
 from recpolicy.trainer.models import smollm2
-from recpolicy.trainer.prompting.prompts import PLAIN, TAGS, Speech
+from recpolicy.trainer.prompting.prompts import PLAIN, TAGS, PromptStyle
 
 SMOLLM2 = "smollm2"
 PAD = "<|pad|>"
@@ -70,7 +70,7 @@ def added_token(text: str) -> AddedToken:
     return AddedToken(text, special=False, normalized=False, lstrip=True)
 
 
-def speech(name: str) -> Speech:
+def prompt_style(name: str) -> PromptStyle:
     """Returns the prompt style of the model: plain English in its chat template.
 
     Raises UsageError for a model that cannot be used. One that is not causal is refused here, as transformers would
@@ -88,7 +88,7 @@ def speech(name: str) -> Speech:
         )
     loaded = tokenizer(name, 0)
     before, behind = frame(loaded)
-    return Speech(PLAIN, tuple(loaded.get_added_vocab()), lambda prompt: f"{before}{prompt.strip()}{behind}")
+    return PromptStyle(PLAIN, tuple(loaded.get_added_vocab()), lambda prompt: f"{before}{prompt.strip()}{behind}")
 
 
 def frame(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
@@ -115,7 +115,7 @@ def decoder(
     name: str,
     tokenizer: PreTrainedTokenizerFast,
     items: Sequence[str],
-    tastes: Callable[[int], Tensor],
+    collaborative: Callable[[int], Tensor],
     longest: int,
     settings: Llm,
     seed: int,
@@ -123,9 +123,9 @@ def decoder(
     """Loads the model, resizes its token tables to the tokenizer's vocabulary, and prepares it for training.
 
     The first vector of an item is the normed sum of two: the mean vector of its words `items` in the model, and what
-    its users have in common (`tastes` of the model's width, [items, width]). With adapters (LoRA, Hu et al., ICLR 2022)
-    only they and the vectors of the added tokens are trained, and the weights stay in the settings' precision; else all
-    weights are, in float32. Raises UsageError for a model that does not read `longest` tokens.
+    its users have in common (`collaborative` of the model's width, [items, width]). With adapters (LoRA, Hu et al.,
+    ICLR 2022) only they and the vectors of the added tokens are trained, and the weights stay in the settings'
+    precision; else all weights are, in float32. Raises UsageError for a model that does not read `longest` tokens.
     """
     torch.manual_seed(seed)
     model = _read(name, tokenizer, settings)
@@ -144,7 +144,7 @@ def decoder(
         with torch.no_grad():
             known = table.weight.float()
             vectors = torch.stack([known[ids].mean(0) if ids else torch.zeros(known.shape[1]) for ids in words])
-            normed = _standard(_standard(vectors[len(TAGS) :]) + tastes(known.shape[1]))
+            normed = _standard(_standard(vectors[len(TAGS) :]) + collaborative(known.shape[1]))
             vectors[len(TAGS) :] = normed * known[:first].std()
             table.weight[rows] = vectors.to(table.weight)
     if not settings.lora_rank:

@@ -17,7 +17,7 @@ from recpolicy.trainer.decoding.answer_format import AnswerFormat
 from recpolicy.trainer.decoding.prefix_sharing import unwrapped
 from recpolicy.trainer.distributed import sharding
 from recpolicy.trainer.models import embeddings, pretrained, tiny
-from recpolicy.trainer.prompting.prompts import TAGS, Speech
+from recpolicy.trainer.prompting.prompts import TAGS, PromptStyle
 
 TINY = "tiny"
 NAMES = (TINY, pretrained.SMOLLM2)
@@ -66,9 +66,9 @@ class Recommender:
         self.tokenizer.save_pretrained(folder)
 
 
-def speech(name: str) -> Speech:
+def prompt_style(name: str) -> PromptStyle:
     """Returns the prompt style of this model. Raises UsageError for a pretrained model that cannot be read."""
-    return tiny.SPEECH if name == TINY else pretrained.speech(name)
+    return tiny.PROMPT_STYLE if name == TINY else pretrained.prompt_style(name)
 
 
 def version(name: str) -> str:
@@ -106,7 +106,7 @@ def init_recommender(
         form = answer_format(tokenizer, items, k, think)
         longest = max(_longest(tokenizer, texts), _longest(tokenizer, shown) + form.longest)
         model = pretrained.decoder(
-            name, tokenizer, about, partial(embeddings.tastes, dataset, split), longest, config.llm, config.seed
+            name, tokenizer, about, partial(embeddings.collaborative, dataset, split), longest, config.llm, config.seed
         )
     return _recommender(model, tokenizer, form)
 

@@ -16,12 +16,12 @@ from transformers.models.llama.modeling_llama import LlamaAttention, LlamaMLP
 from recpolicy.dataset.slates import item_token
 from recpolicy.trainer.config import Tiny
 from recpolicy.trainer.decoding.answer_format import AnswerFormat
-from recpolicy.trainer.prompting.prompts import TAGS, Speech
+from recpolicy.trainer.prompting.prompts import TAGS, PromptStyle
 
 PAD, END, UNKNOWN = "<pad>", "<end>", "<unk>"
 MEAN = 0.1
 """What the mean of the tokens before counts at first, where an embedding has a deviation of 0.02."""
-SPEECH = Speech(reserved=(PAD, END, UNKNOWN))
+PROMPT_STYLE = PromptStyle(reserved=(PAD, END, UNKNOWN))
 
 
 def tokenizer(texts: Iterable[str], items: int) -> PreTrainedTokenizerFast:
@@ -75,9 +75,9 @@ def start_attention(model: LlamaForCausalLM) -> None:
     """Sets the first layer's attention such that it adds MEAN times the mean of what stands before each token.
 
     Its values are the (normalised) embeddings themselves, and queries and keys are small, so that all tokens count
-    nearly alike. With item embeddings from a factorisation of who took what (`embeddings.tastes`), each token then
-    holds what PureSVD knows of a user (Cremonesi et al., RecSys 2010): the sum of the vectors of the items taken. At
-    random the answer's first token would have to learn from few examples to look at the history at all.
+    nearly alike. With item embeddings from a factorisation of who took what (`embeddings.collaborative`), each token
+    then holds what PureSVD knows of a user (Cremonesi et al., RecSys 2010): the sum of the vectors of the items taken.
+    At random the answer's first token would have to learn from few examples to look at the history at all.
     """
     attention = model.model.layers[0].self_attn
     with torch.no_grad():

@@ -14,7 +14,9 @@ from recpolicy.evaluation.baselines import Baseline, Scores, top
 from recpolicy.trainer.config import Prompt
 
 BATCH = 512
-"""Rows whose scores of all items are in memory at a time."""
+"""Rows whose scores of all items are in memory at a time, at most."""
+PAIRS = 25_000_000
+"""Scores that are in memory at a time, at most."""
 
 
 def draw(

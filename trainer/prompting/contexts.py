@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from recpolicy.data import rows_at
 from recpolicy.dataset.columns import Ints
 from recpolicy.dataset.rows import Dataset, Rows, Split
-from recpolicy.user_model.sources import Scores
+from recpolicy.user_model.linear_recommenders import Scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,11 @@ class Contexts:
 
 
 def endings(dataset: Dataset, split: Split) -> Rows:
-    """Returns a row at the end of each user's training part, without next items: what followed is held out."""
+    """Returns a row at the end of each user's training part, without next items: what followed is held out.
+
+    In a split by time they are all at the time at which training ends, as validation rows are.
+    """
     users = np.flatnonzero(split.train_end > dataset.start[:-1])
     end = split.train_end[users]
-    return rows_at(dataset, users, end, 0, end)
+    rows = rows_at(dataset, users, end, 0, end)
+    return rows if split.validation_from is None else replace(rows, now=np.full(len(rows), split.validation_from))

@@ -73,7 +73,7 @@ _ITEM = "<item_"
 
 
 @dataclass(frozen=True)
-class Speech:
+class PromptStyle:
     """The prompt style of one model."""
 
     template: str = TERSE
@@ -125,7 +125,7 @@ class Prompter:
     dataset: Dataset
     settings: Prompt
     k: int
-    speech: Speech = Speech()
+    prompt_style: PromptStyle = PromptStyle()
     policy: str = ""
     """The policy in words, for the prompts."""
 
@@ -139,7 +139,7 @@ class Prompter:
             "items": lambda i: [self._items[v] for v in latest.row(i)],
             "by_topic": lambda i: self._by_topic(latest.row(i)),
             "pool": lambda i: [] if rows.pool is None else [self._items[v] for v in rows.pool[i] if v >= 0],
-            "policy": lambda i: self.speech.quoted(self.policy),
+            "policy": lambda i: self.prompt_style.quoted(self.policy),
             "k": lambda i: self.k,
         }
         template, named = self._template(tuple(values))
@@ -149,7 +149,7 @@ class Prompter:
             why = str(error).replace(f"'{Item.__module__}.{Item.__name__} object'", "an item")
             known = f"an item has: {', '.join(item_text.fields(self.dataset))}"
             raise UsageError(f"the prompt template cannot be rendered: {why}", help=known) from error
-        return [self.speech.frame(prompt) for prompt in filled]
+        return [self.prompt_style.frame(prompt) for prompt in filled]
 
     def completions(self, rows: Rows) -> list[str]:
         """Writes the training completion of each row: reasoning built from the data, then what the user took next."""
@@ -172,7 +172,7 @@ class Prompter:
     @property
     def template(self) -> str:
         """The template in use."""
-        return self.settings.template or self.speech.template
+        return self.settings.template or self.prompt_style.template
 
     def _template(self, known: tuple[str, ...]) -> tuple[Template, set[str]]:
         """The parsed template and the names in it. Raises UsageError for a name that is not known."""
@@ -195,15 +195,15 @@ class Prompter:
 
     @cached_property
     def _topics(self) -> Topics:
-        return item_text.topics(self.dataset, self.speech.clean)
+        return item_text.topics(self.dataset, self.prompt_style.clean)
 
     @cached_property
     def _items(self) -> tuple[Item, ...]:
-        return item_text.items(self.dataset, self._topics, self.speech.clean)
+        return item_text.items(self.dataset, self._topics, self.prompt_style.clean)
 
     @cached_property
     def _profiles(self) -> list[str]:
-        return item_text.profiles(self.dataset, self.speech.clean)
+        return item_text.profiles(self.dataset, self.prompt_style.clean)
 
     def _by_topic(self, items: Codes) -> dict[str, list[Item]]:
         """The items of each topic, the most frequent topic first; an item of several topics is in each."""

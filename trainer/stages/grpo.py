@@ -126,10 +126,10 @@ def calibrate(
     first = np.repeat(np.arange(min(CALIBRATION, len(contexts.prompts))), generations)
     rows = contexts.row[first].tolist()
     prior = None if contexts.priors is None else contexts.priors[rows]
-    chance = uniforms(config.seed, 0, 0, len(rows), recommender.form.longest)
+    draws = uniforms(config.seed, 0, 0, len(rows), recommender.form.longest)
     with prefix_sharing.evaluating(recommender.model):
         prompts = [contexts.prompts[at] for at in first.tolist()]
-        _, completion, *_ = sample(recommender, reward_computer, prompts, rows, config.grpo.temperature, chance, prior)
+        _, completion, *_ = sample(recommender, reward_computer, prompts, rows, config.grpo.temperature, draws, prior)
     rewards = reward_computer.of_slates(recommender.form.slates(completion).cpu().numpy(), rows)
     returns = objectives.returns(reward_computer.rows.take(rewards.row), rewards.valid)
     spread = group_std(returns.values, generations)

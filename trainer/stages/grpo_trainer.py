@@ -25,7 +25,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -46,7 +46,7 @@ from recpolicy.trainer.decoding.rollout import decode, uniforms
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.stages import advantages
 from recpolicy.trainer.stages.objectives import Objectives, Returns
-from recpolicy.user_model.sources import Scores
+from recpolicy.user_model.linear_recommenders import Scores
 
 A = TypeVar("A", bound=NDArray[Any])
 
@@ -59,6 +59,7 @@ class Batch:
     slates: Codes | None = None  # [B, K]
     allowed: Tensor | None = None  # [B, K, items] bool, as `ItemMask.history`
     prior: Tensor | None = None  # [B, items]
+    candidates: Tensor | None = None  # [B, C], the items of the columns of the two; None: a column is an item
     rewards: BatchRewards | None = None
 
 
@@ -99,7 +100,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
         """Samples a completion for each prompt of the batch."""
         model, form, batch = self.accelerator.unwrap_model(self.model), self._recommender.form, self._batch
         with self._timed("sampling"), prefix_sharing.evaluating(model):
-            ids, completion, batch.allowed, batch.prior = sample(
+            ids, completion, mask = sample(
                 self._recommender,
                 self._computer,
                 prompts,
@@ -114,6 +115,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
                 ),
                 None if self._priors is None else self._priors[batch.rows],
             )
+            batch.allowed, batch.prior, batch.candidates = mask.history, mask.prior, mask.candidates
             batch.slates = form.slates(completion).cpu().numpy()
         return {
             "prompt_ids": ids,
@@ -171,8 +173,9 @@ class PolicyGRPOTrainer(GRPOTrainer):
                 places = self._credited(batch, rewards, self._objectives.worth(returns), own)
         by_place, of_slate = (torch.from_numpy(x).float().to(completion.device) for x in (places, whole))
         by_token = self._recommender.form.spread(by_place, of_slate, completion)
-        prior = {} if batch.prior is None else {"prior": batch.prior}
-        return output | {"advantages": by_token, "allowed": batch.allowed} | prior
+        given = {"prior": batch.prior, "candidates": batch.candidates}
+        given = {key: value for key, value in given.items() if value is not None}
+        return output | {"advantages": by_token, "allowed": batch.allowed} | given
 
     def _credited(self, batch: Batch, rewards: BatchRewards, worth: Floats, own: slice) -> Floats:
         """Computes the advantage of each place of the process's `own` slates, [B, K]; processes may share a group."""
@@ -181,12 +184,13 @@ class PolicyGRPOTrainer(GRPOTrainer):
         rows, within = self._computer.rows.take(rewards.row), at % self._generations
         others = np.arange(1, min(advantages.OTHERS, self._generations - 1) + 1)[:, None]
         group = at - within + (within + others) % self._generations  # [others, B]
+        bare = replace(rows, candidates=None)
         return advantages.place_advantages(
             rewards.valid.items,
             worth,
             self._all_gather(rewards.valid.items)[group],
-            lambda slates, of: objectives.worth(objectives.returns(rows.take(of), Slates(slates), rewards.progress)),
-            lambda row, place, item: allowed[row, place, item].cpu().numpy(),
+            lambda slates, of: objectives.worth(objectives.returns(bare.take(of), Slates(slates), rewards.progress)),
+            lambda row, place, item: allowed[row, place, rows.found(row, item)[1]].cpu().numpy(),
         )
 
     def _all_gather(self, values: A) -> A:
@@ -197,7 +201,8 @@ class PolicyGRPOTrainer(GRPOTrainer):
         return gathered
 
     def _compute_loss(self, model: PreTrainedModel, inputs: dict[str, Any]) -> Tensor:
-        self._batch = Batch([], allowed=inputs["allowed"], prior=inputs.get("prior"))  # TRL has permuted the rows
+        prior, candidates = inputs.get("prior"), inputs.get("candidates")  # TRL has permuted the rows
+        self._batch = Batch([], allowed=inputs["allowed"], prior=prior, candidates=candidates)
         with self._timed("loss"):
             loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
         divergence = self._divergence.sum() / len(self._divergence)  # summed over the places of a slate
@@ -222,7 +227,7 @@ class PolicyGRPOTrainer(GRPOTrainer):
         """
         form = self._recommender.form
         completion = torch.where(attention_mask.bool(), input_ids, form.pad)[:, -logits_to_keep:]
-        allowed, prior = self._batch.allowed, self._batch.prior
+        allowed, prior, candidates = self._batch.allowed, self._batch.prior, self._batch.candidates
         assert allowed is not None
 
         def score(bare: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -230,10 +235,12 @@ class PolicyGRPOTrainer(GRPOTrainer):
             end = ids.shape[1] - logits_to_keep + chosen.stop
             states = prefix_sharing.completion_states(bare, ids[:, :end], mask[:, :end], chosen.stop - chosen.start)
 
-            def read(row: Tensor, at: Tensor, columns: slice) -> Tensor:
+            def read(row: Tensor, at: Tensor, columns: slice | Tensor) -> Tensor:
+                if isinstance(columns, Tensor):
+                    return prefix_sharing.logits_at(bare, states, columns)[row, at - chosen.start]
                 return prefix_sharing.logits(bare, states[row, at - chosen.start, None], columns).squeeze(1)
 
-            return log_probabilities(read, form, completion, allowed, self.temperature, prior)
+            return log_probabilities(read, form, completion, allowed, self.temperature, prior, candidates)
 
         with self.accelerator.autocast():
             logp, entropy, self._divergence = prefix_sharing.inside(model, input_ids, attention_mask, score)
@@ -246,18 +253,18 @@ def sample(
     prompts: Sequence[str],
     rows: Sequence[int],
     temperature: float,
-    chance: Tensor,
+    draws: Tensor,
     prior: Scores | None = None,
-) -> tuple[list[list[int]], Tensor, Tensor, Tensor | None]:
+) -> tuple[list[list[int]], Tensor, ItemMask]:
     """Samples a completion for each prompt and training row.
 
-    Returns the prompts' token ids, the completions [B, T], the allowed items [B, K, items] bool and the prior.
-    `chance` is that of `decode`, `prior` that of `ItemMask`.
+    Returns the prompts' token ids, the completions [B, T], and their mask with its history. `draws` is that of
+    `decode`, `prior` that of `ItemMask`.
     """
     ids = recommender.encode(list(prompts))
     of = reward_computer.rows.take(np.asarray(rows))
     legal = reward_computer.compiled.servable(of)
     device, places = recommender.model.device, recommender.form.slate
     item_mask = ItemMask.of(reward_computer.compiled, of, legal, device, record=places, prior=prior)
-    completion = decode(recommender.model, recommender.form, ids, item_mask, temperature=temperature, chance=chance)
-    return ids, completion, item_mask.history, item_mask.prior
+    completion = decode(recommender.model, recommender.form, ids, item_mask, temperature=temperature, draws=draws)
+    return ids, completion, item_mask

@@ -50,7 +50,7 @@ class MultiplierCallback(TrainerCallback):
         self.then = self.then or dict(now)
         moved = {name: value - self.then.get(name, value) for name, value in now.items()}
         estimated = [replace(aim, value=aim.value + moved.get(aim.name, 0.0)) for aim in self.aims]
-        self.objectives.multipliers = self.controller.pulls(estimated)
+        self.objectives.multipliers = self.controller.multipliers_for(estimated)
 
     def move(self, step: int, result: ValidationResult) -> None:
         """Updates every multiplier from a measurement of the model."""

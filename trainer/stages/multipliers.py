@@ -44,9 +44,9 @@ class Controller:
         for aim in aims:
             total = self.sums.get(aim.name, 0.0) + INTEGRAL * self._error(aim, AT_ONCE)
             self.sums[aim.name] = float(np.clip(total, 0.0, CAP))  # what is cut off is not owed later
-        return self.pulls(aims)
+        return self.multipliers_for(aims)
 
-    def pulls(self, aims: Sequence[Aim]) -> dict[str, float]:
+    def multipliers_for(self, aims: Sequence[Aim]) -> dict[str, float]:
         """Returns the multipliers for values that are only estimated: the integrals stay as they are."""
         raw = {aim.name: PROPORTIONAL * self._error(aim, FARTHEST) + self.sums.get(aim.name, 0.0) for aim in aims}
         return {name: self.scale * float(np.clip(value, 0.0, CAP)) for name, value in raw.items()}

@@ -52,10 +52,10 @@ class Objectives:
         for target in compiled.targets:
             own = marginals.get(target.target.name)
             columns.append(np.zeros(len(rows)) if own is None else target.sign * own.sum(1))
-        pulls = [np.full(len(rows), self.multipliers.get(target.target.name, 0.0)) for target in compiled.targets]
+        multipliers = [np.full(len(rows), self.multipliers.get(target.target.name, 0.0)) for target in compiled.targets]
         weights, values = (
             np.array(parts).reshape(len(columns), len(rows)).T
-            for parts in ([*compiled.weights(rows, progress).T, *pulls], columns)
+            for parts in ([*compiled.weights(rows, progress).T, *multipliers], columns)
         )
         return Returns(values, np.where(np.isnan(values), 0.0, weights))
 

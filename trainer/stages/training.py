@@ -19,7 +19,7 @@ from recpolicy.trainer.stages.reporting import Reporting
 LOGGED = 10
 """Steps between two reports of the loss."""
 
-PACED = 5
+TIMED_STEPS = 5
 """Steps after which the remaining time of a stage is estimated."""
 
 LONG = 30 * 60
@@ -27,7 +27,7 @@ LONG = 30 * 60
 
 
 @dataclass
-class Pace(TrainerCallback):
+class TimeEstimate(TrainerCallback):
     """Informs the user early if a stage is going to take long."""
 
     tell: Callable[[str], None]
@@ -42,7 +42,7 @@ class Pace(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Estimates the remaining time after PACED steps."""
         taken, left = state.global_step - self.first, state.max_steps - state.global_step
-        if taken == PACED:
+        if taken == TIMED_STEPS:
             seconds = (time.monotonic() - self.began) / taken * left
             if seconds >= LONG:
                 self.tell(
@@ -88,6 +88,6 @@ class Training:
     def carry_out(self, trainer: Trainer, **parts: Stateful) -> None:
         """Trains from the last checkpoint on, as if never interrupted; `parts` are those of `Checkpoints.train`."""
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(Pace(self.tell))
+        trainer.add_callback(TimeEstimate(self.tell))
         self.reporting.follow(trainer)
         self.checkpoints.train(trainer, **parts)

@@ -15,9 +15,9 @@ from recpolicy.language.checker.composition import compose, values
 from recpolicy.language.checker.conflicts import conflicts
 from recpolicy.language.checker.header import Settings, settings
 from recpolicy.language.checker.loading import samples
-from recpolicy.language.checker.params import given
-from recpolicy.language.checker.rules import Checked, statements
 from recpolicy.language.checker.scope import Scope
+from recpolicy.language.checker.statements.params import given
+from recpolicy.language.checker.statements.rules import Checked, statements
 from recpolicy.language.policy import Policy, highest
 from recpolicy.schema import Schema
 from recpolicy.span import NOWHERE, Source

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from recpolicy import schema as schemas
+from recpolicy import sources
 from recpolicy.errors import UsageError, names
 from recpolicy.errors.near import near
 from recpolicy.language.checker.header import Report, Settings
@@ -70,20 +71,20 @@ def schema_of(settings: Settings, folder: Path, report: Report) -> Schema | None
 
 
 def data_schema(name: str, folder: Path) -> Schema | None:
-    """Reads the schema of a built-in data set or of a data folder; returns None for any other name.
+    """Reads the schema of a built-in data set, a data folder or a database; returns None for any other name.
 
-    Raises UsageError for a folder whose schema cannot be read.
+    Raises UsageError for a folder or a database whose schema cannot be read.
     """
     if (builtin := schemas.builtin(name)) is not None:
         return builtin
-    path = folder / name
-    if (path / "schema.toml").is_file():
-        return schemas.load(path / "schema.toml")
-    if not path.is_dir():
+    source = sources.beside(name, folder)
+    if source is None:
         return None
-    from recpolicy import data as data_sets  # reads the tables: only for folders without a schema
+    if (stated := sources.own_schema(source)) is not None:
+        return schemas.load(stated)
+    from recpolicy import tables  # reads files: only for folders without a schema
 
-    return data_sets.open(path).schema
+    return tables.open(source).schema
 
 
 def _reason(error: OSError | ValueError) -> str:

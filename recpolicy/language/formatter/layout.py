@@ -36,7 +36,7 @@ class IfBroken:
 
 
 @dataclass(frozen=True)
-class Several:
+class Concat:
     """Documents, one behind the other."""
 
     docs: tuple[Doc, ...]
@@ -59,30 +59,30 @@ class Group:
     hard: bool
 
 
-Doc: TypeAlias = str | Line | Hard | Remark | IfBroken | Several | Nest | Group
+Doc: TypeAlias = str | Line | Hard | Remark | IfBroken | Concat | Nest | Group
 
 LINE, EDGE, HARD = Line(), Line(""), Hard()
 
 
-def several(*docs: Doc) -> Doc:
+def concat(*docs: Doc) -> Doc:
     """Joins documents, one behind the other."""
-    return Several(docs, any(map(_is_hard, docs)))
+    return Concat(docs, any(map(_is_hard, docs)))
 
 
 def nest(*docs: Doc) -> Doc:
     """Joins documents, with new lines indented one step further."""
-    doc = several(*docs)
+    doc = concat(*docs)
     return Nest(doc, _is_hard(doc))
 
 
 def group(*docs: Doc) -> Doc:
     """Joins documents into a group, on one line if it fits."""
-    doc = several(*docs)
+    doc = concat(*docs)
     return Group(doc, _is_hard(doc))
 
 
 def _is_hard(doc: Doc) -> bool:
-    return isinstance(doc, Hard) or (isinstance(doc, Several | Nest | Group) and doc.hard)
+    return isinstance(doc, Hard) or (isinstance(doc, Concat | Nest | Group) and doc.hard)
 
 
 _Task: TypeAlias = tuple[int, bool, Doc]
@@ -106,7 +106,7 @@ def render(doc: Doc, indent: int) -> list[str]:
             case Line() | Hard():
                 lines.append(line.rstrip())
                 line = " " * at
-            case Several():
+            case Concat():
                 todo += [(at, broken, inner) for inner in reversed(part.docs)]
             case Nest():
                 todo.append((at + INDENT, broken, part.doc))
@@ -138,7 +138,7 @@ def _fits(room: int, doc: Doc, behind: list[_Task]) -> bool:
                 return True
             case IfBroken():
                 room -= len(part.text) if loose else 0
-            case Several():
+            case Concat():
                 todo += [(loose, inner) for inner in reversed(part.docs)]
             case Nest() | Group():
                 todo.append((loose, part.doc))

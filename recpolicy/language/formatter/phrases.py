@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from recpolicy.language.formatter.layout import EDGE, HARD, LINE, Doc, IfBroken, Remark, group, nest, several
+from recpolicy.language.formatter.layout import EDGE, HARD, LINE, Doc, IfBroken, Remark, concat, group, nest
 from recpolicy.language.formatter.words import Words
 
 _CLOSERS = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
@@ -67,7 +67,7 @@ class Phrases:
     def gap(self, at: int, default: Doc) -> Doc:
         """Returns what is before the word `at`: its comments and a new line, or `default` if it has none."""
         comments = self._comments(at)
-        return several(*comments, HARD) if comments else default
+        return concat(*comments, HARD) if comments else default
 
     def _comments(self, at: int) -> list[Doc]:
         docs: list[Doc] = []
@@ -96,7 +96,7 @@ class Phrases:
         docs = [pieces[0].doc]
         for piece in pieces[1:]:
             docs += [nest(self.gap(piece.first, self._space(piece.first))), piece.doc]
-        return several(*docs)
+        return concat(*docs)
 
     # ---- places to break at
 
@@ -108,9 +108,9 @@ class Phrases:
         docs = [self._broken(part, level + 1, hang=hang or len(parts) > 1) for part in parts]
         if len(parts) == 1:
             return docs[0]
-        lines = [several(self.gap(part[0].first, LINE), doc) for part, doc in zip(parts[1:], docs[1:], strict=True)]
+        lines = [concat(self.gap(part[0].first, LINE), doc) for part, doc in zip(parts[1:], docs[1:], strict=True)]
         head = nest(docs[0]) if hang and level >= _NESTED else docs[0]
-        return group(head, nest(*lines) if hang else several(*lines))
+        return group(head, nest(*lines) if hang else concat(*lines))
 
     def _parts(self, pieces: Sequence[Piece], level: int) -> list[list[Piece]]:
         parts = [[pieces[0]]]
@@ -142,7 +142,7 @@ class Phrases:
         for number, element in enumerate(elements):
             is_last = number == len(elements) - 1
             line = self.gap(element[0].first, LINE if number else EDGE)
-            doc = several(line, self._broken(element, _EXPRESSION, hang=len(elements) > 1), "" if is_last else ",")
+            doc = concat(line, self._broken(element, _EXPRESSION, hang=len(elements) > 1), "" if is_last else ",")
             docs.append(group(doc) if fills and number else doc)
         if kind != "LPAR" and elements:
             docs.append(IfBroken(","))

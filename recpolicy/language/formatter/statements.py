@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from recpolicy.language import syntax
-from recpolicy.language.formatter.layout import INDENT, WIDTH, Doc, nest, render, several
+from recpolicy.language.formatter.layout import INDENT, WIDTH, Doc, concat, nest, render
 from recpolicy.language.formatter.phrases import Phrases
 from recpolicy.language.formatter.words import Words
 
@@ -74,7 +74,7 @@ class _Writer:
                 brace = self.words.last(item.predicate.span) + 1
                 predicate = self.phrases.body(first + 1, brace - 1)
                 gaps = (nest(self.phrases.gap(at, " ")) for at in (first + 1, brace))
-                head = several(self.words.texts[first], next(gaps), predicate, next(gaps), "{")
+                head = concat(self.words.texts[first], next(gaps), predicate, next(gaps), "{")
                 self._block(head, item.statements, last, indent)
             case _:
                 self.lines += render(self._statement(item, first, last), indent)
@@ -90,7 +90,7 @@ class _Writer:
         if head == last:
             return self.phrases.plain(first, last)
         behind = " " * (1 + self.pads.get(head + 1, 0))
-        return several(
+        return concat(
             self.phrases.plain(first, head),
             nest(self.phrases.gap(head + 1, behind)),
             self.phrases.body(head + 1, last),

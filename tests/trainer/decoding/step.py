@@ -22,7 +22,7 @@ LONGEST = 5  # tokens of a completion
 
 
 class SharingTrainer(GRPOTrainer):
-    """TRL's trainer with the shared prefix in the place of its scoring, and nothing else."""
+    """TRL's trainer, only its scoring replaced by that with the shared prefix."""
 
     def _get_per_token_logps_and_entropies(
         self, model: nn.Module, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *_: Any, **__: Any

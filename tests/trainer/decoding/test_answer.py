@@ -1,4 +1,4 @@
-"""Masked decoding: only well-formed slates of legal items come out, and scoring sees the choices sampling had."""
+"""Checks masked decoding: well-formed slates of legal items, and scores equal to sampling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from recpolicy.trainer.decoding.answer_format import AnswerFormat
 from recpolicy.trainer.decoding.item_mask import ItemMask
 from recpolicy.trainer.decoding.log_probs import log_probabilities
-from recpolicy.trainer.decoding.rollout import decode, drawn, first_items, slates_until, uniforms
+from recpolicy.trainer.decoding.rollout import decode, first_items, sample_columns, slates_until, uniforms
 from recpolicy.trainer.models.recommenders import Recommender
 
 
@@ -51,11 +51,11 @@ def _next(form: AnswerFormat, said: list[int], legal: list[int]) -> set[int]:
     return {form.think_close} if words >= form.max_think else {form.think_close, *form.word_ids}
 
 
-def test_every_sampled_completion_is_well_formed_and_legal(recommender: Recommender, prompts: list[list[int]]) -> None:
+def test_sampled_completions_are_well_formed_and_legal(recommender: Recommender, prompts: list[list[int]]) -> None:
     form, legal = recommender.form, _legal(len(prompts), recommender.form)
     prompts, item_mask = [p for p in prompts for _ in range(8)], ItemMask(legal.repeat_interleave(8, 0))
-    chance = uniforms(1, 0, 0, len(prompts), form.longest)
-    told = decode(recommender.model, form, prompts, item_mask, temperature=2.0, chance=chance)
+    draws = uniforms(1, 0, 0, len(prompts), form.longest)
+    told = decode(recommender.model, form, prompts, item_mask, temperature=2.0, draws=draws)
     assert len(told) == len(prompts)
     for row, completion in enumerate(told.tolist()):
         allowed = legal[row // 8].nonzero()[:, 0].tolist()
@@ -69,13 +69,13 @@ def test_every_sampled_completion_is_well_formed_and_legal(recommender: Recommen
 
 
 @pytest.mark.parametrize("size", [0.0, 5.0], ids=["no prior", "a prior"])
-def test_scoring_gives_every_token_the_probability_it_was_sampled_with(
+def test_log_probabilities_and_gradients_equal_naive_scoring(
     size: float, recommender: Recommender, prompts: list[list[int]]
 ) -> None:
     form, model, temperature = recommender.form, recommender.model, 0.7
     legal, prior = _legal(len(prompts), form, seed=5), _prior(len(prompts), form, size)
-    item_mask, chance = ItemMask(legal, record=form.slate, prior=prior), uniforms(2, 0, 0, len(prompts), form.longest)
-    told = decode(model, form, prompts, item_mask, temperature=2.0, chance=chance)
+    item_mask, draws = ItemMask(legal, record=form.slate, prior=prior), uniforms(2, 0, 0, len(prompts), form.longest)
+    told = decode(model, form, prompts, item_mask, temperature=2.0, draws=draws)
     both = zip(prompts, told.tolist(), strict=True)
     said = [model(input_ids=torch.tensor([p + c])).logits[0, len(p) - 1 : -1] for p, c in both]
     logits, weights, others = torch.stack(said).detach().requires_grad_(), *torch.randn(2, *told.shape)
@@ -103,25 +103,25 @@ def test_scoring_gives_every_token_the_probability_it_was_sampled_with(
     assert torch.allclose(ours, theirs, atol=1e-5) and theirs.norm() > 1
 
 
-def test_all_choices_lie_in_the_columns_that_are_run(recommender: Recommender, prompts: list[list[int]]) -> None:
+def test_scored_columns_cover_all_choices(recommender: Recommender, prompts: list[list[int]]) -> None:
     form = recommender.form
     for legal in (_legal(len(prompts), form)[1:], _legal(len(prompts), form)[:2]):
         item_mask = ItemMask(legal)
-        chance = uniforms(3, 0, 0, len(legal), form.longest)
-        told = decode(recommender.model, form, prompts[: len(legal)], item_mask, temperature=2.0, chance=chance)
+        draws = uniforms(3, 0, 0, len(legal), form.longest)
+        told = decode(recommender.model, form, prompts[: len(legal)], item_mask, temperature=2.0, draws=draws)
         columns = torch.cat([form.chosen_items(told)[1], form.chosen_words(told)[1]])
         chosen = form.chosen(told)
         assert chosen.start <= columns.min() and columns.max() < chosen.stop < told.shape[1]
 
 
-def test_a_draw_has_the_probabilities_asked_for_and_never_takes_the_impossible() -> None:
+def test_draws_follow_probabilities_and_skip_zero() -> None:
     probabilities = torch.tensor([[0.0, 0.5, 0.0, 0.3, 0.2, 0.0]]).expand(100_000, -1)
-    found = torch.bincount(drawn(probabilities, uniforms(0, 0, 0, 100_000, 1)[:, 0]), minlength=6) / 100_000
+    found = torch.bincount(sample_columns(probabilities, uniforms(0, 0, 0, 100_000, 1)[:, 0]), minlength=6) / 100_000
     assert found[[0, 2, 5]].tolist() == [0.0, 0.0, 0.0]
     assert torch.allclose(found, probabilities[0], atol=0.01)
 
 
-def test_the_chances_of_a_row_depend_on_seed_step_and_its_number_alone() -> None:
+def test_uniforms_depend_only_on_seed_step_and_row() -> None:
     whole = uniforms(5, 3, 0, 8, 30)
     assert torch.equal(torch.cat([uniforms(5, 3, at, 2, 30) for at in (0, 2, 4, 6)]), whole)
     for other in (uniforms(6, 3, 0, 8, 30), uniforms(5, 4, 0, 8, 30), uniforms(5, 3, 8, 8, 30)):
@@ -132,21 +132,19 @@ def test_the_chances_of_a_row_depend_on_seed_step_and_its_number_alone() -> None
     assert torch.allclose(torch.corrcoef(many[:, :5].T), torch.eye(5), atol=0.05)
 
 
-def test_a_completion_does_not_depend_on_the_rows_beside_it(recommender: Recommender, prompts: list[list[int]]) -> None:
+def test_completion_is_independent_of_other_rows(recommender: Recommender, prompts: list[list[int]]) -> None:
     form, model = recommender.form, recommender.model
     legal = torch.ones(2 * len(prompts), form.items, dtype=torch.bool)
-    chance = uniforms(4, 1, 0, 2 * len(prompts), form.longest)
-    whole = decode(model, form, prompts * 2, ItemMask(legal), temperature=2.0, chance=chance)
+    draws = uniforms(4, 1, 0, 2 * len(prompts), form.longest)
+    whole = decode(model, form, prompts * 2, ItemMask(legal), temperature=2.0, draws=draws)
     order = torch.tensor([5, 0, 3])
     some = [(prompts * 2)[i] for i in order]
-    found = decode(model, form, some, ItemMask(legal[order]), temperature=2.0, chance=chance[order])
+    found = decode(model, form, some, ItemMask(legal[order]), temperature=2.0, draws=draws[order])
     assert torch.equal(found, whole[order, : found.shape[1]])
 
 
 @pytest.mark.parametrize("size", [0.0, 5.0], ids=["no prior", "a prior"])
-def test_greedy_decoding_takes_the_likeliest_allowed_token_of_an_uncached_model(
-    size: float, recommender: Recommender, prompts: list[list[int]]
-) -> None:
+def test_greedy_decoding_equals_uncached_model(size: float, recommender: Recommender, prompts: list[list[int]]) -> None:
     form, model, prior = recommender.form, recommender.model, _prior(len(prompts), recommender.form, size)
     legal = torch.ones(len(prompts), form.items, dtype=torch.bool)
     told = decode(model, form, prompts, ItemMask(legal, prior=prior))
@@ -159,7 +157,7 @@ def test_greedy_decoding_takes_the_likeliest_allowed_token_of_an_uncached_model(
         assert completion[: len(said)] == said
 
 
-def test_without_reasoning_the_answer_comes_first(recommender: Recommender, prompts: list[list[int]]) -> None:
+def test_answer_comes_first_without_reasoning(recommender: Recommender, prompts: list[list[int]]) -> None:
     from dataclasses import replace
 
     form = replace(recommender.form, max_think=0)
@@ -171,7 +169,7 @@ def test_without_reasoning_the_answer_comes_first(recommender: Recommender, prom
 
 
 @pytest.mark.parametrize("size", [0.0, 5.0], ids=["no prior", "a prior"])
-def test_the_first_place_is_a_distribution_over_legal_items(
+def test_first_place_is_distribution_over_legal_items(
     size: float, recommender: Recommender, prompts: list[list[int]]
 ) -> None:
     form, prior = recommender.form, _prior(len(prompts), recommender.form, size)
@@ -185,7 +183,7 @@ def test_the_first_place_is_a_distribution_over_legal_items(
 
 
 @pytest.mark.parametrize("size", [0.0, 5.0], ids=["no prior", "a prior"])
-def test_slates_until_a_place_stand_with_what_the_whole_text_makes_there(
+def test_slates_until_place_match_states_of_whole_text(
     size: float, recommender: Recommender, prompts: list[list[int]]
 ) -> None:
     model, form, prior = recommender.model, recommender.form, _prior(len(prompts), recommender.form, size)

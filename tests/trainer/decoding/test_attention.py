@@ -1,4 +1,4 @@
-"""Stacked attention beside torch's own, on rows that go on from a few prompts."""
+"""Checks stacked attention against torch's own, on rows that share prompts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ONCE_EACH, EVENLY, UNEVENLY, MIXED = [0, 1], [0, 0, 0, 1, 1, 1], [0, 0, 1], [0, 
 
 @dataclass(frozen=True)
 class Given:
-    """Rows of some prompts, and what their tokens ask and tell."""
+    """Rows of some prompts, with queries, keys and values."""
 
     query: Tensor  # [B, heads, T, WIDTH]
     own: tuple[Tensor, Tensor]  # keys and values, [B, KV, T, WIDTH]
@@ -96,7 +96,7 @@ def torchs(case: Given, window: int | None) -> Tensor:
 @pytest.mark.parametrize("window", [None, 4])
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
-def test_it_reads_what_torchs_own_attention_does(
+def test_stacked_attention_equals_torch(
     which: list[int], heads: int, kept: int, window: int | None, padded: bool, shared: bool
 ) -> None:
     case = given(which, heads, kept, 3, padded=padded)
@@ -111,7 +111,7 @@ def test_it_reads_what_torchs_own_attention_does(
         assert torch.allclose(stacked(case, shared=shared, window=window, room=3), wanted, atol=1e-5)
 
 
-def test_a_prompts_keys_are_not_copied_for_its_rows() -> None:
+def test_prompt_keys_are_shared_not_copied() -> None:
     case = given(EVENLY, 2, 2, 1, padded=False)
     cache = DynamicCache()
     cache.layers.append(DynamicLayer())
@@ -123,7 +123,7 @@ def test_a_prompts_keys_are_not_copied_for_its_rows() -> None:
     assert after.prompt_keys is before.keys
 
 
-def test_a_model_has_its_own_attention_back_afterwards() -> None:
+def test_model_attention_is_restored_afterwards() -> None:
     model = make(SHARING["rope"]).eval()
     own = model.config._attn_implementation
     _, cache = prefix_sharing.read(model, torch.ones(1, 3, dtype=torch.long), torch.ones(1, 3))
@@ -136,7 +136,7 @@ def test_a_model_has_its_own_attention_back_afterwards() -> None:
     assert model.config._attn_implementation == own
 
 
-def test_a_model_that_caps_its_scores_keeps_its_own_attention() -> None:
+def test_model_with_capped_scores_keeps_its_attention() -> None:
     model = make(SHARING["window in every other layer, capped logits"]).eval()
     _, cache = prefix_sharing.read(model, torch.ones(1, 3, dtype=torch.long), torch.ones(1, 3))
     assert isinstance(prefix_sharing.going_on(model, cache), nullcontext)

@@ -1,4 +1,4 @@
-"""One run of a prompt for all its completions: same log-probabilities and gradients as TRL's and as rows run alone."""
+"""Checks shared prompts: log-probabilities and gradients equal TRL's and those of rows run alone."""
 
 from __future__ import annotations
 
@@ -139,16 +139,16 @@ def assert_as_trl(build: Callable[[], Model], given: Batch, folder: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", SHARING)
-def test_scores_and_gradients_are_those_of_trl(kind: str, tmp_path: Path) -> None:
+def test_scores_and_gradients_equal_trl(kind: str, tmp_path: Path) -> None:
     assert prefix_sharing.why_not(make(SHARING[kind])) is None
     assert_as_trl(lambda: make(SHARING[kind]), batch(UNEQUAL), tmp_path)
 
 
-def test_the_same_with_learned_positions_where_no_prompt_is_padded(tmp_path: Path) -> None:
+def test_learned_positions_equal_trl_without_padding(tmp_path: Path) -> None:
     assert_as_trl(lambda: make(GPT2), batch(EQUAL), tmp_path)
 
 
-def test_trl_lets_learned_positions_count_the_padding_and_the_shared_prefix_does_not(tmp_path: Path) -> None:
+def test_learned_positions_ignore_padding_unlike_trl(tmp_path: Path) -> None:
     given = batch(UNEQUAL)
     alone = (
         run_alone(make(GPT2).eval(), given)
@@ -161,14 +161,14 @@ def test_trl_lets_learned_positions_count_the_padding_and_the_shared_prefix_does
 
 
 @pytest.mark.parametrize("kind", SHARING | LEARNED)
-def test_scores_and_gradients_are_those_of_rows_run_alone(kind: str) -> None:
+def test_scores_and_gradients_equal_rows_alone(kind: str) -> None:
     model = make((SHARING | LEARNED)[kind]).eval()
     assert prefix_sharing.why_not(model) is None
     assert_as_alone(model, batch(UNEQUAL))
 
 
 @pytest.mark.parametrize("saved", [None, ["lm_head", "embed_tokens"]])
-def test_lora_is_scored_as_by_trl(saved: list[str] | None, tmp_path: Path) -> None:
+def test_lora_scores_equal_trl(saved: list[str] | None, tmp_path: Path) -> None:
     assert_as_trl(lambda: lora(SHARING["rope"], modules_to_save=saved), batch(UNEQUAL), tmp_path)
 
 
@@ -181,7 +181,7 @@ def test_lora_is_scored_as_by_trl(saved: list[str] | None, tmp_path: Path) -> No
         ("capped logits", {"target_modules": ["q_proj", "lm_head"]}),
     ],
 )
-def test_adapted_heads_and_embeddings_count(kind: str, settings: dict[str, Any]) -> None:
+def test_adapted_heads_and_embeddings_are_used(kind: str, settings: dict[str, Any]) -> None:
     config = next(c for name, c in SHARING.items() if name.endswith(kind))
     model = lora(config, **settings).eval()
     assert prefix_sharing.why_not(model) is None
@@ -189,7 +189,7 @@ def test_adapted_heads_and_embeddings_count(kind: str, settings: dict[str, Any])
 
 
 @pytest.mark.parametrize("kind", SHARING | LEARNED)
-def test_logits_of_some_tokens_are_those_columns_of_all(kind: str) -> None:
+def test_column_slice_of_logits_equals_full_logits(kind: str) -> None:
     model, given = make((SHARING | LEARNED)[kind]).eval(), batch(UNEQUAL)
     states = prefix_sharing.completion_states(model, given.ids, given.mask, LONGEST)
     wanted = slice(3, 30)
@@ -200,7 +200,7 @@ def test_logits_of_some_tokens_are_those_columns_of_all(kind: str) -> None:
     assert loss.item() == pytest.approx(cross_entropy(every[:, 0], tokens).item(), rel=1e-5)
 
 
-def test_every_different_prompt_is_read_once() -> None:
+def test_each_unique_prompt_is_read_once() -> None:
     model, given, read = make(SHARING["rope"]), batch(UNEQUAL), []
     embeddings = model.get_input_embeddings()
     prefix_sharing.why_not(model)
@@ -210,7 +210,7 @@ def test_every_different_prompt_is_read_once() -> None:
     assert read == [len(UNEQUAL) * width, len(given.ids) * (LONGEST - 1)]
 
 
-def test_equal_ids_with_unequal_padding_are_two_prompts() -> None:
+def test_equal_ids_with_different_padding_are_two_prompts() -> None:
     model = make(SHARING["rope"]).eval()
     ids = torch.tensor([[0, 5, 9, 9], [0, 5, 9, 9]])
     mask = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])  # the token that pads is a word in the second row
@@ -222,7 +222,7 @@ def test_equal_ids_with_unequal_padding_are_two_prompts() -> None:
     assert not torch.allclose(found[0], found[1], atol=1e-2)
 
 
-def test_completions_of_one_token_need_only_the_prompts() -> None:
+def test_one_token_completions_need_only_prompts() -> None:
     model, given = make(SHARING["rope"]).eval(), batch(UNEQUAL)
     short, mask = given.ids[:, : 1 - LONGEST], given.mask[:, : 1 - LONGEST]
     first = prefix_sharing.completion_states(model, given.ids, given.mask, LONGEST)[:, :1]
@@ -230,7 +230,7 @@ def test_completions_of_one_token_need_only_the_prompts() -> None:
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_model_without_a_plain_cache_says_so_and_runs_whole_rows(kind: str) -> None:
+def test_model_without_plain_cache_runs_whole_rows(kind: str) -> None:
     config, reason = REFUSED[kind]
     model, given = make(config).eval(), batch(UNEQUAL)
     assert reason in (prefix_sharing.why_not(model) or "")
@@ -240,13 +240,13 @@ def test_a_model_without_a_plain_cache_says_so_and_runs_whole_rows(kind: str) ->
     assert torch.allclose(run_shared(model, given.ids, given.mask), whole[:, -LONGEST - 1 : -1], atol=1e-4)
 
 
-def test_an_encoder_has_no_prefix() -> None:
+def test_encoder_decoder_model_is_not_shared() -> None:
     config = T5Config(vocab_size=VOCABULARY, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
     assert "encoder" in (prefix_sharing.why_not(T5ForConditionalGeneration(config)) or "")
 
 
 @pytest.mark.parametrize("config", [SHARING["rope"], GPT2])
-def test_gradient_checkpointing_runs_whole_rows_while_it_trains(config: PreTrainedConfig) -> None:
+def test_gradient_checkpointing_runs_whole_rows_in_training(config: PreTrainedConfig) -> None:
     model, given = make(config), batch(UNEQUAL)
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -258,7 +258,7 @@ def test_gradient_checkpointing_runs_whole_rows_while_it_trains(config: PreTrain
 
 
 @pytest.mark.parametrize("kind", ["rope", "window shorter than prompts"])
-def test_half_precision_shares_too(kind: str) -> None:
+def test_bfloat16_shares_prompts(kind: str) -> None:
     model, given = make(SHARING[kind]).eval().bfloat16(), batch(UNEQUAL)
     assert prefix_sharing.why_not(model) is None
     whole = model(
@@ -268,7 +268,7 @@ def test_half_precision_shares_too(kind: str) -> None:
     assert torch.allclose(ours[given.told], whole[:, -LONGEST - 1 : -1][given.told], atol=0.1)
 
 
-def test_finding_out_leaves_the_model_as_it_was() -> None:
+def test_support_check_leaves_model_unchanged() -> None:
     model = make(GPT2).train()
     state = torch.random.get_rng_state()
     prefix_sharing.why_not(model)
@@ -279,7 +279,7 @@ def test_finding_out_leaves_the_model_as_it_was() -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_that_split_groups_take_the_step_of_trl_in_one(tmp_path: Path) -> None:
+def test_two_process_step_equals_one_process_trl_step(tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run(
         [*launch, "-m", "tests.trainer.decoding.step", str(tmp_path)],

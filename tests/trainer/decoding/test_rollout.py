@@ -1,4 +1,4 @@
-"""Decoding with models of many kinds: each says what it would say if every row were read alone and whole."""
+"""Checks decoding with models of many kinds, against reading every row alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UNSHARED = {"sees what follows": LlamaConfig(**(SIZES | {"is_causal": False}))}
 
 
 @pytest.mark.parametrize("kind", [*KINDS, *UNSHARED])
-def test_greedy_decoding_says_what_each_row_read_alone_would(kind: str) -> None:
+def test_greedy_decoding_equals_each_row_read_alone(kind: str) -> None:
     model = make((KINDS | UNSHARED)[kind]).eval()
     assert (prefix_sharing.why_not(model) is None) == (kind in KINDS)
     item_mask = ItemMask(torch.ones(len(PROMPTS), FORM.items, dtype=torch.bool), record=FORM.slate)

@@ -15,7 +15,7 @@ from accelerate import PartialState  # type: ignore[import-untyped]
 from accelerate.utils import DistributedType  # type: ignore[import-untyped]
 
 from recpolicy.cli import main
-from tests.trainer.distributed.together import own_part
+from tests.trainer.distributed.together import own_parts
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "accelerate" / "fsdp.yaml"
 
@@ -43,4 +43,4 @@ if __name__ == "__main__":
     take_for_gpus()
     if sys.argv[1] == "train":
         sys.exit(main())
-    own_part(Path(sys.argv[1]), sys.argv[2:])
+    own_parts(Path(sys.argv[1]), sys.argv[2:])

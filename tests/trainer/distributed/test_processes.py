@@ -1,4 +1,4 @@
-"""A run that several processes share is the run that one process would have made."""
+"""Checks that a run over several processes equals a run of one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from safetensors.torch import load_file
 from recpolicy.errors import UsageError
 from recpolicy.trainer.distributed import processes
 from recpolicy.trainer.stages import checkpoints
-from tests.command import environment
+from tests.command import environment, recpolicy
 from tests.trainer.distributed import sharded
 from tests.trainer.distributed.together import SETTINGS, ten_steps
 from tests.trainer.test_train import SETTINGS as FEW_STEPS
@@ -30,7 +32,7 @@ TOP = Path(__file__).parents[3]
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", f"{TOP}/examples/accelerate/cpu.yaml"]
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 LEARNING = (
-    FEW_STEPS.replace("test_users = 40", "test_users = 20")
+    FEW_STEPS.replace("test_users = 40", "test_users = 10")
     .replace("layers = 1", "layers = 1\ndropout = 0.0")
     .replace("steps = 4", "steps = 40\nlearning_rate = 0.01")
     .replace("evaluate_every = 2\n", "evaluate_every = 20\n")
@@ -43,6 +45,7 @@ policy "varied" { language = 1  data = "simulator"  slate = 4 }
 reward variety weight 1 = distance(item.genres)
 quota  voices hard = at most 1 per item.creator
 """
+VARIANTS = {"together": ["plain", "lora", "lora checkpointing"], "sharded": ["plain", "untied checkpointing"]}
 TABLE = "model.embed_tokens.weight"
 FAILING = """
 from recpolicy.trainer.distributed import processes
@@ -64,29 +67,43 @@ def _surroundings(home: Path) -> dict[str, str]:
     return environment(home) | {"OMP_NUM_THREADS": "1", "PYTHONPATH": found}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """One thread, as the processes have: with more, sums are rounded otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def halves_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The steps of two processes that run the program: a folder for each of its variants. They are started once."""
+
+    @cache
+    def run(program: str) -> Path:
+        folder = tmp_path_factory.mktemp(program)
+        subprocess.run(
+            [*TWO, "-m", f"tests.trainer.distributed.{program}", str(folder), *VARIANTS[program]],
+            cwd=TOP,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            check=True,
+            timeout=600,
+        )
+        return folder
+
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "program",
-    [
-        ["together"],
-        ["together", "lora"],
-        ["together", "lora", "checkpointing"],
-        ["sharded"],
-        ["sharded", "untied", "checkpointing"],
-    ],
-    ids=" ".join,
+    ("program", "how"), [(program, how) for program, variants in VARIANTS.items() for how in variants]
 )
-def test_ten_steps_of_two_processes_are_those_of_one(program: list[str], tmp_path: Path) -> None:
-    name, *how = program
-    subprocess.run(
-        [*TWO, "-m", f"tests.trainer.distributed.{name}", str(tmp_path), *how],
-        cwd=TOP,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=True,
-        timeout=600,
-    )
-    alone = ten_steps(tmp_path / "alone", how)
-    halves = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+def test_ten_steps_of_two_processes_equal_one_process(
+    program: str, how: str, halves_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    halves = [torch.load(halves_of(program) / how / f"{rank}.pt") for rank in range(2)]
+    alone = ten_steps(tmp_path / "alone", how.split())
     assert len(alone) == SETTINGS.steps
     for one, *two in zip(alone, *halves, strict=True):
         for half in two:  # both know everybody's rewards and the whole gradient
@@ -121,17 +138,18 @@ def _alike(one: Any, two: Any, at: str = "") -> None:
 
 
 @pytest.mark.slow
-def test_fsdp_makes_the_run_of_one_process_however_often_it_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stages", [("grpo",), pytest.param(("sft", "grpo"), marks=pytest.mark.long)], ids=" ".join)
+def test_fsdp_run_equals_one_process_after_kills(stages: tuple[str, ...], tmp_path: Path) -> None:
     homes = [tmp_path / "alone", tmp_path / "sharded"]
     command = ["train", "varied.policy", "--data", "simulator", "--config", "settings.toml", "--out", "run"]
     for home in homes:
         home.mkdir()
         (home / "varied.policy").write_text(VARIED)
         (home / "settings.toml").write_text(SHORTER.replace("layers = 1", "layers = 2"))
-    alone = _run([sys.executable, "-m", "recpolicy", *command], homes[0])
+    alone = recpolicy(homes[0], *command)
     assert alone.returncode == 0, alone.stderr
     resumed = [*TWO, "-m", "tests.trainer.distributed.sharded", *command, "--resume"]
-    for stage in ("sft", "grpo"):
+    for stage in stages:
         _killed(resumed, homes[1], f"run/checkpoints/{stage}/checkpoint-*/{checkpoints.STATE}")
     done = _run(resumed, homes[1])
     assert done.returncode == 0, done.stderr
@@ -170,14 +188,14 @@ def _files(run: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_program_in_two_processes_makes_the_run_of_one(tmp_path: Path) -> None:
-    homes, done = [tmp_path / "alone", tmp_path / "shared"], []
-    for home, start in zip(homes, ([sys.executable], LAUNCH), strict=True):
+def test_two_process_train_command_equals_one_process(tmp_path: Path) -> None:
+    homes = [tmp_path / "alone", tmp_path / "shared"]
+    for home in homes:
         home.mkdir()
         _write_second(home)
         (home / "settings.toml").write_text(LEARNING)
-        command = ["-m", "recpolicy", "train", "second.policy", "--data", "simulator", "--config", "settings.toml"]
-        done.append(_run([*start, *command, "--out", "run"], home))
+    command = ["train", "second.policy", "--data", "simulator", "--config", "settings.toml", "--out", "run"]
+    done = [recpolicy(homes[0], *command), _run([*LAUNCH, "-m", "recpolicy", *command], homes[1])]
     assert [d.returncode for d in done] == [0, 0], done[1].stderr
     assert done[1].stderr == done[0].stderr == ""
     lines = [[line for line in d.stdout.splitlines() if "took" not in line] for d in done]
@@ -192,7 +210,7 @@ def test_the_program_in_two_processes_makes_the_run_of_one(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_what_is_wrong_is_said_once(tmp_path: Path) -> None:
+def test_usage_error_is_printed_once(tmp_path: Path) -> None:
     command = [*LAUNCH, "-m", "recpolicy", "train", "relevance", "--data", "simulator", "--out", "run"]
     (tmp_path / "settings.toml").write_text("[sft]\nbatch = 7\n")
     done = _run([*command, "--config", "settings.toml"], tmp_path)
@@ -202,7 +220,7 @@ def test_what_is_wrong_is_said_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_that_fails_alone_ends_all_and_says_why(tmp_path: Path) -> None:
+def test_failing_process_ends_all_processes(tmp_path: Path) -> None:
     script = tmp_path / "fails.py"
     script.write_text(FAILING)
     done = _run([*LAUNCH, str(script)], tmp_path)
@@ -210,7 +228,7 @@ def test_a_process_that_fails_alone_ends_all_and_says_why(tmp_path: Path) -> Non
     assert done.stderr.count("ValueError: the second has no data") == 1 and "Connection closed" not in done.stderr
 
 
-def test_fsdp_wants_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fsdp_without_gpus_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(UsageError) as error, processes.process_group():
         pass
@@ -218,7 +236,7 @@ def test_fsdp_wants_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_the_launcher_sets_fsdp_up_as_it_has_to_be(tmp_path: Path) -> None:
+def test_launcher_sets_required_fsdp_settings(tmp_path: Path) -> None:
     script = tmp_path / "told.py"
     script.write_text("import json, os, sys\njson.dump(dict(os.environ), open(sys.argv[1], 'w'))")
     launch = ["-m", "accelerate.commands.launch", "--config_file", str(sharded.EXAMPLE), "--num_processes", "1"]
@@ -232,7 +250,7 @@ def test_the_launcher_sets_fsdp_up_as_it_has_to_be(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", processes.FSDP)
-def test_fsdp_is_set_up_as_the_example_has_it(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_fsdp_setting_is_refused(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes._state(), "distributed_type", DistributedType.MULTI_GPU)
     for key, value in {**sharded.surroundings(), setting.upper(): "other"}.items():
         monkeypatch.setenv(key, value)
@@ -242,12 +260,12 @@ def test_fsdp_is_set_up_as_the_example_has_it(setting: str, monkeypatch: pytest.
     assert "fsdp.yaml" in error.value.help
 
 
-def test_checkpoints_are_loaded_to_the_cpu_by_whatever_name(tmp_path: Path) -> None:
+def test_checkpoint_is_loaded_to_cpu(tmp_path: Path) -> None:
     checkpoints.save(tmp_path / "state.pt", {"weights": torch.ones(2)})
     assert checkpoints.load(tmp_path / "state.pt", torch.device("cpu:0"))["weights"].tolist() == [1.0, 1.0]
 
 
-def test_one_process_is_the_first_and_all_of_them() -> None:
+def test_single_process_is_main() -> None:
     assert processes.is_main() and processes.count() == 1
     assert processes.own_rows(5) == range(5) and processes.batch(7, "sft.batch") == 7
     assert processes.all_gather([1, 2]) == [1, 2] and processes.on_main(lambda: 3) == processes.broadcast(3) == 3

@@ -1,4 +1,4 @@
-"""docs/scale.md: its arithmetic gives what it shows, and accelerate can read the configurations it names."""
+"""Checks docs/scale.md: its code gives the table it shows, and accelerate reads its configurations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAGE = (TOP / "docs" / "scale.md").read_text()
 CONFIGURATIONS = sorted((TOP / "examples" / "accelerate").glob("*.yaml"))
 
 
-def test_the_table_is_what_its_code_prints() -> None:
+def test_table_matches_code_output() -> None:
     shown, names = io.StringIO(), dict[str, float]()
     with contextlib.redirect_stdout(shown):
         exec(PAGE.split("```python\n")[1].split("```")[0], names)
@@ -24,6 +24,6 @@ def test_the_table_is_what_its_code_prints() -> None:
 
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
-def test_configurations_are_listed_and_readable(path: Path) -> None:
+def test_configurations_are_listed_and_load(path: Path) -> None:
     assert f"(../examples/accelerate/{path.name})" in PAGE
     assert load_config_from_file(str(path)).num_processes > 1

@@ -93,7 +93,7 @@ def ten_steps(folder: Path, how: Collection[str] = ()) -> list[Step]:
     config = Config(grpo=SETTINGS)
     training = quiet(folder / "checkpoints")
     grpo.train(recommender, made.contexts, made.computer, made.validation, config, training, told)
-    of_targets: list[Mapping[str, float]] = [multipliers for _, multipliers in told.standings]
+    of_targets: list[Mapping[str, float]] = [multipliers for _, multipliers in told.results]
     assert "untied" not in how or len(tables(recommender.model)) == 2, "it was tied again"
     for step, logged in zip(steps, told.steps, strict=True):
         step["gradient"] = torch.tensor(logged["grad_norm"])
@@ -105,10 +105,17 @@ def ten_steps(folder: Path, how: Collection[str] = ()) -> list[Step]:
 def own_part(into: Path, how: Collection[str] = ()) -> None:
     """Take the steps in one of two processes, and keep its part of them in `into/RANK.pt`."""
     rank = os.environ["RANK"]
+    into.mkdir(exist_ok=True)
     found = ten_steps(into / rank, how)
     assert processes.count() == 2
     torch.save(found, into / f"{rank}.pt")
 
 
+def own_parts(into: Path, variants: Collection[str]) -> None:
+    """Take the steps in each of these ways, such as `lora checkpointing`, one after another; into a folder of it."""
+    for how in variants:
+        own_part(into / how, how.split())
+
+
 if __name__ == "__main__":
-    own_part(Path(sys.argv[1]), sys.argv[2:])
+    own_parts(Path(sys.argv[1]), sys.argv[2:])

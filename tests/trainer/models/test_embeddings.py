@@ -1,4 +1,4 @@
-"""What item embeddings start from: who took items together, and what is said of them."""
+"""Checks initial item embeddings, made of co-occurrence and attributes."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def distances(vectors: Tensor) -> Tensor:
     return (vectors[:, None] - vectors).square().sum(2).sqrt()
 
 
-MADE = {"start": embeddings.initial_item_embeddings, "tastes": embeddings.tastes, "meanings": embeddings.meanings}
+MADE = {"start": embeddings.initial_item_embeddings, "tastes": embeddings.collaborative, "meanings": embeddings.content}
 
 
 @pytest.mark.parametrize("width", [8, 64, 300])
 @pytest.mark.parametrize("make", MADE.values(), ids=MADE.keys())
-def test_every_item_has_a_vector_and_all_numbers_together_a_deviation_of_one(
+def test_item_embeddings_have_unit_deviation(
     make: Callable[[Dataset, Split, int], Tensor], width: int, dataset: Dataset
 ) -> None:
     torch.manual_seed(0)
@@ -87,17 +87,17 @@ def test_every_item_has_a_vector_and_all_numbers_together_a_deviation_of_one(
     assert float(of_columns.max()) < 8 * float(of_columns.median()), "no column has most of it"
 
 
-def test_where_there_is_room_items_lie_as_far_apart_as_what_is_said_of_them(dataset: Dataset) -> None:
+def test_wide_embeddings_preserve_attribute_distances(dataset: Dataset) -> None:
     torch.manual_seed(1)
     some = told(dataset, SILENT)
-    found = distances(embeddings.meanings(some, parted(some), 64)).double().numpy()
+    found = distances(embeddings.content(some, parted(some), 64)).double().numpy()
     words = said(some)
     wanted = np.array([[apart(one, two) for two in words] for one in words])
     scale = found.sum() / wanted.sum()
     np.testing.assert_allclose(found, scale * wanted, atol=1e-3 * scale)
 
 
-def test_in_few_dimensions_items_alike_are_nearer_than_others(dataset: Dataset) -> None:
+def test_narrow_embeddings_keep_similar_items_near(dataset: Dataset) -> None:
     torch.manual_seed(2)
     some = told(dataset)
     creator, topics = some.items.columns["creator"], some.items.columns["genres"]
@@ -106,29 +106,29 @@ def test_in_few_dimensions_items_alike_are_nearer_than_others(dataset: Dataset) 
     same = torch.from_numpy(creator.values[:, None] == creator.values)
     alike = same & (torch.tensor(shared) > 0) & ~torch.eye(ITEMS, dtype=torch.bool)
     strange = ~same & (torch.tensor(shared) == 0)
-    for make in (embeddings.meanings, embeddings.initial_item_embeddings):
+    for make in (embeddings.content, embeddings.initial_item_embeddings):
         far = distances(make(some, parted(some), 8))
         assert alike.any() and far[alike].mean() < 0.8 * far[strange].mean()
 
 
-def test_items_of_which_nothing_is_said_start_alike(dataset: Dataset) -> None:
+def test_items_without_attributes_start_equal(dataset: Dataset) -> None:
     torch.manual_seed(3)
     some = told(dataset, SILENT)
-    found = embeddings.meanings(some, parted(some), 16)
+    found = embeddings.content(some, parted(some), 16)
     assert found.isfinite().all()
     torch.testing.assert_close(found[[*SILENT]], found[[SILENT[0]] * 3])
     assert (distances(found)[SILENT[0]] > 1e-3).sum() == ITEMS - len(SILENT)
 
 
-def test_where_nothing_is_said_at_all_only_tastes_tell_items_apart(dataset: Dataset) -> None:
+def test_catalog_without_attributes_uses_only_interactions(dataset: Dataset) -> None:
     bare = replace(dataset, items=Table(ITEMS, {}))
-    assert not embeddings.meanings(bare, parted(bare), 16).any()
+    assert not embeddings.content(bare, parted(bare), 16).any()
     torch.manual_seed(4)
     found = embeddings.initial_item_embeddings(bare, parted(bare), 16)
     assert found.isfinite().all() and float(found.std()) == pytest.approx(sqrt(0.5), abs=0.1)
 
 
-def test_the_same_seed_starts_alike(dataset: Dataset) -> None:
+def test_same_seed_gives_same_embeddings(dataset: Dataset) -> None:
     made = []
     for seed in (5, 5, 6):
         torch.manual_seed(seed)
@@ -136,7 +136,7 @@ def test_the_same_seed_starts_alike(dataset: Dataset) -> None:
     assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
 
 
-def test_no_event_behind_training_counts(dataset: Dataset) -> None:
+def test_held_out_events_do_not_change_embeddings(dataset: Dataset) -> None:
     end = parted(dataset)
     moved = dataset.item.copy()
     for user, last in enumerate(end.train_end.tolist()):

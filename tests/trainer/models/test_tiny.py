@@ -1,4 +1,4 @@
-"""The tiny model before any training: its answer looks at the history."""
+"""Checks that the untrained tiny model follows the history."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from recpolicy.trainer.models import recommenders, tiny
 ITEMS, TASTES, WIDTH = 40, 4, 32
 
 
-def test_an_untrained_model_prefers_items_like_those_taken() -> None:
+def test_untrained_model_prefers_items_like_history() -> None:
     texts = [f"taken {' '.join(map(item_token, range(taste, 24, TASTES)))} next" for taste in range(TASTES)]
     tokenizer = tiny.tokenizer(texts, ITEMS)
     form = recommenders.answer_format(tokenizer, ITEMS, 5, 0)
     settings = Tiny(width=WIDTH, layers=2, heads=2, dropout=0.0)
-    tastes = torch.nn.functional.one_hot(torch.arange(ITEMS) % TASTES, WIDTH).float()
-    tastes += 0.5 * torch.randn(ITEMS, WIDTH, generator=torch.Generator().manual_seed(1)) / WIDTH**0.5
+    known = torch.nn.functional.one_hot(torch.arange(ITEMS) % TASTES, WIDTH).float()
+    known += 0.5 * torch.randn(ITEMS, WIDTH, generator=torch.Generator().manual_seed(1)) / WIDTH**0.5
     new = torch.arange(24, ITEMS)
     right = []
     for seed in range(5):
         model = tiny.decoder(settings, tokenizer, 40, seed)
-        tiny.start_items(model, form, tastes)
+        tiny.start_items(model, form, known)
         prompts = tokenizer(texts, add_special_tokens=False)["input_ids"]
         legal = torch.zeros(TASTES, ITEMS, dtype=torch.bool)
         legal[:, new] = True

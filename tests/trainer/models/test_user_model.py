@@ -1,4 +1,4 @@
-"""The user model of a run, and what GRPO is asked by it: chances, prior, prompts, and no held-out event in any."""
+"""Checks the user model of a run: chances, prior and contexts, without held-out events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from recpolicy.trainer.models.user_model import LANGUAGE_MODEL, LEAST, RESIDUAL,
 from recpolicy.trainer.prompting.contexts import endings
 from recpolicy.trainer.run_stages import RunContext
 from recpolicy.trainer.stages import sft
-from recpolicy.user_model import blend, sources
+from recpolicy.user_model import blend, linear_recommenders
 
 K = 4
 POLICY = (
@@ -61,33 +61,33 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     tokenizer = tiny.tokenizer(prompter.prompts(rows) + prompter.completions(rows), items)
     model = tiny.decoder(Tiny(width=16, layers=1, dropout=0.0), tokenizer, 80, 0)
     recommender = Recommender(model, tokenizer, recommenders.answer_format(tokenizer, items, K, 0))
-    memories = sources.fit(context.view, context.split, context.classics)
-    users = user_model.fit(recommender, prompter, memories, context.held_out_for_sft())
+    linear = linear_recommenders.fit(context.view, context.split, context.classics)
+    users = user_model.fit(recommender, prompter, linear, context.held_out_for_sft())
     return Scene(context, recommender, users)
 
 
-# ---- chances --------------------------------------------------------------------------------------------------------
+# ---- label probabilities --------------------------------------------------------------------------------------------
 
 
-def test_a_user_model_that_was_saved_gives_the_same_chances(scene: Scene, tmp_path: Path) -> None:
+def test_saved_user_model_gives_same_chances(scene: Scene, tmp_path: Path) -> None:
     scene.users.save(tmp_path)
     again = user_model.load(tmp_path, scene.recommender, scene.context.prompter)
-    assert again.names == scene.users.names == (LANGUAGE_MODEL, *sources.NAMES, "popularity")
+    assert again.names == scene.users.names == (LANGUAGE_MODEL, *linear_recommenders.NAMES, "popularity")
     assert (again.weights == scene.users.weights).all() and np.ptp(again.weights) > 0.1
     rows = scene.context.tested()
-    assert (again.log_shares(rows) == scene.users.log_shares(rows)).all()
+    assert (again.next_item_log_probs(rows) == scene.users.next_item_log_probs(rows)).all()
 
 
-def test_log_shares_are_a_distribution_over_the_items_not_seen(scene: Scene) -> None:
+def test_log_shares_sum_to_one_over_unseen_items(scene: Scene) -> None:
     rows = scene.context.tested()
-    found, free = scene.users.log_shares(rows), unseen(rows, scene.context.view.items.rows)
+    found, free = scene.users.next_item_log_probs(rows), unseen(rows, scene.context.view.items.rows)
     np.testing.assert_allclose(np.where(free, np.exp(found), 0.0).sum(1), 1.0, atol=1e-4)
     assert (found[~free] == LEAST).all() and not free.all(1).any() and (found >= LEAST).all()
     some = np.arange(300) % 7
-    assert (scene.users.log_shares(rows.take(some)) == found[some]).all(), "however rows are put into batches"
+    assert (scene.users.next_item_log_probs(rows.take(some)) == found[some]).all(), "however rows are put into batches"
 
 
-def test_a_fitted_blend_makes_its_next_items_likelier_than_any_source_of_it(scene: Scene) -> None:
+def test_blend_is_likelier_than_each_source(scene: Scene) -> None:
     rows = scene.context.held_out_for_sft()
     examples = scene.users.examples(rows)
     best = examples.log_likelihood(scene.users.weights).sum()
@@ -99,7 +99,7 @@ def test_a_fitted_blend_makes_its_next_items_likelier_than_any_source_of_it(scen
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.integers(0, 999), st.integers(1, 9))
-def test_the_prior_is_the_chance_with_that_of_a_likely_item_on_top(seed: int, k: int) -> None:
+def test_prior_equals_its_definition(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
     shares, others = (rng.uniform(LEAST, 0, (4, width)).astype(np.float32) for width in (7, 3))
     for own, of in ((user_model.prior(shares, k), shares), (user_model.prior(shares, k, others), others)):
@@ -113,7 +113,7 @@ def test_the_prior_is_the_chance_with_that_of_a_likely_item_on_top(seed: int, k:
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.integers(0, 999), st.integers(1, 9))
-def test_the_prior_keeps_the_order_and_what_is_unlikely_differs_by_less(seed: int, k: int) -> None:
+def test_prior_keeps_order_and_compresses_unlikely_items(seed: int, k: int) -> None:
     shares = np.sort(np.random.default_rng(seed).uniform(LEAST, 0, (4, 30)).astype(np.float32), 1)[:, ::-1].copy()
     steps, before = -np.diff(user_model.prior(shares, k), axis=1), -np.diff(shares, axis=1) / RESIDUAL
     assert (steps >= 0).all() and (steps <= before + 1e-4).all()
@@ -121,20 +121,21 @@ def test_the_prior_keeps_the_order_and_what_is_unlikely_differs_by_less(seed: in
     assert (found[:, k - 1] - found[:, -1] <= np.log(2) / RESIDUAL + 1e-4).all(), "whatever lies behind the K-th"
 
 
-def test_a_model_whose_own_logits_are_alike_chooses_by_the_prior(scene: Scene) -> None:
-    shares = scene.users.log_shares(scene.context.tested())
+def test_flat_logits_choose_by_prior(scene: Scene) -> None:
+    shares = scene.users.next_item_log_probs(scene.context.tested())
     chosen = (torch.from_numpy(user_model.prior(shares, K)) * RESIDUAL).softmax(1).numpy()
-    chance = np.exp(shares)
-    evened = chance + np.sort(chance, 1)[:, -K, None]
+    draws = np.exp(shares)
+    evened = draws + np.sort(draws, 1)[:, -K, None]
     np.testing.assert_allclose(chosen, evened / evened.sum(1, keepdims=True), rtol=1e-3)
     assert (chosen.argmax(1) == shares.argmax(1)).all()
 
 
 @pytest.mark.parametrize("order", [False, True])
-def test_expected_labels_are_as_many_as_a_user_is_going_to_take(order: bool, scene: Scene) -> None:
+def test_expected_label_count_equals_given_count(order: bool, scene: Scene) -> None:
     rows = scene.context.tested()
     count = np.where(np.arange(len(rows)) % 2, 3, 1)
-    found = scene.users.with_chances(rows, count, order=order).chances
+    log_probs = scene.users.next_item_log_probs(rows)
+    found = user_model.with_label_probabilities(rows, log_probs, count, order=order).label_probabilities
     free = unseen(rows, scene.context.view.items.rows)
     assert found is not None and (found.at == np.arange(len(rows))).all() and (found.count == count).all()
     np.testing.assert_allclose(found.table.sum(1), count, rtol=1e-4)
@@ -146,29 +147,29 @@ def test_expected_labels_are_as_many_as_a_user_is_going_to_take(order: bool, sce
         assert (found.draws[0] != found.draws[1]).any()
 
 
-def test_likelihood_counts_the_very_next_item_and_the_first_place_alike(scene: Scene) -> None:
+def test_likelihood_averages_next_item_and_first_place(scene: Scene) -> None:
     rows = scene.context.held_out().take(np.arange(6))
     model, form, prompter = scene.recommender.model, scene.recommender.form, scene.context.prompter
     blocked = Evaluator.of(scene.recommender, prompter, scene.context.compiled, rows)
-    examiner = Evaluator.of(scene.recommender, prompter, None, rows)
+    evaluator = Evaluator.of(scene.recommender, prompter, None, rows)
     found = []
     for i, prompt in enumerate(prompter.prompts(rows)):
         [whole] = scene.recommender.encode([prompt])
         last = max(at for at, token in enumerate(whole) if form.item_base <= token < form.item_base + form.items)
         for text in (whole[: last + 1], [*whole, form.answer_open]):
             logits = model(input_ids=torch.tensor([text])).logits[0, -1, form.item_columns].detach()
-            logp = logits.masked_fill(torch.from_numpy(~examiner.legal[i]), -torch.inf).log_softmax(0)
-            found.append([float(logp[item]) for item in rows.next_items.row(i).tolist() if examiner.legal[i, item]])
+            logp = logits.masked_fill(torch.from_numpy(~evaluator.legal[i]), -torch.inf).log_softmax(0)
+            found.append([float(logp[item]) for item in rows.next_items.row(i).tolist() if evaluator.legal[i, item]])
     wanted = float(np.concatenate(found).mean())
-    assert examiner.likelihood(scene.recommender) == pytest.approx(wanted, abs=1e-4)
-    assert (blocked.legal < examiner.legal).any()
+    assert evaluator.likelihood(scene.recommender) == pytest.approx(wanted, abs=1e-4)
+    assert (blocked.legal < evaluator.legal).any()
 
 
 # ---- what GRPO is asked ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("labels", ["expected", "real"])
-def test_no_held_out_event_is_in_any_context(labels: Literal["expected", "real"], scene: Scene) -> None:
+def test_contexts_contain_no_held_out_events(labels: Literal["expected", "real"], scene: Scene) -> None:
     context = scene.asked(labels)
     rows, contexts = run_stages.contexts(context, scene.users)
     split, view = context.split, context.view
@@ -180,10 +181,10 @@ def test_no_held_out_event_is_in_any_context(labels: Literal["expected", "real"]
         shown = re.findall(r"<item_\d+>", prompt)
         assert shown and {*shown} <= {item_token(item) for item in rows.history.row(row).tolist()}
     assert contexts.priors is not None
-    np.testing.assert_allclose(contexts.priors, user_model.prior(scene.users.log_shares(rows), K), rtol=1e-5)
+    np.testing.assert_allclose(contexts.priors, user_model.prior(scene.users.next_item_log_probs(rows), K), rtol=1e-5)
 
 
-def test_with_expected_labels_every_user_stands_at_the_end_of_training_and_comes_up_evenly(scene: Scene) -> None:
+def test_expected_label_contexts_end_at_training_and_are_even(scene: Scene) -> None:
     context = scene.asked("expected")
     rows, contexts = run_stages.contexts(context, scene.users)
     split, view = context.split, context.view
@@ -192,20 +193,22 @@ def test_with_expected_labels_every_user_stands_at_the_end_of_training_and_comes
         assert rows.history.row(i).tolist() == view.item[view.start[user] : split.train_end[user]].tolist()
         assert rows.now[i] == view.time[split.train_end[user] - 1], "no later event tells the time"
     assert not rows.next_items.lengths.any()
-    assert rows.chances is not None and (rows.chances.count == context.expected_events(rows)).all()
-    np.testing.assert_allclose(rows.chances.table.sum(1), rows.chances.count, rtol=1e-4)
+    assert (
+        rows.label_probabilities is not None and (rows.label_probabilities.count == context.expected_events(rows)).all()
+    )
+    np.testing.assert_allclose(rows.label_probabilities.table.sum(1), rows.label_probabilities.count, rtol=1e-4)
     times = np.bincount(contexts.row, minlength=len(rows))
     assert times.max() - times.min() <= 1 and len({*contexts.prompts}) > len(rows)
 
 
-def test_with_real_labels_the_contexts_are_examples_of_what_users_took(scene: Scene) -> None:
+def test_real_label_contexts_use_training_examples(scene: Scene) -> None:
     context = scene.asked("real")
     rows, contexts = run_stages.contexts(context, scene.users)
-    assert rows.chances is None and (rows.next_items.lengths > 0).all()
+    assert rows.label_probabilities is None and (rows.next_items.lengths > 0).all()
     assert (contexts.row == np.arange(len(rows))).all()
 
 
-def test_a_user_is_expected_to_take_as_many_items_as_are_held_out(scene: Scene) -> None:
+def test_expected_event_count_equals_held_out_count(scene: Scene) -> None:
     context = scene.context
     for rows, held in ((context.split.test, "test"), (endings(context.view, context.split), "ending")):
         events = np.diff(context.view.start)[rows.user]
@@ -214,7 +217,7 @@ def test_a_user_is_expected_to_take_as_many_items_as_are_held_out(scene: Scene) 
     assert (context.split.test.next_items.lengths == context.expected_events(context.split.test)).all()
 
 
-def test_the_end_of_training_has_no_events_of_users_without_any() -> None:
+def test_users_without_training_events_are_left_out() -> None:
     dataset = data.simulate(users=20, items=120, creators=6).dataset
     split = data.split(dataset, holdout=2)
     nobody = replace(split, train_end=np.where(np.arange(20) < 5, dataset.start[:-1], split.train_end))

@@ -1,4 +1,4 @@
-"""Candidate pools: what is in them, what has no part in them, and that slates stay within them."""
+"""Checks candidate pools: their items, and that slates stay within them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from recpolicy.trainer import config, pipeline, run_stages
 from recpolicy.trainer.config import Grpo, Prompt, Tiny
 from recpolicy.trainer.decoding.rollout import uniforms
 from recpolicy.trainer.evaluation.evaluator import Evaluator
-from recpolicy.trainer.evaluation.rerank_control import Control
+from recpolicy.trainer.evaluation.rerank_control import RerankControl
 from recpolicy.trainer.models import recommenders, tiny, user_model
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.models.user_model import UserModel
 from recpolicy.trainer.prompting import candidate_pools
 from recpolicy.trainer.run_stages import RunContext
 from recpolicy.trainer.stages import grpo_trainer, sft
-from recpolicy.user_model import sources
+from recpolicy.user_model import linear_recommenders
 
 N, K = 20, 4
 HEAD = f'policy "pooled" {{ language = 1  data = "simulator"  slate = {K} }}\n'
@@ -84,8 +84,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     form = recommenders.answer_format(tokenizer, items, K, 3)
     model = tiny.decoder(Tiny(width=16, layers=1, dropout=0.0), tokenizer, 80, 0)
     recommender = Recommender(model, tokenizer, form)
-    memories = sources.fit(context.view, context.split, context.classics)
-    return Scene(context, recommender, user_model.fit(recommender, prompter, memories, context.held_out_for_sft()))
+    linear = linear_recommenders.fit(context.view, context.split, context.classics)
+    return Scene(context, recommender, user_model.fit(recommender, prompter, linear, context.held_out_for_sft()))
 
 
 def inside(slates: Codes, pools: Codes | None) -> bool:
@@ -97,7 +97,7 @@ def inside(slates: Codes, pools: Codes | None) -> bool:
 # ---- what is in a pool ----------------------------------------------------------------------------------------------
 
 
-def test_a_pool_is_full_of_items_that_may_be_shown(scene: Scene) -> None:
+def test_pool_is_full_of_servable_items(scene: Scene) -> None:
     pools = scene.drawn(scene.rows)
     servable = scene.compiled.servable(scene.rows)
     assert pools.shape == (len(scene.rows), N) and (pools >= 0).all()
@@ -105,7 +105,7 @@ def test_a_pool_is_full_of_items_that_may_be_shown(scene: Scene) -> None:
     assert all(len(set(own)) == N for own in pools)
 
 
-def test_the_same_row_has_the_same_pool_wherever_it_comes_up(scene: Scene) -> None:
+def test_pool_depends_only_on_row_and_seed(scene: Scene) -> None:
     pools = scene.drawn(scene.rows)
     at = np.array([7, 3, 3, 60])
     assert (scene.drawn(scene.rows.take(at)) == pools[at]).all()
@@ -116,7 +116,7 @@ def test_the_same_row_has_the_same_pool_wherever_it_comes_up(scene: Scene) -> No
     assert some.pool is not None and np.array_equal(scene.drawn(some), some.pool)
 
 
-def test_what_comes_next_has_no_part_in_a_pool(scene: Scene) -> None:
+def test_next_items_do_not_change_pool(scene: Scene) -> None:
     pools = scene.drawn(scene.rows)
     following = scene.rows.next_items
     for others in (following.take(np.arange(len(pools))[::-1]), Ragged.of([[]] * len(pools))):
@@ -129,7 +129,7 @@ def test_what_comes_next_has_no_part_in_a_pool(scene: Scene) -> None:
     assert held.pool is not None and unknowing is not None and np.array_equal(unknowing, held.pool)
 
 
-def test_most_of_a_pool_is_what_the_retriever_likes_best(scene: Scene) -> None:
+def test_pool_holds_best_retriever_items_and_random_rest(scene: Scene) -> None:
     best = baselines.top(scene.retriever.scores(scene.rows), scene.rows, N, scene.compiled.legal(scene.rows)).items
     by_hand = scene.drawn(scene.rows, random_fraction=0)
     assert [set(own) for own in by_hand] == [set(own) for own in best]
@@ -141,14 +141,14 @@ def test_most_of_a_pool_is_what_the_retriever_likes_best(scene: Scene) -> None:
     assert abs(counts - expected).max() < 5 * np.sqrt(expected.max()) and counts[expected == 0].max(initial=0) == 0
 
 
-def test_the_place_in_a_pool_tells_nothing(scene: Scene) -> None:
+def test_pool_order_is_independent_of_score(scene: Scene) -> None:
     pools = scene.drawn(scene.rows)
     scores = np.take_along_axis(scene.retriever.scores(scene.rows), pools.astype(np.int64), 1)
     places = scores.argsort(1).argsort(1).mean(0)  # [N], mean rank of what stands at each place
     assert abs(places - (N - 1) / 2).max() < 5 * N / np.sqrt(12 * len(pools))
 
 
-def test_where_fewer_items_may_be_shown_the_rest_is_none(scene: Scene) -> None:
+def test_pool_is_padded_if_few_items_are_servable(scene: Scene) -> None:
     few = replace(scene.rows, pool=np.tile(np.arange(7, dtype=np.int32), (len(scene.rows), 1)))
     found = candidate_pools.draw(few, scene.retriever, scene.compiled.servable, Prompt(pool=N), 0).pool
     assert found is not None
@@ -158,7 +158,7 @@ def test_where_fewer_items_may_be_shown_the_rest_is_none(scene: Scene) -> None:
     assert ((every >= 0).sum(1) == scene.compiled.servable(scene.rows.take(np.arange(3))).sum(1)).all()
 
 
-def test_examples_of_sft_have_their_answers_in_the_pool_and_keep_its_best(scene: Scene) -> None:
+def test_sft_pool_includes_answers_and_best_items(scene: Scene) -> None:
     rows = sft.training_rows(scene.context.view, scene.context.split, K, 300, 0)
     plain, answered = scene.context.pooled(rows), scene.context.answered(rows)
     assert candidate_pools.recall(plain) < 1.0 == candidate_pools.recall(answered)
@@ -169,7 +169,7 @@ def test_examples_of_sft_have_their_answers_in_the_pool_and_keep_its_best(scene:
         assert not set(rows.history.row(row)) & set(own) and set(best[row]) <= set(own)
 
 
-def test_a_pool_for_sft_is_the_same_whatever_the_policy_blocks(scene: Scene, tmp_path: Path) -> None:
+def test_sft_pool_ignores_policy_blocks(scene: Scene, tmp_path: Path) -> None:
     def of(rules: str, **more: object) -> RunContext:
         settings = config.load(None, {"prompt.pool": N, **more})
         context = pipeline.prepare(read(tmp_path, rules), "simulator", "tiny", settings)
@@ -188,7 +188,7 @@ def test_a_pool_for_sft_is_the_same_whatever_the_policy_blocks(scene: Scene, tmp
     assert of(RULES, **told).sft_key() != of(other, **told).sft_key() != mine.sft_key()
 
 
-def test_a_pool_smaller_than_a_slate_is_refused(tmp_path: Path) -> None:
+def test_pool_smaller_than_slate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         pipeline.prepare(read(tmp_path), "simulator", "tiny", config.load(None, {"prompt.pool": K - 1}))
     assert "a pool of 3 items" in error.value.message and "--pool" in error.value.help
@@ -197,7 +197,7 @@ def test_a_pool_smaller_than_a_slate_is_refused(tmp_path: Path) -> None:
 # ---- slates stay within it ------------------------------------------------------------------------------------------
 
 
-def test_only_the_pool_can_be_served(scene: Scene) -> None:
+def test_only_pool_items_are_servable(scene: Scene) -> None:
     rows = scene.context.pooled(scene.rows)
     assert rows.pool is not None
     served = scene.compiled.servable(rows)
@@ -206,46 +206,47 @@ def test_only_the_pool_can_be_served(scene: Scene) -> None:
     assert inside(greedy.lists(scene.compiled, rows, [(target, 1.0)]).items, rows.pool)
 
 
-def test_slates_of_model_and_control_are_of_the_pool(scene: Scene) -> None:
+def test_model_and_control_slates_stay_in_pool(scene: Scene) -> None:
     rows = scene.context.pooled(scene.rows).take(np.arange(50))
-    prior = user_model.prior(scene.users.log_shares(rows), 3)
-    examiner = Evaluator.of(scene.recommender, scene.context.prompter, scene.compiled, rows, prior)
-    for one in (examiner, replace(examiner, prior=None)):
+    prior = user_model.prior(scene.users.next_item_log_probs(rows), 3)
+    evaluator = Evaluator.of(scene.recommender, scene.context.prompter, scene.compiled, rows, prior)
+    for one in (evaluator, replace(evaluator, prior=None)):
         assert inside(one.greedy(scene.recommender).items, rows.pool)
         assert rows.pool is not None
         assert inside(one.sampled(scene.recommender, 2, 1.0, 0).items, np.repeat(rows.pool, 2, 0))
-    candidates, likely = examiner.candidates(scene.recommender)
+    candidates, likely = evaluator.candidates(scene.recommender)
     assert inside(np.where(np.isfinite(likely), candidates, np.int32(-1)), rows.pool)
-    expected = scene.users.with_chances(rows, scene.context.expected_events(rows), order=False)
-    control = Control(scene.compiled, expected, examiner.legal)
+    log_probs, count = scene.users.next_item_log_probs(rows), scene.context.expected_events(rows)
+    expected = user_model.with_label_probabilities(rows, log_probs, count, order=False)
+    control = RerankControl(scene.compiled, expected, evaluator.legal)
     assert inside(control.slates(0.5).items, rows.pool)
-    assert inside(slates(expected, examiner.legal, control.objective(0.5), start=control.slates(0.0)).items, rows.pool)
+    assert inside(slates(expected, evaluator.legal, control.objective(0.5), start=control.slates(0.0)).items, rows.pool)
     without = Evaluator.of(scene.recommender, scene.context.prompter, None, rows)
     assert inside(without.greedy(scene.recommender).items, rows.pool)
 
 
 @pytest.mark.parametrize("labels", ["expected", "real"])
-def test_contexts_and_rollouts_are_of_the_pool(labels: Literal["expected", "real"], scene: Scene) -> None:
+def test_contexts_and_rollouts_stay_in_pool(labels: Literal["expected", "real"], scene: Scene) -> None:
     form, settings = scene.recommender.form, Grpo(steps=2, prompts_per_step=4, labels=labels)
     context = replace(scene.context, config=scene.context.config.model_copy(update={"grpo": settings}))
     context.__dict__["classics"] = scene.context.classics  # fitted before
     rows, contexts = run_stages.contexts(context, scene.users)
-    chance = uniforms(0, 1, 0, 8, form.longest)
+    draws = uniforms(0, 1, 0, 8, form.longest)
     computer, row = RewardComputer(scene.compiled, rows, context.view.items.rows), contexts.row
     assert contexts.priors is not None and rows.pool is not None
     _, said, allowed, _ = grpo_trainer.sample(
-        scene.recommender, computer, contexts.prompts, row.tolist(), 1.0, chance, contexts.priors[row]
+        scene.recommender, computer, contexts.prompts, row.tolist(), 1.0, draws, contexts.priors[row]
     )
     assert inside(form.slates(said).numpy(), rows.pool[row]) and allowed.any()
     assert set(allowed[0].any(0).nonzero()[:, 0].tolist()) <= set(rows.pool[row[0]].tolist())
 
 
-def test_a_pool_without_enough_legal_items_leaves_holes(scene: Scene) -> None:
+def test_pool_with_too_few_legal_items_leaves_holes(scene: Scene) -> None:
     rows = scene.rows.take(np.arange(10))
     free = scene.compiled.servable(rows)
     two = np.array([np.flatnonzero(row)[:2] for row in free], np.int32)
     few = replace(rows, pool=np.concatenate([two, np.full((10, 3), -1, np.int32)], 1))
-    examiner = Evaluator.of(scene.recommender, scene.context.prompter, None, few)
-    found = examiner.greedy(scene.recommender).items
+    evaluator = Evaluator.of(scene.recommender, scene.context.prompter, None, few)
+    found = evaluator.greedy(scene.recommender).items
     assert (np.sort(found[:, :2], 1) == two).all() and (found[:, 2:] == -1).all()
     assert metrics.mean((found < 0).mean(1)) == 0.5

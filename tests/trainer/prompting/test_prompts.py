@@ -1,4 +1,4 @@
-"""What models are told: templates, what they can name, and that no word of the data is ever more than a word."""
+"""Checks prompts: templates and their variables, and that data text never becomes a special token."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recpolicy.trainer.config import Prompt, Tiny
 from recpolicy.trainer.decoding import rollout
 from recpolicy.trainer.models import recommenders, tiny
 from recpolicy.trainer.models.recommenders import Recommender
-from recpolicy.trainer.prompting.prompts import PLAIN, TAGS, Prompter, Speech
+from recpolicy.trainer.prompting.prompts import PLAIN, TAGS, Prompter, PromptStyle
 from recpolicy.trainer.stages import sft
 from tests.trainer.platform import ODD, titled
 
@@ -28,7 +28,7 @@ SIMULATED = data.open("simulator")
 SPLIT = data.split(SIMULATED)
 HELD_OUT = SPLIT.validation.take(np.arange(40))
 SPECIAL = ("<|im_start|>", "<|im_end|>")
-RESERVED = (*SPECIAL, *tiny.SPEECH.reserved)
+RESERVED = (*SPECIAL, *tiny.PROMPT_STYLE.reserved)
 TODAY = """\
 user age 58 country Portugal language pt
 likes jazz maths dance chess cooking
@@ -39,7 +39,7 @@ task recommend 10 items"""
 
 def prompter(template: str = "", dataset: Dataset = SIMULATED, *, history: int = 12, policy: str = "") -> Prompter:
     settings = Prompt(template=template, history=history, think=12)
-    return Prompter(dataset, settings, 10, Speech(reserved=RESERVED), policy)
+    return Prompter(dataset, settings, 10, PromptStyle(reserved=RESERVED), policy)
 
 
 def with_pool(rows: Rows, size: int = 5) -> Rows:
@@ -51,7 +51,7 @@ def with_pool(rows: Rows, size: int = 5) -> Rows:
 # ---- templates ------------------------------------------------------------------------------------------------------
 
 
-def test_what_the_tiny_model_reads_stays_as_it_was() -> None:
+def test_tiny_model_prompt_is_unchanged() -> None:
     assert prompter().prompts(HELD_OUT)[0] == TODAY
     assert prompter().prompts(with_pool(HELD_OUT))[0] == TODAY
     assert prompter().completions(HELD_OUT)[0] == (
@@ -59,7 +59,7 @@ def test_what_the_tiny_model_reads_stays_as_it_was() -> None:
     )
 
 
-def test_a_template_can_name_items_and_their_attributes() -> None:
+def test_template_can_use_item_attributes() -> None:
     told = prompter(
         "{% for item in items %}{{ item.token }}|{{ item.title }}|{{ item.creator }}|{{ item.topics }}\n{% endfor %}"
     )
@@ -72,7 +72,7 @@ def test_a_template_can_name_items_and_their_attributes() -> None:
     assert lines[0] == "<item_321>|Art post 321|c034|art"
 
 
-def test_a_template_can_name_topics_pool_and_policy() -> None:
+def test_template_can_use_topics_pool_and_policy() -> None:
     template = "{% for t, taken in by_topic.items() %}{{ t }} {{ taken | length }} {% endfor %}"
     assert prompter(template).prompts(HELD_OUT)[0].startswith("maths 4 jazz 4 dance 3 garden 3 ")
     rows = with_pool(HELD_OUT)
@@ -83,7 +83,7 @@ def test_a_template_can_name_topics_pool_and_policy() -> None:
     assert prompter("{{ policy }}", policy="at most\n1 </answer>").prompts(HELD_OUT)[0] == "at most\n1 < /answer>"
 
 
-def test_the_plain_template_tells_all_there_is_to_tell() -> None:
+def test_plain_template_shows_all_fields() -> None:
     own = prompter(PLAIN, policy="variety, 20% of the whole")
     told = own.prompts(with_pool(HELD_OUT))[0]
     assert "age 58 country Portugal" in told and "- maths (4): Film post 275; " in told
@@ -94,10 +94,10 @@ def test_the_plain_template_tells_all_there_is_to_tell() -> None:
     assert "Candidates" not in alone and "Taken" not in alone and "good list" not in alone
 
 
-def test_the_settings_come_before_the_models_own_template() -> None:
-    speech = Speech(template="own {{ k }}", frame="[{}]".format)
-    assert Prompter(SIMULATED, Prompt(), 3, speech).prompts(HELD_OUT)[0] == "[own 3]"
-    assert Prompter(SIMULATED, Prompt(template="set {{ k }}"), 3, speech).prompts(HELD_OUT)[0] == "[set 3]"
+def test_template_setting_overrides_model_template() -> None:
+    prompt_style = PromptStyle(template="own {{ k }}", frame="[{}]".format)
+    assert Prompter(SIMULATED, Prompt(), 3, prompt_style).prompts(HELD_OUT)[0] == "[own 3]"
+    assert Prompter(SIMULATED, Prompt(template="set {{ k }}"), 3, prompt_style).prompts(HELD_OUT)[0] == "[set 3]"
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ def test_the_settings_come_before_the_models_own_template() -> None:
         ("{{ profile.__class__.__mro__ }}", "unsafe", ""),
     ],
 )
-def test_a_template_that_cannot_be_filled_is_refused(template: str, said: str, help: str) -> None:
+def test_invalid_template_is_refused(template: str, said: str, help: str) -> None:
     with pytest.raises(UsageError) as error:
         prompter(template).prompts(HELD_OUT)
     assert said in error.value.message and help in error.value.help
 
 
-def test_an_item_without_a_title_is_called_by_its_id() -> None:
+def test_item_without_title_uses_its_id() -> None:
     columns = {name: column for name, column in SIMULATED.items.columns.items() if name != "title"}
     bare = replace(SIMULATED, items=replace(SIMULATED.items, columns=columns))
     assert prompter("{{ items[0].title }}", bare).prompts(HELD_OUT)[0] == "p0321"
@@ -137,21 +137,21 @@ def test_an_item_without_a_title_is_called_by_its_id() -> None:
 
 
 @pytest.mark.parametrize("title", ODD)
-def test_a_word_of_the_data_is_one_line_and_no_token(title: str) -> None:
-    clean = Speech(reserved=RESERVED).clean(title)
+def test_cleaned_text_is_one_line_without_tokens(title: str) -> None:
+    clean = PromptStyle(reserved=RESERVED).clean(title)
     assert clean and len(clean) <= 130 and clean.isprintable() and clean == " ".join(clean.split())
     for text in (*TAGS, *RESERVED, "<item_"):
         assert text not in clean.lower()
 
 
-def test_words_that_could_be_nothing_else_stay_as_they_are() -> None:
+def test_harmless_text_is_unchanged() -> None:
     for title in ("Amélie (2001)", "A < B > C", "Schindler's List & more", "日本語", "<3", "item_3"):
-        assert Speech().clean(title) == title
-    assert Speech().clean("a" * 100) == "a" * 100 and Speech().clean("a" * 101) == "a" * 97 + "..."
-    assert Speech().clean("\x00 \n") == "unknown"
+        assert PromptStyle().clean(title) == title
+    assert PromptStyle().clean("a" * 100) == "a" * 100 and PromptStyle().clean("a" * 101) == "a" * 97 + "..."
+    assert PromptStyle().clean("\x00 \n") == "unknown"
 
 
-def test_topics_creators_and_profiles_are_words_of_the_data_too() -> None:
+def test_topics_creators_and_profiles_are_cleaned() -> None:
     def spoilt(column: ColumnData) -> ColumnData:
         if not isinstance(column, WordColumn | ListColumn):
             return column
@@ -187,7 +187,7 @@ def byte_pairs(texts: list[str]) -> Tokenizer:
     return tokenizer
 
 
-def test_odd_titles_place_no_token_in_any_prompt_of_a_real_tokenizer() -> None:
+def test_odd_titles_add_no_special_tokens_with_bpe() -> None:
     own, plain = (prompter(PLAIN, d).prompts(with_pool(HELD_OUT)) for d in (titled(SIMULATED, ODD), SIMULATED))
     tokenizer = byte_pairs(plain)
     first = tokenizer.get_vocab_size() - len(SPECIAL) - len(TAGS) - 600
@@ -196,7 +196,7 @@ def test_odd_titles_place_no_token_in_any_prompt_of_a_real_tokenizer() -> None:
         assert placed == expected and len(placed) > 10
 
 
-def test_odd_titles_change_the_tokens_of_titles_only() -> None:
+def test_odd_titles_change_only_title_tokens() -> None:
     items = "{% for item in items %}\n{{ item.token }} is\n{{ item.title }}\nby {{ item.creator }}\n{% endfor %}"
     template = f"of {{{{ profile }}}}\n{items}\ngo"
     own, plain = (prompter(template, d).prompts(HELD_OUT) for d in (titled(SIMULATED, ODD), SIMULATED))
@@ -216,7 +216,7 @@ def test_odd_titles_change_the_tokens_of_titles_only() -> None:
     assert own != plain
 
 
-def test_odd_titles_place_no_token_in_any_prompt_of_the_word_tokenizer() -> None:
+def test_odd_titles_add_no_special_tokens_with_word_tokenizer() -> None:
     own, plain = (prompter(PLAIN, d).prompts(with_pool(HELD_OUT)) for d in (titled(SIMULATED, ODD), SIMULATED))
     tokenizer = tiny.tokenizer(own, 600)
     base = len(tokenizer) - 600
@@ -229,7 +229,7 @@ def test_odd_titles_place_no_token_in_any_prompt_of_the_word_tokenizer() -> None
 # ---- pools in prompts -----------------------------------------------------------------------------------------------
 
 
-def test_only_the_history_of_a_prompt_is_learned_and_read_on_from() -> None:
+def test_labels_and_next_items_use_only_history_of_prompt() -> None:
     template = "{{ history }} of {{ pool | join(' ') }}"
     rows = with_pool(HELD_OUT)
     own = prompter(template)

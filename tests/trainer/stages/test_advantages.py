@@ -1,4 +1,4 @@
-"""What each choice of a slate was worth, against loops that try one item after the other."""
+"""Checks the credit of places and slates, against loops that try one item after the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recpolicy.trainer.stages import advantages
 
 @dataclass(frozen=True)
 class Batch:
-    """Slates, those of their groups, what was open, and what any slate is worth."""
+    """Slates, the slates of their groups, the open items, and the worth of any slate."""
 
     slates: Codes  # [B, K]
     group: Codes  # [others, B, K]
@@ -83,7 +83,7 @@ SIZES = st.tuples(st.integers(0, 999), st.integers(1, 5), st.integers(1, 5), st.
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(SIZES)
-def test_a_place_is_worth_what_the_slate_loses_with_the_items_of_others_there(sizes: tuple[int, ...]) -> None:
+def test_place_credit_equals_naive_definition(sizes: tuple[int, ...]) -> None:
     batch = drawn(*sizes)
     found = batch.credit()
     b, k = batch.slates.shape
@@ -93,7 +93,7 @@ def test_a_place_is_worth_what_the_slate_loses_with_the_items_of_others_there(si
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.integers(0, 999))
-def test_of_a_sum_over_places_each_has_its_own_difference(seed: int) -> None:
+def test_additive_reward_credits_each_place_separately(seed: int) -> None:
     b, k, others, each = 4, 3, 3, 4
     batch = drawn(seed, b, k, others, k * each)
     rng = np.random.default_rng(seed)
@@ -110,7 +110,7 @@ def test_of_a_sum_over_places_each_has_its_own_difference(seed: int) -> None:
     np.testing.assert_allclose(batch.credit(), wanted, atol=1e-12)
 
 
-def test_an_item_that_comes_later_changes_places_with_the_one_it_replaces() -> None:
+def test_later_item_swaps_places_with_replaced_item() -> None:
     asked: list[list[int]] = []
     batch = drawn(0, 1, 3, 1, 5)
     batch = Batch(
@@ -130,7 +130,7 @@ def test_an_item_that_comes_later_changes_places_with_the_one_it_replaces() -> N
     assert found[0, 1] == 0.0 and found[0, 0] == batch.value(0, [0, 1, 2]) - batch.value(0, [2, 1, 0])
 
 
-def test_what_could_not_have_been_chosen_counts_for_nothing() -> None:
+def test_closed_items_and_holes_give_no_credit() -> None:
     batch = Batch(
         np.array([[0, -1]], np.int32),
         np.array([[[1, 3]], [[2, 4]], [[-1, 3]]], np.int32),
@@ -146,7 +146,7 @@ def test_what_could_not_have_been_chosen_counts_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("copies", [2, 5])
-def test_slates_that_are_all_alike_teach_nothing(copies: int) -> None:
+def test_identical_slates_give_zero_credit(copies: int) -> None:
     batch = drawn(3, copies, 4, copies - 1, 6)
     one = batch.slates[:1]
     alike = Batch(
@@ -159,7 +159,7 @@ def test_slates_that_are_all_alike_teach_nothing(copies: int) -> None:
     assert not alike.credit().any()
 
 
-def test_two_slates_are_each_tried_with_the_other() -> None:
+def test_two_slates_are_compared_with_each_other() -> None:
     batch = drawn(5, 2, 4, 1, 9)
     slates = np.array([[0, 1, 2, 3], [4, 5, 2, 6]], np.int32)
     pair = Batch(slates, slates[None, ::-1], np.ones_like(batch.open), batch.places, batch.pairs)
@@ -171,7 +171,7 @@ def test_two_slates_are_each_tried_with_the_other() -> None:
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.integers(0, 999), st.integers(1, 5), st.integers(2, 6))
-def test_a_slate_is_worth_what_it_has_beyond_the_mean_of_its_group(seed: int, groups: int, copies: int) -> None:
+def test_slate_advantage_is_reward_minus_group_mean(seed: int, groups: int, copies: int) -> None:
     worth = np.random.default_rng(seed).normal(size=groups * copies)
     found = advantages.slate_advantages(worth, copies)
     for at, value in enumerate(worth.tolist()):

@@ -1,4 +1,4 @@
-"""GRPO with a real trainer of TRL: it learns, keeps what is hard, says when there is nothing to learn from."""
+"""Checks GRPO with TRL's trainer: it learns, keeps hard constraints, and stops without a signal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trl import GRPOTrainer
 from recpolicy import data
 from recpolicy.compiler import compile
 from recpolicy.dataset.columns import Ragged
-from recpolicy.dataset.rows import Chances, Slates
+from recpolicy.dataset.rows import LabelProbabilities, Slates
 from recpolicy.dataset.slates import without_seen
 from recpolicy.errors import UsageError
 from recpolicy.evaluation.targets import Score
@@ -47,11 +47,11 @@ SHORT = Grpo(
 
 @dataclass
 class Told:
-    """Everything GRPO tells."""
+    """Records what GRPO reports."""
 
     steps: list[dict[str, float]] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
-    standings: list[tuple[ValidationResult, dict[str, float]]] = field(default_factory=list)
+    results: list[tuple[ValidationResult, dict[str, float]]] = field(default_factory=list)
 
     def validated(self, step: int, score: Score) -> None:
         self.scores.append(score)
@@ -59,8 +59,8 @@ class Told:
     def stepped(self, step: int, values: Mapping[str, float]) -> None:
         self.steps.append(dict(values))
 
-    def targets_measured(self, step: int, standing: ValidationResult, objectives: Objectives) -> None:
-        self.standings.append((standing, dict(objectives.multipliers)))
+    def targets_measured(self, step: int, result: ValidationResult, objectives: Objectives) -> None:
+        self.results.append((result, dict(objectives.multipliers)))
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ def course(rules: str, folder: Path) -> Course:
     model = tiny.decoder(Tiny(width=16, layers=1, heads=2, dropout=0.0), tokenizer, 80, seed=1)
     recommender = Recommender(model, tokenizer, form)
     few = split.validation.take(np.arange(30))
-    examiner = Evaluator.of(recommender, prompter, compiled, few)
-    baseline = examiner.greedy(recommender)
+    evaluator = Evaluator.of(recommender, prompter, compiled, few)
+    baseline = evaluator.greedy(recommender)
     contexts = Contexts(prompts, np.arange(len(rows)))
-    validation = Validation(compiled, examiner, baseline, 30, 0)
+    validation = Validation(compiled, evaluator, baseline, 30, 0)
     return Course(recommender, RewardComputer(compiled, rows, items), contexts, validation)
 
 
@@ -108,17 +108,17 @@ def with_prior(made: Course, size: float) -> Course:
     rng = np.random.default_rng(0)
     priors, held_out = (
         rng.normal(0.0, size, (len(rows), made.computer.items)).astype(np.float32)
-        for rows in (made.computer.rows, made.validation.examiner.rows)
+        for rows in (made.computer.rows, made.validation.evaluator.rows)
     )
-    examiner = replace(made.validation.examiner, prior=held_out)
+    evaluator = replace(made.validation.evaluator, prior=held_out)
     return replace(
         made,
         contexts=replace(made.contexts, priors=priors),
-        validation=replace(made.validation, examiner=examiner, baseline=examiner.greedy(made.recommender)),
+        validation=replace(made.validation, evaluator=evaluator, baseline=evaluator.greedy(made.recommender)),
     )
 
 
-def test_a_reward_is_learned_and_the_best_model_kept(tmp_path: Path) -> None:
+def test_reward_is_learned_and_best_model_kept(tmp_path: Path) -> None:
     made = course("reward ads weight 1 = share(item.is_ad)\n", tmp_path)
     told, trained = made.run(SHORT.model_copy(update={"steps": 30, "evaluate_every": 10}), tmp_path)
     first, last = (np.mean([s["reward"] for s in part]) for part in (told.steps[:5], told.steps[-5:]))
@@ -127,15 +127,15 @@ def test_a_reward_is_learned_and_the_best_model_kept(tmp_path: Path) -> None:
     assert trained.stopped is None
 
 
-def test_a_target_moves_what_no_rule_asks_for(tmp_path: Path) -> None:
+def test_target_moves_metric_without_rule(tmp_path: Path) -> None:
     rules = "reward relevance weight 1 = ndcg(next_items)\ntarget ads = share(item.is_ad) >= 60%\n"
     told, trained = course(rules, tmp_path).run(SHORT.model_copy(update={"steps": 30, "evaluate_every": 10}), tmp_path)
-    values = [standing.aims[0].value for standing, _ in told.standings]
+    values = [result.aims[0].value for result, _ in told.results]
     assert len(told.steps) == 30 and len(values) == 31 and max(values) > values[0] + 0.3
-    assert told.standings[0][1]["ads"] > 0 and trained.best > told.scores[0]
+    assert told.results[0][1]["ads"] > 0 and trained.best > told.scores[0]
 
 
-def test_hard_quotas_and_blocks_are_kept_in_every_sample(tmp_path: Path) -> None:
+def test_samples_keep_hard_quotas_and_blocks(tmp_path: Path) -> None:
     rules = (
         "reward ads weight 1 = share(item.is_ad)\nquota few hard = at most 1 where item.is_ad\n"
         "quota voices hard = at most 1 per item.creator\nblock reported = item.report_rate > 10%\n"
@@ -157,7 +157,7 @@ def test_hard_quotas_and_blocks_are_kept_in_every_sample(tmp_path: Path) -> None
     assert len(seen) >= 3 and all((slates.items >= 0).all() for slates in seen)
 
 
-def test_a_heavy_divergence_keeps_the_choices_by_the_prior(tmp_path: Path) -> None:
+def test_large_beta_keeps_choices_near_prior(tmp_path: Path) -> None:
     made = with_prior(course("reward ads weight 1 = share(item.is_ad)\n", tmp_path), 3.0)
     apart = {}
     for beta in (0.0, 1.0):
@@ -166,7 +166,7 @@ def test_a_heavy_divergence_keeps_the_choices_by_the_prior(tmp_path: Path) -> No
     assert 0 < apart[1.0] < apart[0.0]
 
 
-def test_the_divergence_of_a_slate_counts_beta_times_in_the_loss(tmp_path: Path) -> None:
+def test_divergence_enters_loss_times_beta(tmp_path: Path) -> None:
     made = with_prior(course("reward ads weight 1 = share(item.is_ad)\n", tmp_path), 3.0)
     losses = {}
     for beta in (0.0, 0.5):
@@ -189,20 +189,22 @@ def test_the_divergence_of_a_slate_counts_beta_times_in_the_loss(tmp_path: Path)
     assert losses[0.5] - losses[0.0] == pytest.approx(wanted, rel=1e-3) and wanted > 1e-5
 
 
-def test_rewards_that_are_all_equal_end_training_within_twenty_steps(tmp_path: Path) -> None:
+def test_equal_rewards_stop_training_within_20_steps(tmp_path: Path) -> None:
     made = course("reward nothing weight 1 = share(item.popularity < 0)\n", tmp_path)
     with pytest.raises(UsageError) as error:
         made.run(SHORT.model_copy(update={"steps": 60}), tmp_path)
     assert "first 20 steps" in error.value.message and "`nothing` is 0" in error.value.help
 
 
-def test_expected_labels_are_learned_where_nobody_took_anything_next(tmp_path: Path) -> None:
+def test_expected_labels_are_learned_without_real_labels(tmp_path: Path) -> None:
     made = course("reward relevance weight 1 = ndcg(next_items)\n", tmp_path)
     rows = made.computer.rows.take(np.arange(20))
     table = np.zeros((20, made.computer.items), np.float32)
     table[:, ::10] = 0.2  # sixty likely items
     rows = replace(
-        rows, next_items=Ragged.of([[]] * 20), chances=Chances(table, np.arange(20), np.full(20, 12, np.int64))
+        rows,
+        next_items=Ragged.of([[]] * 20),
+        label_probabilities=LabelProbabilities(table, np.arange(20), np.full(20, 12, np.int64)),
     )
     contexts = Contexts([made.contexts.prompts[i % 20] for i in range(480)], np.arange(480) % 20)
     computer = RewardComputer(made.computer.compiled, rows, made.computer.items)
@@ -213,7 +215,7 @@ def test_expected_labels_are_learned_where_nobody_took_anything_next(tmp_path: P
     assert last > first + 0.05
 
 
-def test_rules_have_the_deviation_of_the_whole_reward_and_targets_their_own(tmp_path: Path) -> None:
+def test_calibration_gives_rule_and_target_deviations(tmp_path: Path) -> None:
     rules = (
         "reward relevance weight 0.5 = ndcg(next_items)\nreward variety weight 1 = distance(item.genres)\n"
         "bury ads weight 0.5 = item.is_ad\ntarget many = share(item.is_ad) >= 60%\n"
@@ -226,9 +228,9 @@ def test_rules_have_the_deviation_of_the_whole_reward_and_targets_their_own(tmp_
     assert scale == pytest.approx(2.0) and prior is not None
     row = np.repeat(np.arange(grpo.CALIBRATION), copies).tolist()
     form = made.recommender.form
-    chance = uniforms(0, 0, 0, len(row), form.longest)
+    draws = uniforms(0, 0, 0, len(row), form.longest)
     asked = [contexts.prompts[at] for at in row]
-    _, said, *_ = grpo_trainer.sample(made.recommender, made.computer, asked, row, 1.0, chance, prior[row])
+    _, said, *_ = grpo_trainer.sample(made.recommender, made.computer, asked, row, 1.0, draws, prior[row])
     slates, rows = Slates(form.slates(said).numpy()), made.computer.rows.take(np.array(row))
     whole, target = (
         float(np.sqrt(values.reshape(-1, copies).var(1, ddof=1).mean()))
@@ -268,9 +270,7 @@ def changed(slate: Sequence[int], place: int, item: int) -> list[int]:
 @pytest.mark.parametrize(
     ("credit", "copies"), [("place", 2), ("place", 4), ("place", 8), ("slate", 4)], ids=lambda value: f"{value}"
 )
-def test_a_place_is_credited_with_what_its_item_changed_or_with_the_whole(
-    credit: str, copies: int, tmp_path: Path
-) -> None:
+def test_place_credit_equals_item_change_or_whole_advantage(credit: str, copies: int, tmp_path: Path) -> None:
     rules = (
         "reward variety weight 0.5 = distance(item.genres)\nreward ads weight 0.5 = exposure(item.is_ad)\n"
         "quota voices hard = at most 1 per item.creator\n"
@@ -301,7 +301,7 @@ def test_a_place_is_credited_with_what_its_item_changed_or_with_the_whole(
     assert shut > 0 or (credit, copies) != ("place", 8), "some were not open"
 
 
-def test_a_prior_counts_in_rollouts_and_in_their_scores(tmp_path: Path) -> None:
+def test_prior_is_used_in_rollouts_and_scoring(tmp_path: Path) -> None:
     made = course("reward variety weight 1 = distance(item.genres)\n", tmp_path)
     priors = np.zeros((len(made.computer.rows), made.computer.items), np.float32)
     likely = np.random.default_rng(0).permuted(np.tile(np.arange(made.computer.items), (len(priors), 1)), axis=1)[:, :5]
@@ -321,7 +321,7 @@ def test_a_prior_counts_in_rollouts_and_in_their_scores(tmp_path: Path) -> None:
     assert np.abs(chosen - shares).max() < 1.0
 
 
-def test_the_overridden_methods_of_trl_are_as_they_were_read() -> None:
+def test_trl_methods_have_expected_signatures() -> None:
     expected = {
         "_generate_and_score_completions": ["self", "inputs"],
         "_compute_loss": ["self", "model", "inputs"],
@@ -337,7 +337,7 @@ def test_the_overridden_methods_of_trl_are_as_they_were_read() -> None:
     assert "advantages.dim() == 1" in inspect.getsource(GRPOTrainer._compute_loss)
 
 
-def test_credit_lies_on_items_and_that_of_the_whole_on_the_reasoning_before_them(recommender: Recommender) -> None:
+def test_credit_is_spread_over_items_and_reasoning(recommender: Recommender) -> None:
     form = recommender.form
     word, items = form.word_ids[0], [form.item_base + i for i in range(3)]
     completion = [form.think_open, word, form.think_close, form.answer_open, *items, form.answer_close, form.end]
@@ -348,7 +348,7 @@ def test_credit_lies_on_items_and_that_of_the_whole_on_the_reasoning_before_them
     assert not found[1].any(), "an answer without items has no choice to credit"
 
 
-def test_the_learning_rate_falls_evenly_to_nothing(tmp_path: Path) -> None:
+def test_learning_rate_decays_linearly_to_zero(tmp_path: Path) -> None:
     told, _ = course("reward ads weight 1 = share(item.is_ad)\n", tmp_path).run(
         SHORT.model_copy(update={"steps": 15, "evaluate_every": 15}), tmp_path
     )

@@ -1,4 +1,4 @@
-"""Targets: where they aim, how their multipliers move, and when training is stopped."""
+"""Checks targets in training: aims, multipliers and early stops."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recpolicy.trainer.stages.monitor import AT_THE_CAP, PATIENCE, TrainingMonit
 from recpolicy.trainer.stages.multipliers import AT_ONCE, CAP, FARTHEST, INTEGRAL, PROPORTIONAL, Controller
 
 
-def test_a_target_aims_beyond_its_bound_by_what_the_interval_of_the_test_will_be() -> None:
+def test_aim_adds_interval_margin_to_bound() -> None:
     least = Outcome("variety", ">=", 0.8, 0.78, 0.77, 0.79)
     most = Outcome("calm", "<=", 0.2, 0.3, 0.28, 0.33)
     nobody = Outcome("guests", ">=", 0.5, float("nan"), float("nan"), float("nan"))
@@ -33,7 +33,7 @@ def test_a_target_aims_beyond_its_bound_by_what_the_interval_of_the_test_will_be
     assert edge.aim == 1.0, "no measure is larger"
 
 
-def test_a_guardrail_aims_at_its_bound_and_is_kept_by_what_is_nearly_that() -> None:
+def test_guardrail_aims_at_bound_with_slack() -> None:
     nearly = 0.2 * (1 - SLACK / 2)
     value = Outcome(f"relevance{SUFFIX}", ">=", 0.2, nearly, nearly - 0.03, nearly + 0.03)
     [aim] = aims((value,), users=100, judged_on=400)
@@ -46,7 +46,7 @@ def test_a_guardrail_aims_at_its_bound_and_is_kept_by_what_is_nearly_that() -> N
     assert violation([other]) == pytest.approx(other.gap / 0.2)
 
 
-def test_a_target_that_just_reaches_its_aim_is_more_likely_met_than_not() -> None:
+def test_target_at_its_aim_is_met_more_often_than_not() -> None:
     rng = np.random.default_rng(0)
     half = 1.96 * 0.1 / 20
     (aim,) = aims((Outcome("t", ">=", 0.8, 0.8, 0.8 - half, 0.8 + half),), 400, 400)
@@ -60,7 +60,7 @@ def test_a_target_that_just_reaches_its_aim_is_more_likely_met_than_not() -> Non
     assert violation(()) == 0.0
 
 
-def test_multipliers_bring_a_simple_system_to_its_aim_and_stay_within_bounds() -> None:
+def test_controller_reaches_aim_within_bounds() -> None:
     controller = Controller({"variety": 0.1}, scale=1.0)
     value, seen = 0.6, []
     for _ in range(400):
@@ -75,7 +75,7 @@ def test_multipliers_bring_a_simple_system_to_its_aim_and_stay_within_bounds() -
         assert slack.update([Aim("variety", ">=", 0.9, 0.8, 0.8)]) == {"variety": 0.0}
 
 
-def test_what_the_cap_cut_off_is_not_owed_later() -> None:
+def test_integral_windup_is_clipped_at_cap() -> None:
     controller = Controller({"far": 0.1}, scale=2.0)
     for _ in range(1000):
         assert controller.update([Aim("far", ">=", 0.0, 0.9, 0.9)])["far"] <= 2.0 * CAP
@@ -91,7 +91,7 @@ def _log(monitor: TrainingMonitor, step: int, **values: float) -> bool:
     return bool(control.should_training_stop)
 
 
-def test_rewards_that_are_all_equal_from_the_start_are_an_error_that_names_them() -> None:
+def test_equal_rewards_from_start_raise_error() -> None:
     monitor = TrainingMonitor(Controller({}, 1.0), lambda step, logs: None)
     with pytest.raises(UsageError) as error:
         for step in range(1, 100):
@@ -100,7 +100,7 @@ def test_rewards_that_are_all_equal_from_the_start_are_an_error_that_names_them(
     assert "same reward" in error.value.message and "`ads` is 1" in error.value.help
 
 
-def test_one_step_with_a_signal_starts_the_count_anew() -> None:
+def test_step_with_signal_resets_silence_count() -> None:
     monitor = TrainingMonitor(Controller({}, 1.0), lambda step, logs: None)
     stopped = [_log(monitor, step, frac_groups_zero_std=float(step != 10)) for step in range(1, 31)]
     assert stopped.index(True) == 29 and "same reward" in str(monitor.stopped)
@@ -110,7 +110,7 @@ def test_one_step_with_a_signal_starts_the_count_anew() -> None:
     ("values", "said"),
     [({"entropy": 0.01}, "collapsed"), ({"loss": float("nan")}, "not a number")],
 )
-def test_a_collapse_stops_training_and_says_why(values: dict[str, float], said: str) -> None:
+def test_collapse_stops_training_with_reason(values: dict[str, float], said: str) -> None:
     monitor = TrainingMonitor(Controller({}, 1.0), lambda step, logs: None)
     for step in range(1, 6):
         assert not _log(monitor, step)
@@ -118,20 +118,22 @@ def test_a_collapse_stops_training_and_says_why(values: dict[str, float], said: 
     assert said in str(monitor.stopped)
 
 
-def test_a_multiplier_that_stays_at_its_cap_stops_training() -> None:
+def test_multiplier_at_cap_stops_training() -> None:
     controller = Controller({"far": 0.1}, 1.0, {"far": CAP})
     monitor = TrainingMonitor(controller, lambda step, logs: None)
     stopped = [_log(monitor, step) for step in range(1, AT_THE_CAP + 1)]
     assert stopped == [False] * (AT_THE_CAP - 1) + [True] and "`far`" in str(monitor.stopped)
 
 
-def test_a_target_far_away_counts_as_little_more_than_near_and_an_estimate_moves_nothing_for_good() -> None:
+def test_error_is_clipped_and_estimate_keeps_integral() -> None:
     controller = Controller({"t": 0.1}, 2.0)
     near, far = (Aim("t", ">=", value, 0.5, 0.5) for value in (0.49, 0.0))
-    assert controller.pulls([far]) == {"t": 2.0 * PROPORTIONAL * FARTHEST} and not controller.sums
-    assert controller.pulls([near])["t"] == pytest.approx(2.0 * PROPORTIONAL * 0.1)
+    assert controller.multipliers_for([far]) == {"t": 2.0 * PROPORTIONAL * FARTHEST} and not controller.sums
+    assert controller.multipliers_for([near])["t"] == pytest.approx(2.0 * PROPORTIONAL * 0.1)
     raised = controller.update([far])["t"]
     assert controller.sums["t"] == pytest.approx(INTEGRAL * AT_ONCE)
     assert raised == pytest.approx(2.0 * (PROPORTIONAL * FARTHEST + INTEGRAL * AT_ONCE))
     beyond = Aim("t", ">=", 0.6, 0.5, 0.5)
-    assert controller.pulls([beyond])["t"] == 0.0 and controller.sums["t"] == pytest.approx(INTEGRAL * AT_ONCE)
+    assert controller.multipliers_for([beyond])["t"] == 0.0 and controller.sums["t"] == pytest.approx(
+        INTEGRAL * AT_ONCE
+    )

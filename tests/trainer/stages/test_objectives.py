@@ -1,4 +1,4 @@
-"""What slates are worth in training: rules by weight and targets by multiplier, in deviations."""
+"""Checks what slates are worth in training: rules by weight and targets by multiplier, in deviations."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _naive(scene: Scene, sigma: Floats, multipliers: dict[str, float], shown: Sl
 
 
 @pytest.mark.parametrize("progress", [0.1, 1.0])
-def test_what_a_slate_is_worth_is_the_formula(scene: Scene, progress: float) -> None:
+def test_slate_worth_equals_formula(scene: Scene, progress: float) -> None:
     compiled, rows, slates = scene
     sigma, multipliers = np.array([0.2, 0.01, 0.1, 0.3, 0.07, 0.02]), {"calm": 0.8, "wide": 0.3}
     shown = Slates(np.roll(slates.items, 1, 0))
@@ -82,28 +82,28 @@ def test_what_a_slate_is_worth_is_the_formula(scene: Scene, progress: float) -> 
     np.testing.assert_allclose(again, found[some], atol=1e-12, err_msg="a slate is worth the same in any company")
 
 
-def test_no_slates_are_worth_nothing_at_all(scene: Scene) -> None:
+def test_empty_batch_has_empty_worth(scene: Scene) -> None:
     compiled, rows, slates = scene
     nobody = np.zeros(0, np.int64)
     objectives = Objectives(compiled, np.full(6, 0.1), {"calm": 0.8})
     assert objectives.worth(objectives.returns(rows.take(nobody), Slates(slates.items[:0]))).shape == (0,)
 
 
-def test_ramps_follow_training_and_a_target_without_multiplier_counts_nothing(scene: Scene) -> None:
+def test_ramp_follows_progress_and_zero_multiplier_is_ignored(scene: Scene) -> None:
     compiled, rows, slates = scene
     for progress, weight in ((0.0, 0.0), (0.25, 0.2), (0.5, 0.4), (1.0, 0.4)):
         found = Objectives(compiled, np.ones(6)).returns(rows, slates, progress)
         assert np.allclose(found.weights[:, 2], weight) and not found.weights[:, 4:].any()
 
 
-def test_a_measure_over_all_users_is_worth_nothing_before_anything_was_shown(scene: Scene) -> None:
+def test_population_target_is_zero_before_first_slates(scene: Scene) -> None:
     compiled, rows, slates = scene
     for shown in (None, slates):
         found = Objectives(compiled, np.ones(6), {"wide": 1.0}, shown).returns(rows, slates)
         assert bool(found.values[:, 5].any()) == (shown is not None) and (found.weights[:, 5] == 1.0).all()
 
 
-def test_the_report_names_who_moves_the_advantage_and_who_is_silent(scene: Scene) -> None:
+def test_diagnostics_report_effective_and_silent_rules(scene: Scene) -> None:
     compiled, rows, slates = scene
     objectives = Objectives(compiled, np.full(6, 0.1), {"calm": 0.5, "wide": 0.1}, slates)
     found = objectives.returns(rows, slates)
@@ -114,7 +114,7 @@ def test_the_report_names_who_moves_the_advantage_and_who_is_silent(scene: Scene
     assert objectives.diagnostics(still, COPIES)["frac_groups_zero_std"] == 1.0
 
 
-def test_the_price_of_a_target_is_in_units_of_relevance(tmp_path: Path) -> None:
+def test_shadow_price_is_in_units_of_relevance(tmp_path: Path) -> None:
     path = tmp_path / "priced.policy"
     path.write_text(
         'policy "priced" { language = 1  data = "simulator"  slate = 3 }\n'

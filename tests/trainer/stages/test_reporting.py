@@ -1,4 +1,4 @@
-"""Training shown in TensorBoard: all that is measured, once; a reporter that is missing is named before it begins."""
+"""Checks reports to TensorBoard: every metric once; a missing reporter is refused."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pytest
 from recpolicy.errors import UsageError
 from recpolicy.trainer.stages.reporting import refuse_missing
 from tests.command import recpolicy
+from tests.trainer.short import in_short
 from tests.trainer.test_train import SETTINGS, _write_second
 
 
-def test_a_reporter_that_is_not_installed_is_named() -> None:
+def test_missing_reporter_is_refused() -> None:
     refuse_missing(["json"])
     with pytest.raises(UsageError) as error:
         refuse_missing(["json", "no_such_reporter"])
@@ -21,7 +22,7 @@ def test_a_reporter_that_is_not_installed_is_named() -> None:
 
 
 @pytest.mark.slow
-def test_all_that_is_measured_is_in_tensorboard_once(tmp_path: Path) -> None:
+def test_tensorboard_has_every_metric_once(tmp_path: Path) -> None:
     reader = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"
     )
@@ -29,9 +30,10 @@ def test_all_that_is_measured_is_in_tensorboard_once(tmp_path: Path) -> None:
     settings = f'report_to = ["tensorboard"]\n{SETTINGS.replace("steps = 4", "steps = 10")}'
     (tmp_path / "settings.toml").write_text(settings)
     run = tmp_path / "shown"
-    done = recpolicy(
-        tmp_path, "train", "second.policy", "--data", "simulator", "--config", "settings.toml", "--out", str(run)
-    )
+    with in_short(tmp_path / "cache"):
+        done = recpolicy(
+            tmp_path, "train", "second.policy", "--data", "simulator", "--config", "settings.toml", "--out", str(run)
+        )
     assert done.returncode == 0, done.stderr
 
     def steps(stage: str) -> dict[str, list[int]]:

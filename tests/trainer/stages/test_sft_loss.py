@@ -1,4 +1,4 @@
-"""Supervised training takes the same steps as TRL's own trainer."""
+"""Checks that supervised training takes the same steps as TRL's trainer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recpolicy.trainer.stages import sft
 from tests.trainer.quiet import quiet
 
 
-def test_the_steps_are_those_of_trl(recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sft_steps_equal_trl(recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = [" ".join(["history", *map(item_token, range(n)), "recommend"]) for n in (1, 4, 2, 7)]
     said = [f"<answer> {item_token(n)} {item_token(11 - n)} </answer>" for n in (8, 9, 5, 7)]
     settings = Sft(steps=3, batch=2, learning_rate=0.01, warmup=0, evaluate_every=3)

@@ -15,7 +15,7 @@ from recpolicy.errors import conflicts as errors
 from recpolicy.language import policy
 from recpolicy.language.checker.conflicts.model import QuotaBounds, demands
 from recpolicy.language.checker.conflicts.search import Change, Contradiction, contradictions
-from recpolicy.language.checker.quotas import places
+from recpolicy.language.checker.statements.quotas import places
 from recpolicy.span import Source, Span
 
 __all__ = ["conflicts"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from recpolicy.language import policy
-from recpolicy.language.checker.branches import Edge, Line, listed, ranged
+from recpolicy.language.checker.expressions.branches import Edge, Line, listed, ranged
 
 Variable: TypeAlias = Line | policy.Expr
 """A number on a line, a word, or a condition taken as a whole."""

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from recpolicy.language import policy
 from recpolicy.language.checker.conflicts.kinds import Formula, Part, formula, kinds, parts
 from recpolicy.language.checker.conflicts.linear import Inequality, Row
-from recpolicy.language.checker.quotas import places
+from recpolicy.language.checker.statements.quotas import places
 from recpolicy.types import Type
 
 

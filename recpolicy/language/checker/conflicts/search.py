@@ -13,10 +13,10 @@ from itertools import combinations_with_replacement, islice, product, zip_longes
 from typing import Literal
 
 from recpolicy.language import policy
-from recpolicy.language.checker.branches import exclude, ways
 from recpolicy.language.checker.conflicts.kinds import Formula, Part, parts
 from recpolicy.language.checker.conflicts.linear import refute
 from recpolicy.language.checker.conflicts.model import Model, QuotaBounds, model, values_of
+from recpolicy.language.checker.expressions.branches import disjuncts, exclude
 from recpolicy.types import Type
 
 MOST_KINDS = 192
@@ -89,7 +89,7 @@ def _segments(demands: Sequence[QuotaBounds]) -> Iterator[list[QuotaBounds]]:
     if not conditions:
         yield list(demands)
         return
-    users = [ways(condition) for condition in conditions[:MOST_SEGMENTS]]
+    users = [disjuncts(condition) for condition in conditions[:MOST_SEGMENTS]]
     numbers = range(len(users))
     excluding = {(i, j) for i, j in product(numbers, repeat=2) if i != j and exclude(users[i], users[j])}
     seen: set[frozenset[int]] = set()

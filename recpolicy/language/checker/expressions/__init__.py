@@ -1,0 +1,1 @@
+"""Checks the expressions of a policy: operands, conditions, literals and the ranges of values."""
