@@ -91,7 +91,11 @@ def _check(args: argparse.Namespace) -> int:
 
     dataset = _open(args)
     print(f"{dataset.name}: {_counts(dataset)}. No problem found.")
-    _notes(dataset.notes + split(dataset).notes)
+    _notes(dataset.notes)
+    try:
+        _notes(split(dataset).notes)
+    except UsageError as error:  # such data can still be scored and recommended from
+        _notes((f"Training could not test: {error.message}; {error.help}.",))
     return 0
 
 

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("\nThe policies name no data: give --data SOURCE to see which lists change.")
         return 0
     from recpolicy import data  # loads NumPy
-    from recpolicy.cli.titles import titles
+    from recpolicy.dataset.titles import titles
     from recpolicy.diff.lists import compare
 
     dataset = data.open(source, new.schema)

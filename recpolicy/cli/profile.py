@@ -38,7 +38,7 @@ class Profiled:
 
     def titles(self) -> list[str]:
         """Returns the names of the items of the fixed list."""
-        from recpolicy.cli.titles import titles  # loads NumPy
+        from recpolicy.dataset.titles import titles  # loads NumPy
 
         names, fixed = titles(self.dataset), self.profile.fixed
         return [visible(names[item]) for item in fixed.items] if fixed else []

@@ -31,6 +31,7 @@ METRICS = (
 )
 
 TITLES = {
+    "before": "earlier run",
     "sft": "SFT",
     "prior": "SFT with prior",
     "grpo": "GRPO",
@@ -166,6 +167,8 @@ def show(evaluation: Mapping[str, Any], policy: Policy, out: Path, console: Cons
         ranked = f"pools of {evaluation['pool']:,} items ranked (popularity to EASE: {ranked})"
     line(console, "\n", (verdict, _STYLES[verdict]), f": {evaluation['reason']}")
     line(console, _in_words(systems))
+    if "warm_start" in evaluation:
+        line(console, _warm_start(evaluation["warm_start"], systems))
     line(console, f"\n{evaluation['users']:,} users, held-out events, {ranked}, {evaluation['k']} places")
     console.print(_metrics(systems))
     console.print("rules: value, and for quotas the share of slates that satisfy them")
@@ -193,6 +196,17 @@ def _in_words(systems: Mapping[str, Any]) -> str:
     return (
         f"The whole reward before GRPO was {of('prior')}, after it {of('grpo')}, and {of('grpo_guided')} where the "
         f"policy also guides what is shown. Re-ranking without training has {of('rerank')}."
+    )
+
+
+def _warm_start(start: Mapping[str, Any], systems: Mapping[str, Any]) -> str:
+    """Where the run went on from, and what it made of that model."""
+    before, now = (systems[name]["metrics"]["reward"]["mean"] for name in ("before", "grpo"))
+    steps, items = start["steps"], f"{start['new_items']:,} items came and {start['gone_items']:,} are gone"
+    return (
+        f"Went on from {start['from']}: {start['new_events']:.1%} of the training events are new, {items}. After "
+        f"{steps['sft']:,} steps of SFT at most and {steps['grpo']:,} of GRPO, in {start['seconds']:,.0f} s, the whole "
+        f"reward on today's test users is {now:.3f}, that of the earlier model {before:.3f}."
     )
 
 

@@ -148,7 +148,7 @@ def _lines(lists: Iterable[Recommendation], dataset: Dataset, now: float) -> Ite
 
 def _titled(lists: Iterable[Recommendation], catalog: Aligned) -> Iterator[str]:
     """Each user's list with titles; `*` marks what came after training."""
-    from recpolicy.cli.titles import titles  # loads NumPy
+    from recpolicy.dataset.titles import titles  # loads NumPy
 
     names = titles(catalog.dataset)
     for one in lists:
@@ -165,7 +165,7 @@ def _titled(lists: Iterable[Recommendation], catalog: Aligned) -> Iterator[str]:
 def _show_arrivals(arrivals: Sequence[Arrival], catalog: Aligned, users: int) -> None:
     from rich.console import Console
 
-    from recpolicy.cli.titles import titles  # loads NumPy
+    from recpolicy.dataset.titles import titles  # loads NumPy
     from recpolicy.render.tables import table
     from recpolicy.trainer.coldstart.new_items import LEAST
 
@@ -193,7 +193,7 @@ def _rank(rank: float, of: float) -> str:
 
 
 def _document(arrivals: Sequence[Arrival], dataset: Dataset, users: int, folder: Path) -> str:
-    from recpolicy.cli.titles import titles  # loads NumPy
+    from recpolicy.dataset.titles import titles  # loads NumPy
 
     names, ids = titles(dataset), dataset.item_ids
     items = []

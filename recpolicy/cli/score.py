@@ -26,8 +26,8 @@ def add(subparsers: reading.Subparsers) -> None:
         help="what a policy says of logged slates",
         description="Scores logged slates by every rule of a policy. The slates stand in a Parquet or JSONL file, or a "
         "folder of Parquet parts: "
-        "user_id, items (a list of item ids, the best first), and maybe next_items (what the user took) and now. "
-        "A user's history is all that the data hold of them.",
+        "user_id, items (a list of item ids, the best first), and maybe next_items (what the user took), now (when) "
+        "and history (what the user had taken before, else what the data hold up to now).",
     )
     score.add_argument("policy", metavar="POLICY", help=reading.POLICY)
     score.add_argument("--data", metavar="SOURCE", help=reading.SOURCE)
@@ -120,10 +120,11 @@ def _summary(tally: Tally, policy: Policy, name: str) -> str:
     )
     lines.append(f"Slates with a blocked item: {blocked:,} ({blocked / tally.slates:.1%}).")
     if holes:
-        why = f"{unknown:,} items that the catalog does not hold, {repeated:,} repeated, the others left empty"
+        why = f"{unknown:,} items that the catalog does not hold, {repeated:,} repeated, the others seen or left empty"
         lines.append(f"Holes: {holes:,} of {places:,} places ({holes / places:.1%}): {why}.")
     if seen:
-        lines.append(f"Places with an item of the user's history: {seen:,} ({seen / places:.1%}).")
+        why = "holes in rows with `now` or `history`; in others they may have been taken from the list, and count"
+        lines.append(f"Places with an item of the user's history: {seen:,} ({seen / places:.1%}): {why}.")
     if beyond:
         lines.append(f"Items behind place {policy.slate}, which do not count: {beyond:,}.")
     if unknown_next:

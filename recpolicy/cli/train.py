@@ -32,6 +32,13 @@ def add(subparsers: reading.Subparsers) -> None:
     )
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder: all that comes of it")
     train.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="RUN",
+        help="go on from this finished run with the data as they are now, in a part of the steps (docs/training.md)",
+    )
+    train.add_argument(
         "--resume", action="store_true", help="go on with an interrupted run in RUN; begin it where there is none"
     )
     train.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML); docs/settings.md lists them")
@@ -97,6 +104,8 @@ def _run(args: argparse.Namespace) -> int:
     settings = config.load(args.config, {key: value for key, value in options.items() if value is not None})
     console = Console(quiet=not processes.is_main())
     with Screen(loaded.policy, console) as screen:
-        evaluation = pipeline.train(loaded, source, args.model, settings, args.out, screen, resume=args.resume)
+        evaluation = pipeline.train(
+            loaded, source, args.model, settings, args.out, screen, resume=args.resume, start=args.start
+        )
     show(evaluation, loaded.policy, args.out, console)
     return 1 if args.fail_unless and evaluation["verdict"] != args.fail_unless.upper() else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, assert_never
 
 import numpy as np
@@ -17,6 +17,7 @@ from recpolicy.dataset.columns import (
     Floats,
     ListColumn,
     NumberColumn,
+    Table,
     TruthColumn,
     WordColumn,
 )
@@ -127,3 +128,13 @@ def padded(column: ListColumn, pad: int) -> Codes:
     out = np.full((len(lengths), max(1, int(lengths.max(initial=0)))), pad, np.int32)
     out[np.arange(out.shape[1]) < lengths[:, None]] = column.values.values
     return out
+
+
+def with_users(catalog: Catalog, users: Table) -> Catalog:
+    """Returns the catalog with other users; it must rank no user column (`user_percentiles`)."""
+    vocabulary = dict(catalog.vocabulary)
+    fields = {
+        (table, name): _field(users.columns[name], vocabulary) if table == "user" else held
+        for (table, name), held in catalog.fields.items()
+    }
+    return replace(catalog, users=users.rows, fields=fields, vocabulary=vocabulary)

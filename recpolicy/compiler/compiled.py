@@ -73,6 +73,8 @@ class CompiledPolicy:
     blocks: tuple[CompiledBlock, ...]
     targets: tuple[CompiledTarget, ...]
     catalog: Catalog
+    present: Bools | None = None
+    """Which items may still be shown, [items]; None: all."""
 
     def marginals(self, rows: Rows, slates: Slates) -> dict[str, Floats]:
         """Computes per rule, [B, K], the value of the prefix up to each rank less that of the prefix before it."""
@@ -177,7 +179,7 @@ class CompiledPolicy:
         return out
 
     def legal(self, rows: Rows) -> Bools:
-        """Finds the items that no block hits for a user, [B, items]; an unknown condition of a block counts as true.
+        """Finds the items that are present and that no block hits for a user, [B, items]; a block's unknown is true.
 
         Of rows with candidates it looks at those, [B, C].
         """
@@ -185,6 +187,8 @@ class CompiledPolicy:
         out = np.ones((len(rows), width), np.bool_)
         for part, some in rows.batches(max(1, places.CHUNK // max(1, width))) if self.blocks else ():
             out[part] = self._legal(CandidateBatch(self.catalog, some, some.columns))
+        if self.present is not None:
+            out &= self.present if rows.columns is None else self.present[rows.columns]
         return out
 
     def servable(self, rows: Rows) -> Bools:

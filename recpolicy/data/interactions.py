@@ -147,8 +147,8 @@ def _kinds(table: RawTable, name: str | None, problems: Problems) -> Array | Non
 
 def _repeats(keys: Sequence[NDArray[np.generic]]) -> Bools:
     """Finds the rows that are equal to an earlier one in all keys, [interactions] each; the first two are codes."""
-    first, second = keys[:2]
-    pair = first.astype(np.int64) * (int(second.max(initial=0)) + 2) + second
+    first, second = (np.asarray(codes, np.int64) for codes in keys[:2])
+    pair = first * (int(second.max(initial=0)) + 2) + second
     ordered = np.sort(pair)
     again = ordered[1:][ordered[1:] == ordered[:-1]]
     rows = np.flatnonzero(np.isin(pair, again)) if len(again) else again  # all others differ from each other
@@ -170,7 +170,7 @@ def _codes(kind: Array | None, rows: int) -> Codes:
 
 def _first_of_pair(user: Codes, item: Codes) -> Bools:
     """Finds the first event of each user with each item, [events] in time order."""
-    pair = user.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
+    pair = user.astype(np.int64) * (int(item.max(initial=0)) + 1) + item.astype(np.int64)
     out = np.zeros(len(pair), np.bool_)
     out[np.unique(pair, return_index=True)[1]] = True
     return out

@@ -58,6 +58,20 @@ class Dataset:
     """How many users took what `popularity` counts; None: all who have an interaction."""
 
 
+def events_until(start: Ints, time: Floats, user: Ints, now: Floats) -> Ints:
+    """Finds the end of each user's events up to `now`, both [B], by bisection; of all events where it is NaN.
+
+    `start` [users + 1] and `time` [events] are those of a `Dataset`. An event without a time counts as earlier.
+    """
+    low, high = start[user], start[user + 1]
+    while len(pending := np.flatnonzero(low < high)):
+        middle = (low[pending] + high[pending]) // 2
+        later = time[middle] > now[pending]
+        high[pending[later]] = middle[later]
+        low[pending[~later]] = middle[~later] + 1
+    return low
+
+
 @dataclass(frozen=True, eq=False)
 class LabelProbabilities:
     """Expected labels: how likely each item is among what a user takes next.

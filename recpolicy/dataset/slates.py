@@ -10,6 +10,8 @@ import numpy as np
 from recpolicy.dataset.columns import Bools, Codes
 from recpolicy.dataset.rows import Rows, Slates
 
+COMPARED = 10_000_000
+"""Most pairs of a place and an event of a history that are compared one with the other."""
 _ITEM = re.compile(r"<item_(\d{1,9})>")
 
 
@@ -57,13 +59,23 @@ def offered(rows: Rows, items: int) -> Bools:
     return fresh
 
 
+def unseen_at(slates: Codes, rows: Rows, items: int) -> Bools:
+    """Finds the places whose item is not in the row's history, [B, K]; holes and repeatable items count as unseen."""
+    if rows.repeatable:
+        return np.ones(slates.shape, np.bool_)
+    history, longest = rows.history, int(rows.history.lengths.max(initial=0))
+    row = np.repeat(np.arange(len(rows)), history.lengths)
+    if longest * slates.size <= COMPARED:  # comparing all pairs is faster than sorting
+        padded = np.full((len(rows), longest), -2, np.int32)
+        padded[row, np.arange(len(row)) - history.offsets[row]] = history.values
+        return np.asarray(~(slates[:, :, None] == padded[:, None]).any(2))
+    keys = np.arange(len(rows))[:, None] * items + slates  # [B, K]
+    return (slates < 0) | ~np.isin(keys, row * items + history.values)
+
+
 def without_seen(slates: Codes, rows: Rows, items: int) -> Slates:
     """Returns slates with a hole at every place whose item is in the row's history; [B, K] item rows.
 
     Where items are repeatable the slates stay as they are.
     """
-    if rows.repeatable:
-        return Slates(slates)
-    keys = np.arange(len(rows))[:, None] * items + slates  # [B, K]
-    seen = np.repeat(np.arange(len(rows)), rows.history.lengths) * items + rows.history.values
-    return Slates(np.where((slates >= 0) & np.isin(keys, seen), np.int32(-1), slates))
+    return Slates(np.where(unseen_at(slates, rows, items), slates, np.int32(-1)))

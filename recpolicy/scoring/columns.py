@@ -11,7 +11,7 @@ from recpolicy.errors.near import near
 from recpolicy.tables.reading import is_list, is_text
 from recpolicy.tables.reading.arrow import is_moment, plain_type
 
-REQUIRED, OPTIONAL = ("user_id", "items"), ("next_items", "now")
+REQUIRED, OPTIONAL = ("user_id", "items"), ("history", "next_items", "now")
 COLUMNS = (*REQUIRED, *OPTIONAL)
 
 
@@ -48,6 +48,7 @@ def _is_time(kind: pa.DataType | None) -> bool:
 KINDS = {
     "user_id": (_is_key, "the ids of users"),
     "items": (_is_keys, "lists of item ids, the best item first"),
+    "history": (_is_keys, "lists of item ids, what the user had taken before, oldest first"),
     "next_items": (_is_keys, "lists of item ids, in the order in which they were taken"),
     "now": (_is_time, "time stamps, dates, or Unix seconds"),
 }

@@ -59,27 +59,29 @@ def _encoded(ids: pa.Array) -> pa.DictionaryArray:
 
 
 class Taken:
-    """The items in each user's history: a hash table of pairs with linear probing, whole arrays at a time.
+    """When each user took each item first: a hash table of pairs with linear probing, whole arrays at a time.
 
     A look-up reads memory once or twice; a binary search of millions of events would miss the cache twenty times.
     """
 
     def __init__(self, user: Ints, item: Codes, items: int) -> None:
-        """`user` and `item` have one entry per event; `items` is the number of items in the catalog."""
+        """`user` and `item` have one entry per event, in time order; `items` is the number of items in the catalog."""
         self._items = items
         bits = max(1, (2 * len(item)).bit_length())  # at most half of the places are filled, so that every search ends
         self._shift, self._last = np.uint64(64 - bits), (1 << bits) - 1
         self._table = np.full(1 << bits, -1, np.int64)
-        pairs = user * items + item
+        self._event = np.zeros(1 << bits, np.int64)
+        pairs, event = np.unique(user * items + item, return_index=True)
         at = self._place(pairs)
         while len(pairs):
             free = self._table[at] < 0
             self._table[at[free]] = pairs[free]  # where several pairs have one place, one of them stays
             remaining = self._table[at] != pairs
-            pairs, at = pairs[remaining], (at[remaining] + 1) & self._last
+            self._event[at[~remaining]] = event[~remaining]
+            pairs, event, at = pairs[remaining], event[remaining], (at[remaining] + 1) & self._last
 
-    def holds(self, user: Ints, items: Codes) -> Bools:
-        """Checks whether each item is in the history of its user; False for -1. Both have one shape."""
+    def holds(self, user: Ints, items: Codes, end: Ints) -> Bools:
+        """Checks whether each item is among its user's events before event `end`; False for -1. All have one shape."""
         pairs = (user * self._items + items).ravel()
         at = self._place(pairs)
         entries = self._table.take(at)
@@ -90,6 +92,7 @@ class Taken:
             entries = self._table[at[pending]]
             out[pending] = entries == pairs[pending]
             pending = pending[(entries >= 0) & ~out[pending]]
+        out &= self._event.take(at) < end.ravel()
         out &= items.ravel() >= 0
         return out.reshape(items.shape)
 

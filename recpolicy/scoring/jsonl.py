@@ -20,8 +20,9 @@ from recpolicy.tables.values.dates import times
 
 CHUNK = 1 << 22
 """Bytes read at once, besides the rest of the last line."""
-TEXTS = {"user_id": pa.string(), "items": pa.list_(pa.string()), "next_items": pa.list_(pa.string())}
-NUMBERS = {"user_id": pa.int64(), "items": pa.list_(pa.int64()), "next_items": pa.list_(pa.int64())}
+LISTS = ("items", "history", "next_items")
+TEXTS = {"user_id": pa.string(), **dict.fromkeys(LISTS, pa.list_(pa.string()))}
+NUMBERS = {"user_id": pa.int64(), **dict.fromkeys(LISTS, pa.list_(pa.int64()))}
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _record(line: str, where: str) -> dict[str, object]:
     """The values of `COLUMNS` in one line: ids as texts, the time as Unix seconds."""
     record = json_object(line, where, 'each line is {"user_id": "1", "items": ["7", "3"]}')
     needed(list(record), where)
-    lists = {name: record.get(name) for name in ("items", "next_items")}
+    lists = {name: record.get(name) for name in LISTS}
     for name, value in lists.items():
         if not isinstance(value, list | None):
             raise UsageError(f"`{name}` is {json.dumps(value)}", where=where, help=f"it holds {KINDS[name][1]}")

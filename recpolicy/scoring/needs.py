@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 
-from recpolicy.language.policy import Now, OfHistory, Policy, Relevance, Serendipity, Spread
+from recpolicy.language.policy import OfHistory, Policy, Relevance, Serendipity, Spread
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,6 @@ class Needs:
 
     history: bool
     next_items: bool
-    now: bool
 
 
 def needs(policy: Policy) -> Needs:
@@ -23,7 +22,6 @@ def needs(policy: Policy) -> Needs:
     return Needs(
         history=any(_reads_history(node) for node in nodes),
         next_items=any(isinstance(node, Relevance | Serendipity) for node in nodes),
-        now=any(isinstance(node, Now) for node in nodes),
     )
 
 

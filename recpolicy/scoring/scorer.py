@@ -20,8 +20,9 @@ from recpolicy.scoring.slates import MOST_PROBLEMS, Problem, Reader
 class Scorer:
     """Scores logged slates: a pure function of them, picklable, built once per process.
 
-    A user's history is every interaction of the user in the data. Items of a slate that are in it are counted and keep
-    their places, since the user may have taken them after the slate was shown. docs/scoring.md lists the columns.
+    A user's history is that of the row, else the user's interactions up to the row's `now`: as in training, an item of
+    it leaves a hole, unless items are repeatable. A row with neither has all interactions of the user as its history,
+    whose items keep their places, since they may have been taken from the list. docs/scoring.md lists the columns.
     """
 
     def __init__(self, compiled: CompiledPolicy, dataset: Dataset, *, ranks: bool = False) -> None:
@@ -43,7 +44,7 @@ class Scorer:
     def columns(self) -> tuple[str, ...]:
         """The columns of logged slates that the scores depend on."""
         needs = self._reader.needs
-        return ("user_id", "items", *(("next_items",) if needs.next_items else ()), *(("now",) if needs.now else ()))
+        return ("user_id", "items", "history", *(("next_items",) if needs.next_items else ()), "now")
 
     @property
     def schema(self) -> pa.Schema:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from recpolicy.data import rows_at_end
 from recpolicy.dataset.columns import Bools, Codes, Floats, Ints, Ragged, none
-from recpolicy.dataset.rows import Dataset, Rows, Slates
+from recpolicy.dataset.rows import Dataset, Rows, Slates, events_until
 from recpolicy.scoring.columns import check_columns
 from recpolicy.scoring.ids import Index, Taken
 from recpolicy.scoring.needs import Needs
@@ -35,7 +35,7 @@ class Logged:
     rows: Rows
     slates: Slates
     seen: Ints
-    """Items that are in the user's history."""
+    """Items of the user's history; holes where it is known to lie before the list, and items are not repeatable."""
     unknown: Ints
     """Items that are not in the catalog; their places are holes."""
     repeated: Ints
@@ -52,6 +52,8 @@ class Batch:
 
     user: Codes  # [B]
     items: Ragged
+    history: Ragged  # [B], unknown items left out
+    given: Bools  # [B], whether the row has a history; else it is the events in the data up to `now`
     next_items: Ragged  # an unknown item has a number past the catalog
     now: Floats  # [B], NaN where it is not stated
     problems: tuple[Problem, ...]
@@ -68,7 +70,8 @@ class Reader:
         self.users, self.items = Index(dataset.user_ids), Index(dataset.item_ids)
         self._now = rows_at_end(dataset, users).now  # [users]
         self._taken = Taken(event_user, dataset.item, dataset.items.rows)
-        self._history = Ragged(dataset.start, dataset.item) if needs.history else none(len(users))
+        self._start, self._item, self._time = dataset.start, dataset.item, dataset.time
+        self._repeatable = dataset.schema.interactions.repeatable
 
     def read(self, batch: pa.RecordBatch) -> Batch:
         """Looks up the ids of a record batch. Raises UsageError for a column that is absent or of a wrong type."""
@@ -77,13 +80,18 @@ class Reader:
         user = self.users.rows(batch.column("user_id"))
         items, missing = self._lists(batch.column("items"))
         problems = [*_unknown(user, batch.column("user_id")), *((int(row), "no `items`") for row in missing)]
+        history, given = none(len(user)), np.zeros(len(user), np.bool_)
+        if "history" in names:
+            history, absent = self._lists(batch.column("history"))
+            history, given[:] = _stated(history), True
+            given[absent] = False
         next_items, now = none(len(user)), np.full(len(user), np.nan)
         if self.needs.next_items and "next_items" in names:
             next_items = _stated(self._lists(batch.column("next_items"), apart=True)[0])
-        if self.needs.now and "now" in names:
+        if "now" in names:
             now = times(plain(batch.column("now")))
             problems += _no_times(now, batch.column("now"))
-        return Batch(user, items, next_items, now, tuple(sorted(problems)[:MOST_PROBLEMS]))
+        return Batch(user, items, history, given, next_items, now, tuple(sorted(problems)[:MOST_PROBLEMS]))
 
     def parts(self, batch: Batch) -> Iterator[Logged]:
         """Yields the slates of a batch without problems, at most `PART` at a time, cut or filled to K places."""
@@ -100,11 +108,18 @@ class Reader:
         unknown = (filled & (slates < 0)).sum(0)
         repeated = _repeated(slates)
         slates[repeated] = -1
-        seen = self._taken.holds(np.broadcast_to(user, slates.shape), slates)
+        at = np.arange(part.start, part.stop)
+        own, given = batch.history.take(at), batch.given[part]
+        until = np.where(given, self._start[user], events_until(self._start, self._time, user, batch.now[part]))
+        seen = self._taken.holds(*np.broadcast_arrays(user, slates, until)) | _among(slates, own, len(self.items))
+        history = _joined(own, Ragged.slices(self._item, self._start[user], until)) if self.needs.history else own
+        before = given | ~np.isnan(batch.now[part])  # else the data may hold what was taken from this very list
+        if not self._repeatable:
+            slates[seen & before] = -1
         now = np.where(np.isnan(batch.now[part]), self._now[user], batch.now[part])
-        next_items = batch.next_items.take(np.arange(part.start, part.stop))
+        next_items = batch.next_items.take(at)
         return Logged(
-            Rows(user, now, self._history.take(user), next_items),
+            Rows(user, now, history, next_items, repeatable=self._repeatable),
             Slates(slates.T),
             seen=seen.sum(0),
             unknown=unknown,
@@ -136,6 +151,19 @@ def _repeated(slates: Codes) -> Bools:
     for lag in range(1, len(slates)):
         out[lag:] |= slates[lag:] == slates[:-lag]
     return out & (slates >= 0)
+
+
+def _among(slates: Codes, history: Ragged, items: int) -> Bools:
+    """Places whose item is in the row's own history, [K, B]."""
+    row = np.repeat(np.arange(len(history)), history.lengths)
+    return np.isin(np.arange(slates.shape[1]) * items + slates, row * items + history.values) & (slates >= 0)
+
+
+def _joined(one: Ragged, other: Ragged) -> Ragged:
+    """Each row of two sets of lists of which one is empty in that row."""
+    lengths, split = one.lengths + other.lengths, one.offsets[-1]
+    begin = np.where(one.lengths > 0, one.offsets[:-1], split + other.offsets[:-1])
+    return Ragged.slices(np.concatenate([one.values, other.values]), begin, begin + lengths)
 
 
 def _stated(lists: Ragged) -> Ragged:

@@ -131,10 +131,12 @@ def test_links_resolve(page: str) -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "docs/rewards.md"])
 def test_python_snippet_prints_rewards(page: str, tmp_path: Path) -> None:
-    [(_, snippet)] = blocks("python", page)
-    done = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"\[-?\d\.\d+\]", done.stdout)
+    snippets = blocks("python", page)
+    assert snippets
+    for _, snippet in snippets:
+        done = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"\[-?\d\.\d+", done.stdout)
 
 
 @pytest.mark.parametrize("page", ["commands.md", "settings.md", "errors.md"])

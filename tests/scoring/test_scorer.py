@@ -13,6 +13,7 @@ from recpolicy import data
 from recpolicy.compiler import CompiledPolicy, compile
 from recpolicy.errors import UsageError
 from recpolicy.language import checker
+from recpolicy.rewards import RewardComputer
 from recpolicy.scoring import Scorer
 from tests.scoring.logs import by_hand, logged, numbers, simulator
 
@@ -52,6 +53,32 @@ def test_seen_items_are_counted_and_keep_places(compiled: CompiledPolicy) -> Non
     scores = Scorer(compiled, dataset)(table).to_pylist()[0]
     assert (scores["seen"], scores["holes"]) == (6, 0)
     assert scores["variety.value"] > 0
+
+
+def test_history_of_row_leaves_holes_as_in_training(compiled: CompiledPolicy) -> None:
+    dataset = simulator()
+    rng = np.random.default_rng(0)
+    users = np.flatnonzero(np.diff(dataset.start) > 8)[:60]
+    cut = dataset.start[users] + 4
+    rows = data.rows_at(dataset, users, cut, 4, dataset.start[users + 1])
+    slates = np.stack([rng.permutation(dataset.items.rows)[:6] for _ in users]).astype(np.int32)
+    slates[:, 0] = [rows.history.row(n)[0] for n in range(len(users))]  # seen
+    slates[::2, 1] = [rows.next_items.row(n)[0] for n in range(0, len(users), 2)]
+    table = pa.table(
+        {
+            "user_id": [dataset.user_ids[u] for u in users],
+            "items": [[dataset.item_ids[i] for i in slate] for slate in slates],
+            "history": [[dataset.item_ids[i] for i in rows.history.row(n)] for n in range(len(users))],
+            "next_items": [[dataset.item_ids[i] for i in rows.next_items.row(n)] for n in range(len(users))],
+            "now": rows.now,
+        }
+    )
+    of_trainer = RewardComputer(compiled, rows, dataset.items.rows).of_slates(slates, range(len(users)))
+    scorer = Scorer(compiled, dataset)
+    for columns in (table, table.drop_columns(["history"])):  # the data hold the same history up to `now`
+        found = scorer(columns)
+        np.testing.assert_allclose(found.column("reward").to_numpy(), np.nansum(of_trainer.parts, 1), atol=1e-12)
+        assert (found.column("seen").to_numpy() >= 1).all()
 
 
 def test_now_defaults_to_last_event(scorer: Scorer) -> None:
@@ -128,7 +155,7 @@ def test_dictionary_and_large_string_ids_are_accepted(scorer: Scorer) -> None:
     [
         ("reward r weight 1 = distance(item.genres)", ()),
         ("reward r weight 1 = ndcg(next_items)", ("next_items",)),
-        ("boost r weight 1 = item.age < 9 days limit 2", ("now",)),
+        ("boost r weight 1 = item.age < 9 days limit 2", ()),
         ("reward r weight 1 = calibration(item.genres)", ()),
         ("reward r weight 1 = serendipity(item.genres)", ("next_items",)),
         ("block b = item.is_ad and share(item.is_ad) of history > 5%\nreward r weight 1 = distance(item.genres)", ()),
@@ -141,7 +168,7 @@ def test_unused_columns_are_not_read(rule: str, columns: tuple[str, ...], tmp_pa
     )
     compiled = compile(checker.load(str(tmp_path / "p.policy")), simulator())
     scorer, table = Scorer(compiled, simulator()), logged(200)
-    assert scorer.columns == ("user_id", "items", *columns)
+    assert scorer.columns == ("user_id", "items", "history", *columns, "now")
     rows, slates = by_hand(table, 6)  # with all there is
     found = scorer(table)
     reward = np.where(compiled.weights(rows).any(1), compiled.total(rows, slates), np.nan)  # no rule applies: no reward

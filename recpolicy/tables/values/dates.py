@@ -59,7 +59,7 @@ def moments(raw: Array, unit: float, report: Reporter) -> Floats:
         if np.array_equal(np.isnan(values), np.asarray(text.is_null())):
             out = unix_seconds(values, unit)
         else:
-            out = parsed(text, lambda t: _time(t, unit), report, "is not a time", _TIME_HELP)
+            out = parsed(text, lambda t: time_seconds(t, unit), report, "is not a time", _TIME_HELP)
     else:
         values = floats(raw, None, report)
         out = unix_seconds(values, unit)
@@ -74,7 +74,7 @@ def times(raw: Array) -> Floats:
     if not is_text(raw.type):
         return unix_seconds(np.asarray(raw.cast(pa.float64(), safe=False).fill_null(np.nan)))
     encoded = pc.dictionary_encode(raw)
-    distinct = np.array([*(_time(t, 1.0) for t in encoded.dictionary.to_pylist()), np.nan], np.float64)
+    distinct = np.array([*(time_seconds(t, 1.0) for t in encoded.dictionary.to_pylist()), np.nan], np.float64)
     values: Floats = distinct[np.asarray(encoded.indices.fill_null(-1))]
     return values
 
@@ -143,7 +143,8 @@ def _date(text: str, unit: float) -> float:
     return iso_seconds(text) if math.isnan(value) else float(_dates(np.array([value]), unit)[0])
 
 
-def _time(text: str, unit: float) -> float:
+def time_seconds(text: str, unit: float = 1.0) -> float:
+    """Converts a time as text (`moments`) to seconds since 1970 UTC; NaN for any other text."""
     value = number(text)
     return iso_seconds(text) if math.isnan(value) else float(unix_seconds(np.array([value]), unit)[0])
 

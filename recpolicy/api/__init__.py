@@ -1,0 +1,14 @@
+"""Uses a policy from other programs: one object that scores, reranks, evaluates and explains lists.
+
+loaded.py   `LoadedPolicy`
+opening.py  `load`: a policy with its data, from files or tables in memory
+rows.py     ids of users, items and histories as the rows that the compiler reads
+results.py  what the methods return
+parsers.py  lists of ids in the answers of language models
+"""
+
+from recpolicy.api.loaded import LoadedPolicy
+from recpolicy.api.opening import load
+from recpolicy.api.results import Evaluated, Reranked, RowProblem, Scored
+
+__all__ = ["Evaluated", "LoadedPolicy", "Reranked", "RowProblem", "Scored", "load"]
