@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from recpolicy.errors import UsageError
 
@@ -26,3 +28,11 @@ def arrow(table: Any, name: str) -> pa.Table:
         reason = str(error).splitlines()[0]
         help = "give an Arrow, pandas or polars table, a mapping of columns, or the path of a file"
         raise UsageError(f"`{name}` is no table: {reason}", help=help) from None
+
+
+def lists_as_parquet(user: list[str], lists: list[list[str]]) -> bytes:
+    """Returns lists of item ids as a Parquet file with the columns `user_id` and `items`."""
+    schema = pa.schema({"user_id": pa.string(), "items": pa.list_(pa.string())})
+    file = io.BytesIO()
+    pq.write_table(pa.table({"user_id": user, "items": lists}, schema), file)
+    return file.getvalue()

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from recpolicy.api import strengths
 from recpolicy.api.results import Evaluated, Reranked, RowProblem, Scored
 from recpolicy.api.rows import Id, Lists, Reader, Time, ids
+from recpolicy.api.strengths import FittedStrength
 from recpolicy.api.users import inline, with_nobody
 from recpolicy.compiler import CompiledPolicy
 from recpolicy.compiler.catalog import with_users
@@ -21,6 +23,7 @@ from recpolicy.errors import UsageError
 from recpolicy.evaluation import metrics, targets
 from recpolicy.evaluation.baselines import top
 from recpolicy.evaluation.decision import decide
+from recpolicy.evaluation.guardrail import guarded
 from recpolicy.render.ledger import page
 from recpolicy.rewards import RewardComputer
 from recpolicy.search.rerank import rerank, weighted
@@ -115,14 +118,37 @@ class LoadedPolicy:
         """
         problems: list[RowProblem] = []
         compiled, rows, _ = self._rows(len(candidates), user, history, None, now, users, problems)
-        items, values = self._reader.candidates(candidates, scores, problems)
-        items = np.where(unseen_at(items, rows, len(self.dataset.item_ids)), items, np.int32(-1))
-        values = np.where(items >= 0, values, -np.inf)
+        items, values = self._candidates(candidates, scores, rows, problems)
         if strength is None:
             slates = weighted(items, values, rows, compiled)
         else:
             slates = rerank(items, values, rows, compiled, strength)
         return Reranked([ids(slate, self.dataset.item_ids) for slate in slates.items], _ordered(problems))
+
+    def fit_strength(
+        self,
+        candidates: Lists,
+        scores: Sequence[Any],
+        *,
+        next_items: Lists,
+        user: Id | Sequence[Id | None] | None = None,
+        history: Lists | None = None,
+        now: Time | Sequence[Time | None] | None = None,
+        users: Any = None,
+    ) -> FittedStrength:
+        """Finds the strength of `rerank` whose lists have the largest reward R on users whose next items are known.
+
+        `candidates` and `scores` are of a recommender that has not seen these next items. R weighs relevance by what
+        users took against the policy's other rules, so what a strength costs in relevance counts.
+        """
+        compiled, rows, _ = self._rows(len(candidates), user, history, next_items, now, users, [])
+        items, values = self._candidates(candidates, scores, rows, [])
+
+        def measured(strength: float) -> tuple[Floats, Floats]:
+            slates = rerank(items, values, rows, compiled, strength)
+            return compiled.total(rows, slates), metrics.accuracy("ndcg", rows, slates)
+
+        return strengths.fit(measured)
 
     def evaluate(
         self,
@@ -136,11 +162,16 @@ class LoadedPolicy:
         baseline: Lists | None = None,
         seed: int = 0,
     ) -> Evaluated:
-        """Evaluates the lists of any recommender on what users took next; with `baseline`, paired with its lists."""
+        """Evaluates the lists of any recommender on what users took next; with `baseline`, paired with its lists.
+
+        As in training, a policy without a target on relevance then has a guardrail: relevance must not fall.
+        """
         problems: list[RowProblem] = []
         compiled, rows, _ = self._rows(len(lists), user, history, next_items, now, users, problems)
         slates = self._reader.slates(lists, self.slate, problems)
         before = slates if baseline is None else self._reader.slates(baseline, self.slate, problems)
+        if baseline is not None:
+            compiled = guarded(compiled)
         ours, theirs = (self._measured(compiled, rows, items) for items in (slates, before))
         outcomes, earlier = (
             targets.outcomes(compiled, rows, Slates(items), Slates(before), seed=seed) for items in (slates, before)
@@ -183,6 +214,14 @@ class LoadedPolicy:
         return notes + page(self.dataset, compiled, rows, slates[0])
 
     # ---- rows -------------------------------------------------------------------------------------------------------
+
+    def _candidates(
+        self, candidates: Lists, scores: Sequence[Any], rows: Rows, problems: list[RowProblem]
+    ) -> tuple[Codes, Floats]:
+        """Candidates [B, C] that are not in the history, -1 for none, and their scores, -inf for none."""
+        items, values = self._reader.candidates(candidates, scores, problems)
+        items = np.where(unseen_at(items, rows, len(self.dataset.item_ids)), items, np.int32(-1))
+        return items, np.where(items >= 0, values, -np.inf)
 
     def _rows(
         self,

@@ -57,7 +57,11 @@ class Reader:
         width = max((len(ids) for ids in lists), default=0)
         out = np.full((len(lists), width), -1, np.int32)
         values = np.full((len(lists), width), -np.inf)
+        if len(scores) != len(lists):
+            raise UsageError(f"scores of {len(scores)} rows for {len(lists)} rows of candidates")
         for row, (ids, own) in enumerate(zip(lists, scores, strict=True)):
+            if len(own) != len(ids):
+                raise UsageError(f"{len(own)} scores for {len(ids)} candidates", where=f"row {row + 1}")
             found = np.fromiter((self.item(id) for id in ids), np.int32, len(ids))
             out[row, : len(found)], values[row, : len(found)] = found, np.asarray(own, np.float64)
             again = np.ones(len(found), np.bool_)

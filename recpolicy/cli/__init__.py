@@ -11,7 +11,10 @@ from importlib import import_module
 from recpolicy import __version__, render
 from recpolicy.errors import PolicyError, UsageError
 
-COMMANDS = ("init", "check", "fmt", "test", "explain", "diff", "score", "data", "train", "profile", "recommend")
+COMMANDS = (
+    "init", "check", "fmt", "test", "explain", "diff", "score", "rerank", "evaluate", "data", "train", "profile",
+    "recommend",
+)  # fmt: skip
 """Each is a module of this package that adds itself with `add(subparsers)`, which sets `run`."""
 
 

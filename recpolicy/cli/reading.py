@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from recpolicy.errors import UsageError
 from recpolicy.language import checker
@@ -18,6 +18,9 @@ from recpolicy.language.checker import Loaded, loading
 from recpolicy.schema import Schema
 from recpolicy.schema import load as load_schema
 from recpolicy.sources import beside
+
+if TYPE_CHECKING:
+    from recpolicy.api import LoadedPolicy
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 POLICY = "a .policy file, or the name of a sample"
@@ -104,3 +107,24 @@ def _values(pairs: list[str]) -> dict[str, str]:
             raise UsageError(f"`{pair}` gives no value", where="--set", help="write it as in --set most_ads=2")
         values[name.strip()] = value.strip()
     return values
+
+
+def loaded(arguments: argparse.Namespace) -> LoadedPolicy:
+    """Loads the policy that the command line names, with its data, as other programs do."""
+    stated = policy(arguments.policy, arguments, data_columns(arguments.data) if arguments.data else None)
+    source = data_of(stated, arguments.data)
+    from recpolicy import api
+
+    return api.load(arguments.policy, source, params=_values(arguments.set), as_of=_day(arguments.as_of))
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Writes a file, which appears whole or not at all. Raises UsageError where it cannot be written."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(part, path)
+    except OSError as error:
+        raise UsageError(f"cannot write: {error.strerror}", where=str(path)) from None
+    finally:
+        part.unlink(missing_ok=True)

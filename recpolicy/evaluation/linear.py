@@ -64,7 +64,7 @@ def profiles(rows: Rows, items: int, half_life: float | None) -> sparse.csr_arra
 
 
 def best(scores: sparse.csr_array, most: int) -> Codes:
-    """Finds the largest positive scores of each row: returns the items, best first, [B, most]; -1 where there are fewer.
+    """Finds the largest positive scores of each row: their items, best first, [B, most]; -1 where there are fewer.
 
     Of equal scores the item that comes first in the catalog is first.
     """
