@@ -11,7 +11,7 @@ import numpy as np
 
 from recpolicy.api import strengths
 from recpolicy.api.results import Evaluated, Reranked, RowProblem, Scored
-from recpolicy.api.rows import Id, Lists, Reader, Time, ids
+from recpolicy.api.rows import Histories, Id, Lists, Reader, Time, ids
 from recpolicy.api.strengths import FittedStrength
 from recpolicy.api.users import inline, with_nobody
 from recpolicy.compiler import CompiledPolicy
@@ -68,7 +68,7 @@ class LoadedPolicy:
         lists: Lists,
         *,
         user: Id | Sequence[Id | None] | None = None,
-        history: Lists | None = None,
+        history: Histories | None = None,
         next_items: Lists | None = None,
         now: Time | Sequence[Time | None] | None = None,
         users: Any = None,
@@ -81,7 +81,9 @@ class LoadedPolicy:
         compiled, rows, unknown = self._rows(len(lists), user, history, next_items, now, users, problems)
         slates = self._reader.slates(lists, self.slate, problems)
         fresh = unseen_at(slates, rows, len(self.dataset.item_ids))
-        keeps = np.zeros(len(lists), np.bool_) if history is not None else self._without_time(now, len(lists))
+        keeps = self._without_time(now, len(lists))
+        if history is not None:
+            keeps &= np.array([past is None for past in history], np.bool_)
         valid = np.where(fresh | keeps[:, None] | rows.repeatable, slates, np.int32(-1))
         rewards = RewardComputer(compiled, replace(rows, repeatable=True), len(self.dataset.item_ids))
         computed = rewards.of_slates(valid, range(len(lists)))
@@ -91,6 +93,7 @@ class LoadedPolicy:
         return Scored(
             reward=np.where(applies, np.nansum(computed.parts, 1), np.nan),
             rules=dict(zip(self.rules, values.T, strict=True)),
+            parts=dict(zip(self.rules, np.where(unknown[:, None], np.nan, computed.parts).T, strict=True)),
             weights=dict(zip(self.rules, computed.weights.T, strict=True)),
             ranks={name: np.where(unknown[:, None], np.nan, ranks) for name, ranks in computed.marginals.items()},
             satisfied=compiled.satisfied(rows, computed.valid),
@@ -105,7 +108,7 @@ class LoadedPolicy:
         scores: Sequence[Any],
         *,
         user: Id | Sequence[Id | None] | None = None,
-        history: Lists | None = None,
+        history: Histories | None = None,
         now: Time | Sequence[Time | None] | None = None,
         users: Any = None,
         strength: float | None = None,
@@ -132,7 +135,7 @@ class LoadedPolicy:
         *,
         next_items: Lists,
         user: Id | Sequence[Id | None] | None = None,
-        history: Lists | None = None,
+        history: Histories | None = None,
         now: Time | Sequence[Time | None] | None = None,
         users: Any = None,
     ) -> FittedStrength:
@@ -156,7 +159,7 @@ class LoadedPolicy:
         *,
         next_items: Lists,
         user: Id | Sequence[Id | None] | None = None,
-        history: Lists | None = None,
+        history: Histories | None = None,
         now: Time | Sequence[Time | None] | None = None,
         users: Any = None,
         baseline: Lists | None = None,
@@ -227,7 +230,7 @@ class LoadedPolicy:
         self,
         count: int,
         user: Id | Sequence[Id | None] | None,
-        history: Lists | None,
+        history: Histories | None,
         next_items: Lists | None,
         now: Time | Sequence[Time | None] | None,
         users: Any,

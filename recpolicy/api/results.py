@@ -28,6 +28,8 @@ class Scored:
     """[B], R in [-1, 1]; NaN where no rule with a weight applies, and for an unknown user."""
     rules: Mapping[str, Floats]
     """[B] each, values in [0, 1]; NaN where the rule does not apply."""
+    parts: Mapping[str, Floats]
+    """[B] each, the rule's part of R, negative for a bury; the parts add up to R. NaN where the rule does not apply."""
     weights: Mapping[str, Floats]
     """[B] each, the weights of the rules for the row's user; R divides by their sum."""
     ranks: Mapping[str, Floats]

@@ -19,6 +19,7 @@ from recpolicy.tables.values.dates import iso_seconds, time_seconds, unix_second
 Id: TypeAlias = str | int
 Time: TypeAlias = float | int | str | date | datetime
 Lists: TypeAlias = Sequence[Sequence[Id]]
+Histories: TypeAlias = Sequence[Sequence[Id] | None]
 
 SHOWN = 3
 """Unknown ids that a problem names."""
@@ -75,7 +76,7 @@ class Reader:
         self,
         count: int,
         user: Id | Sequence[Id | None] | None,
-        history: Lists | None,
+        history: Histories | None,
         next_items: Lists | None,
         now: Time | Sequence[Time | None] | None,
         problems: list[RowProblem],
@@ -90,10 +91,23 @@ class Reader:
         )
         problems += [RowProblem(r, f"unknown user {_each(user, count)[r]!r}") for r in np.flatnonzero(unknown).tolist()]
         times = np.array([_time(moment) for moment in _each(now, count)], np.float64)
-        past = self._events(at, times) if history is None else self._ragged(history, "history", problems)
+        past = self._events(at, times) if history is None else self._histories(history, at, times, problems)
         after = self._ragged(next_items, "next items", problems, apart=True) if next_items else _empty(count)
         repeatable = self.dataset.schema.interactions.repeatable
         return Rows(at, self._now(at, times), past, after, repeatable=repeatable), unknown
+
+    def _histories(self, histories: Histories, user: Ints, now: Floats, problems: list[RowProblem]) -> Ragged:
+        """The given histories, and the events of its user for a row with None."""
+        given = self._ragged([[] if past is None else past for past in histories], "history", problems)
+        absent = np.flatnonzero([past is None for past in histories])
+        if not len(absent):
+            return given
+        events = self._events(user[absent], now[absent])
+        begin, end = given.offsets[:-1].copy(), given.offsets[1:].copy()
+        begin[absent], end[absent] = (
+            offsets + len(given.values) for offsets in (events.offsets[:-1], events.offsets[1:])
+        )
+        return Ragged.slices(np.concatenate([given.values, events.values]), begin, end)
 
     def _events(self, user: Ints, now: Floats) -> Ragged:
         known = np.where(user < 0, len(self.dataset.start) - 2, user)  # nobody, the last user, has no event
