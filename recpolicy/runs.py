@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,10 +13,11 @@ from os.path import isdir
 from pathlib import Path
 from typing import Any
 
+from recpolicy import outputs
 from recpolicy.errors import UsageError
 from recpolicy.sources import DATABASE, database
 
-FINGERPRINTS = ("policy", "schema", "data")
+FINGERPRINTS = ("policy", "schema", "data", "earlier run")
 """The parts of a run's identity that are fingerprints."""
 
 
@@ -41,13 +41,7 @@ def located(name: str, known: Collection[str]) -> str:
 
 def write_json(path: Path, value: object) -> None:
     """Writes a JSON file completely or not at all; NaN, which JSON lacks, becomes null."""
-    _write(path, json.dumps(plain(value), indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    outputs.write(path, json.dumps(plain(value), indent=2) + "\n")
 
 
 def plain(value: object) -> object:
@@ -134,7 +128,7 @@ class Run:
                     where=str(folder),
                     help="add --resume to go on with it, or choose another --out",
                 )
-        elif folder.exists() and any(path.name != run.about.name + ".part" for path in folder.iterdir()):
+        elif folder.exists() and not all(path.name.startswith(outputs.PREFIX) for path in folder.iterdir()):
             raise UsageError("this folder is in use for something else", where=str(folder), help="choose another --out")
         return run
 
@@ -193,7 +187,7 @@ class Run:
         if not self.writes:
             return
         remaining = [line for line in self.logged() if line["stage"] != stage or line["step"] <= after]
-        _write(self._metrics, "".join(json.dumps(line) + "\n" for line in remaining))
+        outputs.write(self._metrics, "".join(json.dumps(line) + "\n" for line in remaining))
 
     @property
     def _metrics(self) -> Path:

@@ -1,4 +1,4 @@
-"""Provides reward functions for TRL's GRPOTrainer (tried with 1.16): the columns of the data set say whose list it is."""
+"""Provides reward functions for TRL (tried with 1.16): the columns of the data set say whose list it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Provides reward functions for verl (in the form of 0.9.1): `custom_reward_function` names a file that makes one of these.
+"""Provides reward functions for verl (in the form of 0.9.1), for the file that `custom_reward_function` names.
 
 A row's `ground_truth` is the list of next items, and its `extra_info` the rest of the context. Every rule is a key of
 what is returned, so that GDPO can take them apart (`algorithm.gdpo_reward_keys`); none is ever NaN.

@@ -17,7 +17,7 @@ import numpy as np
 from recpolicy import data
 from recpolicy.analysis.conditions import conditions
 from recpolicy.analysis.messages import gaps, words
-from recpolicy.analysis.scene import USERS, Scene
+from recpolicy.analysis.scene import Scene, users_looked_at
 from recpolicy.analysis.supply import supply
 from recpolicy.analysis.targets import targets
 from recpolicy.compiler import CompiledPolicy, compile
@@ -45,9 +45,9 @@ def analyse(
 ) -> list[Diagnostic]:
     """Analyses a policy compiled against `dataset`; findings are in the order of the text. `rows` has each user once.
 
-    At most 2,000 users are looked at, a few at a time. `sources` are the files, by rule name, of the rules that are
-    not in the main file.
+    At most 2,000 users are looked at, a few at a time, and fewer of a large catalog. `sources` are the files, by rule
+    name, of the rules that are not in the main file.
     """
-    scene = Scene(compiled, dataset, rows.sample(USERS, seed=0), len(rows), sources or {})
+    scene = Scene(compiled, dataset, rows.sample(users_looked_at(dataset.items.rows), seed=0), len(rows), sources or {})
     findings = [*words(scene), *gaps(scene), *conditions(scene), *supply(scene), *targets(scene)]
     return sorted(findings, key=lambda finding: (finding.source is not None, finding.span.start, finding.code))

@@ -28,6 +28,8 @@ from recpolicy.span import Source, Span
 
 USERS = 200
 """Most users for whom lists are built."""
+PAIRS = 40_000_000
+"""Most (user, item) pairs from which lists are built: beyond 200,000 items fewer users have lists."""
 EVERYBODY = 4_000_000
 """Most (user, item) pairs for which a target on all users together has lists for more than USERS users."""
 ROUNDS = 8
@@ -109,7 +111,7 @@ def of_target(
     )
     if not len(about) or np.isnan(bound):
         return Feasibility(target.target, bound, np.nan, 0, 0.0, False)
-    some = rows.take(about).sample(USERS, seed)
+    some = rows.take(about).sample(_most(compiled), seed)
     certain = _each_place_by_itself(metric) and not compiled.hard_quotas
     lists = greedy.lists(compiled, some, [(target, 1.0)])
 
@@ -186,7 +188,7 @@ def pairs(compiled: CompiledPolicy, rows: Rows, reached: Sequence[Feasibility], 
     have the lists of one side and the others those of the other side. The lists are for at most USERS of the rows; a
     target that its own lists do not meet for these is left out. Better lists may exist, so this is only a warning.
     """
-    some = rows.sample(USERS, seed)
+    some = rows.sample(_most(compiled), seed)
     bounds = {r.target.name: r.bound for r in reached if r.met}
     free = [t for t in compiled.targets if not t.needs_labels and t.target.name in bounds]
     if len(free) < 2:
@@ -256,6 +258,11 @@ def _of_population(
     best = metric.value(greedy.lists(compiled, rows, [(target, 1.0)]))
     how = f"the best lists found for {_users(len(rows))}, all together"
     return Feasibility(target.target, bound, best, len(rows), 0.0, False, MARGIN * best + 1.0 / len(rows), how)
+
+
+def _most(compiled: CompiledPolicy) -> int:
+    """The most users for whom lists are built."""
+    return max(1, min(USERS, PAIRS // max(1, compiled.catalog.items)))
 
 
 def _users(count: int) -> str:

@@ -38,6 +38,13 @@ PAIRS = 2_000_000
 """Most (user, item) pairs looked at at once: 16 MB for numbers."""
 USERS = 2000
 """Most users looked at; of more users, this many are drawn with a fixed seed."""
+ALL_PAIRS = 200_000_000
+"""Most (user, item) pairs looked at: of catalogs with more than 100,000 items fewer users are drawn."""
+
+
+def users_looked_at(items: int) -> int:
+    """Returns how many users are looked at, at most, for a catalog of so many items."""
+    return max(1, min(USERS, ALL_PAIRS // max(items, 1)))
 
 
 @dataclass(frozen=True)

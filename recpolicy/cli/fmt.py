@@ -7,7 +7,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from recpolicy import render
+from recpolicy import outputs, render
 from recpolicy.cli.reading import Subparsers
 from recpolicy.errors import PolicyError, UsageError
 from recpolicy.language import formatter
@@ -52,7 +52,7 @@ def _one(name: str, *, check: bool) -> int:
         sys.stdout.write(text)
     elif text != source.text:
         try:
-            Path(name).write_bytes(text.encode())
+            outputs.write(Path(name), text)
         except OSError as error:
             raise UsageError(f"cannot write `{Path(name)}`: {(error.strerror or str(error)).lower()}") from None
         print(f"{name}: formatted")

@@ -6,8 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+from recpolicy import outputs, sources
 from recpolicy import schema as schemas
-from recpolicy import sources
 from recpolicy.cli.reading import Subparsers
 from recpolicy.errors import UsageError
 
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if written is not None:
-            written.write_text(scaffold.schema_text(dataset), encoding="utf-8")
+            outputs.write(written, scaffold.schema_text(dataset))
             print(f"wrote {written}: {len(dataset.schema.item)} item and {len(dataset.schema.user)} user columns")
         else:
             print(f"kept  {own}")
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             value = sources.DATABASE + value
         if written is not None and out.resolve() != folder.resolve():
             setting, value = "schema", "schema.toml"
-        policy.write_text(scaffold.policy_text(dataset, setting=setting, value=value), encoding="utf-8")
+        outputs.write(policy, scaffold.policy_text(dataset, setting=setting, value=value))
     except OSError as error:
         help = "write elsewhere with --out DIR"
         raise UsageError(f"cannot write: {error.strerror}", where=str(error.filename or out), help=help) from None

@@ -205,8 +205,8 @@ def _warm_start(start: Mapping[str, Any], systems: Mapping[str, Any]) -> str:
     steps, items = start["steps"], f"{start['new_items']:,} items came and {start['gone_items']:,} are gone"
     return (
         f"Went on from {start['from']}: {start['new_events']:.1%} of the training events are new, {items}. After "
-        f"{steps['sft']:,} steps of SFT at most and {steps['grpo']:,} of GRPO, in {start['seconds']:,.0f} s, the whole "
-        f"reward on today's test users is {now:.3f}, that of the earlier model {before:.3f}."
+        f"{steps['sft']:,} steps of SFT at most and {steps['grpo']:,} of GRPO, {start['seconds']:,.0f} s in all, the "
+        f"whole reward on the test users of these data is {now:.3f}; that of the earlier model is {before:.3f}."
     )
 
 

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from recpolicy import outputs
 from recpolicy.errors import UsageError
 from recpolicy.language import checker
 from recpolicy.language.checker import Loaded, loading
@@ -120,11 +121,7 @@ def loaded(arguments: argparse.Namespace) -> LoadedPolicy:
 
 def write(path: Path, content: str | bytes) -> None:
     """Writes a file, which appears whole or not at all. Raises UsageError where it cannot be written."""
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(part, path)
+        outputs.write(path, content)
     except OSError as error:
         raise UsageError(f"cannot write: {error.strerror}", where=str(path)) from None
-    finally:
-        part.unlink(missing_ok=True)

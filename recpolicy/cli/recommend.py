@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recpolicy import outputs
 from recpolicy.cli import reading
 from recpolicy.errors import UsageError
 from recpolicy.errors.words import counted
@@ -124,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     human = args.format == "human" or (args.format is None and sys.stdout.isatty() and len(users) <= FEW)
     if args.out is not None:
         try:
-            with args.out.open("w", encoding="utf-8") as file, status("making lists"):
+            with outputs.whole(args.out) as part, part.open("w", encoding="utf-8") as file, status("making lists"):
                 file.writelines(_lines(lists, deployment.dataset, deployment.now))
         except OSError as error:
             raise UsageError(f"cannot write: {error.strerror}", where=str(args.out)) from None

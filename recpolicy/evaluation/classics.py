@@ -1,7 +1,8 @@
 """Fits the classic recommenders: those of `baselines`, or sparse ones where a catalog is too large for these.
 
-Beyond `candidates.LARGE` items EASE knows the best-known items only, and ItemKNN keeps few neighbours: memory grows
-with the events, not with users x items or items x items. Each is tuned for NDCG@K as in `baselines`.
+Beyond `candidates.LARGE` items, or CELLS users x items, EASE knows the best-known items only, and ItemKNN keeps few
+neighbours: memory grows with the events, not with users x items or items x items. Each is tuned for NDCG@K as in
+`baselines`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from recpolicy.evaluation.baselines import SHRINKS, Baseline, Ease, Factors, Pop
 from recpolicy.evaluation.linear import LinearRecommender
 from recpolicy.evaluation.metrics import accuracy, mean
 
+CELLS = 600_000_000
+"""Most users x items of a matrix: 2.4 GB, and twice that while EASE is fitted."""
 HEAD = 3000
 """Best-known items that EASE knows."""
 WEIGHTS = 200
@@ -34,9 +37,14 @@ AT_ONCE = 20_000_000
 """Pairs that are counted at once."""
 
 
+def is_sparse(dataset: Dataset) -> bool:
+    """Returns whether a matrix of all users and items is too large for this data set."""
+    return is_large(dataset.items.rows) or len(dataset.user_ids) * dataset.items.rows > CELLS
+
+
 def fit(dataset: Dataset, split: Split, k: int) -> dict[str, Baseline]:
     """Fits `popularity`, `itemknn`, `ease` and `ease_recency`; `left_out` says what is missing of a large catalog."""
-    if not is_large(dataset.items.rows):
+    if not is_sparse(dataset):
         return baselines.fit(dataset, split, k)
     seen = taken(dataset, split)
     rows = split.validation.sample(TUNED_ON, seed=0)
@@ -49,7 +57,7 @@ def fit(dataset: Dataset, split: Split, k: int) -> dict[str, Baseline]:
 def left_out(dataset: Dataset, split: Split) -> tuple[str, ...]:
     """Says what the classic recommenders of a large catalog leave out, one sentence each."""
     items = dataset.items.rows
-    if not is_large(items):
+    if not is_sparse(dataset):
         return ()
     notes = [f"EASE knows the {HEAD:,} best-known of {items:,} items: a matrix of all by all does not fit into memory."]
     if (pairs := _pairs(taken(dataset, split))) > PAIRS:

@@ -13,13 +13,13 @@ tally.py    means over scores
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
+from recpolicy import outputs
 from recpolicy.scoring.files import ROWS, read_file, write_file
 from recpolicy.scoring.scorer import Scorer, unusable
 from recpolicy.scoring.scores import Scores
@@ -67,10 +67,6 @@ def score_files(
     if out is None:
         deque(counted(), maxlen=0)
         return tally
-    part = out.with_name(out.name + ".part")
-    try:
+    with outputs.whole(out) as part:
         write_file(part, out.suffix, scorer.schema, (scores.table(user_id) for scores, user_id in counted()))
-        os.replace(part, out)
-    finally:
-        part.unlink(missing_ok=True)
     return tally

@@ -19,8 +19,8 @@ def inclusion_probabilities(shares: Scores, count: Ints, weight: Scores | None =
     Item i is drawn next with probability proportional to `shares` [B, items] among the remaining items. In continuous
     time each item waits exponentially with rate p_i, and the draw is the first n to arrive. If the time T of the n-th
     is taken as fixed, item i is among them with 1 - exp(-p_i T), and the sum of these is n (Rosen 1972). For n = 1 the
-    probabilities are the shares. n is at most 95 % of the items that have a share; beyond that all are almost certain. Where an item
-    stands for others, too, `weight` [B, items] says for how many together.
+    probabilities are the shares. n is at most 95 % of the items that have a share; beyond that all are almost certain.
+    Where an item stands for others, too, `weight` [B, items] says for how many together.
     """
     p = shares.astype(np.float64)
 

@@ -10,7 +10,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 RECIPES = {
     *("help", "demo", "test", "test-long", "test-llm", "check", "coverage", "golden"),
-    *("pages", "pictures", "docs", "bench", "learning", "release"),
+    *("pages", "pictures", "docs", "bench", "bench-scale", "learning", "release"),
 }
 
 
