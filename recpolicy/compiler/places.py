@@ -158,6 +158,7 @@ def catalog_mean(operand: Term, batch: CandidateBatch) -> Floats:
 
 
 def _mean(values: Floats) -> Floats:
+    values = np.atleast_2d(values)  # a constant has no axis of items
     known = ~np.isnan(values)
     total = np.where(known, np.clip(values, 0.0, 1.0), 0.0).sum(1)
     return np.asarray(total / np.maximum(known.sum(1), 1), np.float64)

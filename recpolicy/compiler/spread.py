@@ -209,6 +209,8 @@ def spread(node: Spread, columns: Columns, k: int) -> CompiledMeasure:
 
 def typical_distance(distances: Distances) -> float:
     """Computes the mean distance of `DRAWS` random pairs of items that have a value; 0 where there are none."""
+    if len(distances.known) < 2:
+        return 0.0  # one item makes no pair
     return _typical(lambda _: DistanceMeasure(distances, 2, 0.0), distances.known, 2)
 
 

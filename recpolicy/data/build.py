@@ -46,7 +46,7 @@ def build(raw: RawData, schema: Schema, *, seed: int, notes: tuple[str, ...] = (
             items[name] = popularity(user, taken.item, len(item_ids))
         elif spec.derived is Derived.CREATOR_SINCE:
             items[name] = _creator_since(schema, items)
-    unread = (*_unread(raw.items, schema.item), *_unread(raw.users, schema.user))
+    unread = (*_unread(raw.items, schema.item, notes), *_unread(raw.users, schema.user, notes))
     notes = (*notes, *unread, *problems.notes, *log.notes)
     return with_digest(
         Dataset(
@@ -103,10 +103,11 @@ def _unique(raw: RawTable, name: str, ids: Array, problems: Problems) -> None:
     Reporter(raw, name, problems).wrong(again, message, "keep one row for each id")
 
 
-def _unread(raw: RawTable, specs: Mapping[str, ColumnSpec]) -> tuple[str, ...]:
-    """A note on the columns of the file that the schema does not name."""
+def _unread(raw: RawTable, specs: Mapping[str, ColumnSpec], notes: tuple[str, ...]) -> tuple[str, ...]:
+    """A note on the columns of the file that the schema does not name, unless there are `notes` on them already."""
     named = {spec.source for spec in specs.values()}
-    unread = [name for name in raw.names if name not in named and name != "popularity"]
+    noted = " ".join(note for note in notes if note.startswith(f"{raw.path.name}:"))
+    unread = [name for name in raw.names if name not in named and name != "popularity" and f"`{name}`" not in noted]
     return (f"{raw.path.name}: not in the schema, so not read: {', '.join(unread)}.",) if unread else ()
 
 

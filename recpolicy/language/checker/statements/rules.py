@@ -68,7 +68,8 @@ class _Statements:
         """Checks one statement and keeps what it defines."""
         scope, node = self.scope, entry.node
         scope.source = entry.source
-        branch = _ALL_USERS if entry.when is None else self.branches[id(entry.when)]
+        # an override inside `when` stands in the place of what it overrides, maybe before that `when` is checked
+        branch = _ALL_USERS if entry.when is None else self.branches.get(id(entry.when), _ALL_USERS)
         if entry.when is not None and (help := _INSTEAD_OF_INSIDE.get(type(node))) is not None:
             article = "another" if isinstance(node, syntax.When) else "a"
             scope.report(rules.inside_when(_head(node), f"{article} `{kind_of(node)}` stands", help))
