@@ -3,7 +3,7 @@
 PYTHON := $(shell python3.11 -c 'print("python3.11")' 2>/dev/null || echo python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-llm check coverage golden pages pictures docs bench learning release
+.PHONY: help demo test test-long test-llm check coverage golden pages pictures docs bench bench-scale learning release
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -54,10 +54,14 @@ bench: .venv/.ready ## measure start-up, rewards, scoring and a step of GRPO, in
 	OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.scoring
 	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m benchmarks.grpo
 
+bench-scale: .venv/.ready ## measure training on up to 200,000 items, into BENCHMARKS.md (an hour)
+	OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.scale --runs runs/scale
+
 learning: .venv/.ready ## measure what training delivers, of SmolLM2 and for new items too, into BENCHMARKS.md (hours)
 	.venv/bin/python -m benchmarks.learning --runs runs/learning
 	.venv/bin/python -m benchmarks.smollm2 --run runs/learning/smollm2
 	.venv/bin/python -m benchmarks.arrivals --runs runs/learning
+	.venv/bin/python -m benchmarks.warm_start
 
 release: .venv/.ready ## build wheel and sdist into dist/, and try each of them in a fresh environment
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[release]'

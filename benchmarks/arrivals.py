@@ -104,7 +104,7 @@ def measured(folder: Path, seed: int) -> Found:
     taken = np.zeros((len(users), len(came)), np.bool_)
     taken[user, of] = True
     popularity = np.log1p(np.bincount(dataset.item, minlength=dataset.items.rows))[:, None]
-    facts, learned = deployment.facts, deployment.learned
+    facts, learned = deployment.model.facts, deployment.model.learned
     predicted = regression.fit(facts, learned, popularity[learned]).of(facts.of(came))[:, 0]
     all_gather = np.log1p(np.bincount(of, minlength=len(came)))
     ways = {

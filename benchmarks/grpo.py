@@ -44,7 +44,7 @@ from recpolicy.trainer.models import recommenders, tiny
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.pipeline import prepare
 from recpolicy.trainer.prompting.prompts import TAGS
-from recpolicy.trainer.run_stages import RunContext
+from recpolicy.trainer.run_context import RunContext
 from recpolicy.trainer.stages import grpo, sft
 from recpolicy.trainer.stages.checkpoints import Checkpoints
 from recpolicy.trainer.stages.grpo_trainer import PolicyGRPOTrainer

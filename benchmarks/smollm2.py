@@ -23,6 +23,7 @@ from benchmarks.program import recpolicy
 from recpolicy import data
 from recpolicy.dataset.columns import Floats
 from recpolicy.evaluation import metrics
+from recpolicy.evaluation.linear import Scores
 from recpolicy.evaluation.metrics import Interval
 from recpolicy.language import checker
 from recpolicy.runs import Run
@@ -31,7 +32,6 @@ from recpolicy.trainer.config import recorded
 from recpolicy.trainer.evaluation.evaluator import Evaluator
 from recpolicy.trainer.models import user_model
 from recpolicy.trainer.models.recommenders import Recommender
-from recpolicy.user_model.linear_recommenders import Scores
 
 POLICY, DATA = "balanced", "ml-100k"
 SETTINGS = Path(__file__).parents[1] / "examples" / "smollm2.toml"

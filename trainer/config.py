@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -18,6 +19,7 @@ from recpolicy.runs import Run
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
+S = TypeVar("S", bound=BaseModel)
 
 
 class _Settings(BaseModel):
@@ -170,6 +172,25 @@ class Config(_Settings):
             return self
         return self.model_copy(update={"prompt": self.prompt.model_copy(update={"think": THINK if pretrained else 0})})
 
+    def shortened(self, new_events: float, *, grpo: bool) -> Config:
+        """Returns the settings of a run that goes on from an earlier one, with a part of the steps of SFT and of GRPO.
+
+        The part is the share of `new_events` among the training events, or LEAST_STEPS if that is more. All that is
+        counted in steps becomes shorter. Without `grpo`, that stage stays as it is.
+        """
+        part = max(new_events, LEAST_STEPS)
+
+        def fewer(stage: S, *names: str) -> S:
+            return stage.model_copy(update={name: math.ceil(part * getattr(stage, name)) for name in names})
+
+        shorter: dict[str, Sft | Grpo] = {"sft": fewer(self.sft, "steps", "warmup", "evaluate_every")}
+        if grpo:
+            shorter["grpo"] = fewer(self.grpo, "steps", "steer_every", "evaluate_every")
+        return self.model_copy(update=shorter)
+
+
+LEAST_STEPS = 0.1
+"""Least part of the steps that a run takes which goes on from an earlier one."""
 
 THINK = 12
 """Default of `prompt.think` for a pretrained language model."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -18,10 +19,11 @@ from transformers.utils import logging as transformers_logging
 from recpolicy import __version__, data, explain
 from recpolicy.compiler import compile
 from recpolicy.dataset.columns import Ragged, none
-from recpolicy.dataset.rows import Dataset, Rows, Split
+from recpolicy.dataset.rows import Dataset, Rows, Slates, Split
 from recpolicy.errors import PolicyError, UsageError
 from recpolicy.evaluation.baselines import top
 from recpolicy.evaluation.guardrail import guarded
+from recpolicy.evaluation.linear import Scores
 from recpolicy.language.checker import Loaded
 from recpolicy.runs import Run, fingerprint, located, write_json
 from recpolicy.schema import BUILTIN, Schema
@@ -29,6 +31,7 @@ from recpolicy.search import expected
 from recpolicy.trainer import run_stages
 from recpolicy.trainer.config import Config
 from recpolicy.trainer.distributed import processes, sharding
+from recpolicy.trainer.earlier_run import EarlierRun, WarmStart, policy_identity
 from recpolicy.trainer.evaluation import evaluator, reasoning
 from recpolicy.trainer.evaluation.evaluator import Evaluator
 from recpolicy.trainer.evaluation.reasoning import Answers
@@ -39,9 +42,9 @@ from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.models.user_model import UserModel
 from recpolicy.trainer.prompting import candidate_pools
 from recpolicy.trainer.prompting.prompts import Prompter
-from recpolicy.trainer.run_stages import Progress, RunContext
+from recpolicy.trainer.run_context import RunContext
+from recpolicy.trainer.run_stages import Progress
 from recpolicy.trainer.stages.reporting import refuse_missing
-from recpolicy.user_model.linear_recommenders import Scores
 
 SAMPLES = 5
 """Number of users whose answers by both models the run keeps."""
@@ -50,18 +53,26 @@ SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
 """Writes and reads `schema.json`."""
 
 
-def prepare(loaded: Loaded, source: str, model: str, config: Config) -> RunContext:
+def prepare(loaded: Loaded, source: str, model: str, config: Config, earlier: EarlierRun | None = None) -> RunContext:
     """Reads and splits the data, and compiles the policy for it.
 
-    Raises UsageError for data, a model or a prompt template that cannot be used, and for pools smaller than a slate or
-    larger than the catalog.
+    The items of an `earlier` run, from which this one goes on, have the numbers that they have there, and the settings
+    have fewer steps. Raises UsageError for data, a model or a prompt template that cannot be used, and for pools
+    smaller than a slate or larger than the catalog.
     """
     with processes.main_process_first():  # it may have to be downloaded
         dataset = data.open(source, loaded.schema, seed=config.seed)
+    catalog = None if earlier is None else data.aligned(dataset, earlier.items)
+    dataset = dataset if catalog is None else catalog.dataset
     split = data.split(dataset, config.split, holdout=config.holdout)
     view = data.training_view(dataset, split)
     compiled = guarded(compile(loaded.policy, view))
     config = config.of_model(model != recommenders.TINY)
+    warm_start = None
+    if earlier is not None and catalog is not None:
+        compiled = replace(compiled, present=catalog.present)
+        warm_start = WarmStart.of(earlier, replace(catalog, dataset=view), split)
+        config = warm_start.shortened(config)
     k, settings = loaded.policy.slate, config.prompt
     if 0 < settings.pool < k:
         message = f"a pool of {settings.pool} items is too small for slates of {k} places"
@@ -69,7 +80,8 @@ def prepare(loaded: Loaded, source: str, model: str, config: Config) -> RunConte
     if settings.pool > view.items.rows:
         message = f"a pool of {settings.pool:,} items is more than the {view.items.rows:,} items of {view.name}"
         raise UsageError(message, help="leave out --pool (`prompt.pool = 0`): then lists are of the whole catalog")
-    context = RunContext(loaded, view, split, compiled, prompter(loaded, view, model, config), config, model)
+    prompts = prompter(loaded, view, model, config)
+    context = RunContext(loaded, view, split, compiled, prompts, config, model, warm_start)
     context.prompter.prompts(split.validation.take(np.arange(1)))  # raises for a bad template before training
     return context
 
@@ -81,32 +93,47 @@ def prompter(loaded: Loaded, view: Dataset, model: str, config: Config) -> Promp
 
 
 def train(
-    loaded: Loaded, source: str, model: str, config: Config, out: Path, progress: Progress, *, resume: bool
+    loaded: Loaded,
+    source: str,
+    model: str,
+    config: Config,
+    out: Path,
+    progress: Progress,
+    *,
+    resume: bool,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Runs every stage and returns the evaluation, which is also written as `eval.json`.
 
-    The folder holds run.json, policy/, schema.json, items.json, metrics.jsonl, sft/, model/, user_model.safetensors,
-    samples.json and eval.json; during the run also checkpoints/. With `resume`, a run that was killed goes on from the
-    last checkpoint, with the same result. Runs that differ only in their policy share the SFT model.
-    Raises UsageError if `out` holds another run, or an unfinished one without `resume`.
+    The folder holds run.json, policy/, schema.json, items.json, users.json, metrics.jsonl, sft/, model/,
+    user_model.safetensors, samples.json and eval.json; during the run also checkpoints/. With `resume`, a run that was
+    killed goes on from the last checkpoint, with the same result. Runs that differ only in their policy share the SFT
+    model. With `start`, the folder of a finished run, training goes on from that run's models in fewer steps.
+    Raises UsageError if `out` holds another run, or an unfinished one without `resume`, and for a `start` that does not
+    fit.
     """
     refuse_missing(config.report_to)
     source, model = located(source, BUILTIN), located(model, recommenders.NAMES)
     progress.stage("data", source)
     if model != recommenders.TINY:
         progress.stage("model", f"{model}, from {pretrained.origin(model)}")
-    context = prepare(loaded, source, model, config)
+    began, config = time.monotonic(), config.of_model(model != recommenders.TINY)
+    earlier = None if start is None else EarlierRun.read(start, loaded, model, config)
+    context = prepare(loaded, source, model, config, earlier)
+    if context.warm_start is not None:
+        context = replace(context, split=context.warm_start.unlearned(context.split))
     for note in context.split.notes:
         progress.stage("data", note)
     identity: dict[str, Any] = {
-        "policy": fingerprint(*(source.text for source in loaded.policy.sources)),
+        **policy_identity(loaded),
         "as_of": str(loaded.policy.as_of) if loaded.policy.as_of else None,
-        "params": {param.name: param.written for param in loaded.policy.params},
         "schema": fingerprint(repr(loaded.schema)),
         "data": context.view.digest,
         "model": model,
-        "config": context.config.model_dump(exclude={"report_to"}),
+        "config": config.model_dump(exclude={"report_to"}),
     }
+    if earlier is not None:
+        identity["earlier run"] = earlier.digest
     if processes.sharded():
         identity["sharded"] = processes.count()  # checkpoints hold each process's part
     run = replace(processes.on_main(lambda: Run.start(out, identity, resume=resume)), writes=processes.is_main())
@@ -156,11 +183,16 @@ def train(
         processes.on_main(lambda: shutil.rmtree(out))
         raise
     after = context.load(fine_tuned)
+    if context.warm_start is not None:
+        context.warm_start.policy_training(after, context.load)
     stopped = run_stages.run_grpo(context, after, users, validation, run, progress)
     whole = sharding.whole(after.model)
     processes.on_main(lambda: after.save(out / "model", whole))
+    seconds = time.monotonic() - began
     evaluation, then, now = _evaluate(context, before, after, users, validation, test, progress)
     evaluation["stopped"] = stopped
+    if context.warm_start is not None:
+        evaluation["warm_start"] = {**_warm_start(context), "seconds": seconds}
     prompts = before.tokenizer.batch_decode(test.prompts[:SAMPLES])
     samples = [{"prompt": p, "sft": a, "grpo": b} for p, a, b in zip(prompts, then.texts, now.texts, strict=False)]
     processes.on_main(lambda: _conclude(run, samples, evaluation))
@@ -211,6 +243,8 @@ def _evaluate(
     reranked = controls["rerank"]
     guided = expected.slates(reranked.rows, test.legal, reranked.objective(strength["rerank"]), start=now.slates)
     slates, settings = evaluator.baseline_slates(context.classics, rows, compiled)
+    if context.warm_start is not None:
+        slates["before"] = _earlier_slates(context)
     strengths = {**strength, "grpo_guided": strength["rerank"]}
     systems = {
         "sft": plain.greedy(before),
@@ -245,6 +279,32 @@ def _evaluate(
     return evaluation, then, now
 
 
+def _earlier_slates(context: RunContext) -> Slates:
+    """Returns greedy slates of the earlier run's model for the test users, as it would have served them."""
+    earlier, slates = context.earlier_model, []
+    for _, rows in context.tested().batches(evaluator.BATCH):
+        if not len(earlier.catalog.arrived):  # an arrival is never among the candidates
+            rows = earlier.users.with_candidates(rows)
+        prior = user_model.prior(earlier.next_item_log_probs(rows), context.k)
+        part = Evaluator.of(earlier.recommender, context.prompter, context.compiled, rows, prior)
+        slates.append(part.greedy(earlier.recommender).items)
+    return Slates(np.concatenate(slates))
+
+
+def _warm_start(context: RunContext) -> dict[str, Any]:
+    """Where the run came from and how far it went, as `eval.json` has it."""
+    assert context.warm_start is not None
+    earlier, catalog = context.warm_start.earlier, context.warm_start.catalog
+    return {
+        "from": str(earlier.run.folder),
+        "new_events": context.warm_start.new_events,
+        "new_items": len(catalog.arrived),
+        "gone_items": int((~catalog.present).sum()),
+        "same_policy": earlier.same_policy,
+        "steps": {"sft": context.config.sft.steps, "grpo": context.config.grpo.steps},
+    }
+
+
 def _described(split: Split) -> dict[str, Any]:
     """What was held out, as `eval.json` has it."""
     cuts = {"validation_from": split.validation_from, "test_from": split.test_from}
@@ -272,12 +332,15 @@ def _describe(run: Run, identity: Mapping[str, Any], source: str, context: RunCo
     except OSError as error:
         raise UsageError(f"the run folder cannot be made: {error.strerror}", where=str(run.folder)) from error
     about = {"identity": identity, "source": source, "policy": Path(loaded.source.name).name}
+    if context.warm_start is not None:
+        about["from"] = context.warm_start.earlier.record()
     write_json(run.about, {**about, "versions": _versions(), "notes": view.notes})
     _write_policy(loaded, run.folder / "policy")
     write_json(run.folder / "schema.json", SCHEMA.dump_python(loaded.schema, mode="json"))
     training = Ragged.slices(view.item, view.start[:-1], context.split.train_end)
     events = np.bincount(training.values, minlength=view.items.rows).tolist()
     write_json(run.folder / "items.json", {"ids": view.item_ids, "events": events})
+    write_json(run.folder / "users.json", {"ids": view.user_ids, "events": training.lengths.tolist()})
 
 
 def _conclude(run: Run, samples: list[dict[str, str]], evaluation: Mapping[str, Any]) -> None:

@@ -15,9 +15,10 @@ from recpolicy.profile.report import Profile, Rollouts, profile
 from recpolicy.runs import Run
 from recpolicy.trainer import pipeline
 from recpolicy.trainer.config import recorded
+from recpolicy.trainer.earlier_run import EarlierRun
 from recpolicy.trainer.evaluation.evaluator import Evaluator
 from recpolicy.trainer.models import user_model
-from recpolicy.trainer.run_stages import RunContext
+from recpolicy.trainer.run_context import RunContext
 
 USERS = 200
 """Number of validation users in a profile, at most."""
@@ -34,7 +35,7 @@ def of_run(loaded: Loaded, run: Run) -> tuple[Profile, Dataset]:
     about = run.read()
     identity = about["identity"]
     config = recorded(run)
-    context = pipeline.prepare(loaded, about["source"], identity["model"], config)
+    context = pipeline.prepare(loaded, about["source"], identity["model"], config, EarlierRun.recorded(run))
     if context.view.digest != identity["data"]:
         raise UsageError("the data have changed since this run", where=about["source"], help="train on them first")
     recommender = context.load(_fine_tuned(run, context))

@@ -13,54 +13,46 @@ from transformers.utils import logging as transformers_logging
 from recpolicy import data
 from recpolicy.compiler import CompiledPolicy, compile
 from recpolicy.data import Aligned
-from recpolicy.dataset.columns import Bools, Floats, Ints
-from recpolicy.dataset.rows import Dataset, Rows, Slates
-from recpolicy.dataset.slates import unseen
+from recpolicy.dataset.columns import Floats, Ints
+from recpolicy.dataset.rows import Dataset, Slates
 from recpolicy.errors import UsageError
 from recpolicy.evaluation import classics
 from recpolicy.evaluation.baselines import Baseline
+from recpolicy.evaluation.linear import Scores
 from recpolicy.language import checker
-from recpolicy.recommendation import ALIKE, Arrival, Recommendation
+from recpolicy.recommendation import Arrival, Recommendation
 from recpolicy.runs import Run
 from recpolicy.search import expected
 from recpolicy.search.expected import Objective
-from recpolicy.trainer.coldstart import attribute_embeddings, new_items
-from recpolicy.trainer.coldstart.attribute_embeddings import ArrivalPrior
+from recpolicy.trainer.coldstart.deployed_model import DeployedModel, deployed_model, latest_time, outdated
 from recpolicy.trainer.config import recorded
 from recpolicy.trainer.evaluation import rerank_control
 from recpolicy.trainer.evaluation.evaluator import BATCH, Evaluator
-from recpolicy.trainer.models import item_attributes, recommenders, user_model
-from recpolicy.trainer.models.item_attributes import Attributes
-from recpolicy.trainer.models.recommenders import Recommender
-from recpolicy.trainer.models.user_model import UserModel
+from recpolicy.trainer.models import user_model
 from recpolicy.trainer.pipeline import SCHEMA, prompter
 from recpolicy.trainer.prompting import candidate_pools
 from recpolicy.trainer.prompting.prompts import Prompter
-from recpolicy.user_model.linear_recommenders import Scores
 
 
 @dataclass(frozen=True)
 class Deployment:
     """The model of a finished run over the present state of its data."""
 
-    recommender: Recommender
+    model: DeployedModel
     prompter: Prompter
     compiled: CompiledPolicy
-    catalog: Aligned
-    facts: Attributes
-    learned: Ints
-    """The items from which embeddings of arrivals are learned."""
     now: float
     """The time of the slates: that of the latest event, in seconds since 1970."""
     retriever: Baseline | None
     """Fills candidate pools, for a model that chooses from pools."""
     seed: int
-    users_model: UserModel
-    """The user model of the run, which knows the items of training."""
-    similar: list[Ints]
-    """The known items most similar to each arrival, which gets their mean probability."""
     strength: float = 0.0
     """Weight of the policy in improving the model's slates; 0: they are the model's alone."""
+
+    @property
+    def catalog(self) -> Aligned:
+        """The data, and which of its items the model knows."""
+        return self.model.catalog
 
     @property
     def dataset(self) -> Dataset:
@@ -100,9 +92,10 @@ class Deployment:
             evaluator, shares = self._evaluator(part)
             for recommendation in self._recommended(part, evaluator, shares):
                 shown[list(recommendation.items)] += 1
-            ranks.append(_ranks(self._first(evaluator), items, self.similar))
+            ranks.append(_ranks(self._first(evaluator), items, self.model.similar))
         arrivals = []
-        for item, near, of in zip(items.tolist(), self.similar, np.concatenate(ranks).transpose(1, 0, 2), strict=True):
+        by_item = np.concatenate(ranks).transpose(1, 0, 2)
+        for item, near, of in zip(items.tolist(), self.model.similar, by_item, strict=True):
             ranked = of[~np.isnan(of[:, 0])]
             medians = np.median(ranked, axis=0) if len(ranked) else np.full(4, np.nan)
             arrivals.append(Arrival(item, len(ranked), int(shown[item]), tuple(near.tolist()), *medians.tolist()))
@@ -112,20 +105,12 @@ class Deployment:
         """The prompts and legal items of these users, and the log-probability of each item to be taken next."""
         rows = replace(data.rows_at_end(self.dataset, users), now=np.full(len(users), self.now))
         if self.retriever is not None:
-            rows = candidate_pools.draw(rows, self.retriever, self._servable, self.prompter.settings, self.seed)
+            rows = candidate_pools.draw(rows, self.retriever, self.compiled.servable, self.prompter.settings, self.seed)
         if not len(self.catalog.arrived):  # an arrival is never among the candidates
-            rows = self.users_model.with_candidates(rows)
-        shares = self._next_item_log_probs(rows)
+            rows = self.model.users.with_candidates(rows)
+        shares = self.model.next_item_log_probs(rows)
         prior = user_model.prior(shares, self.compiled.policy.slate)
-        evaluator = Evaluator.of(self.recommender, self.prompter, self.compiled, rows, prior)
-        return replace(evaluator, legal=evaluator.legal & self._present(rows)), shares
-
-    def _next_item_log_probs(self, rows: Rows) -> Scores:
-        """Log-probability of each item to be taken next, [users, items]."""
-        known = self.catalog.earlier
-        earlier = attribute_embeddings.with_history(rows, rows.history.values < known)
-        shares = self.users_model.next_item_log_probs(earlier)
-        return np.concatenate([shares, attribute_embeddings.shared(shares, unseen(earlier, known), self.similar)], 1)
+        return Evaluator.of(self.model.recommender, self.prompter, self.compiled, rows, prior), shares
 
     def _guided(self, evaluator: Evaluator, shares: Scores, slates: Slates) -> Slates:
         """The slates after every exchange of items that increases the expected reward."""
@@ -136,17 +121,9 @@ class Deployment:
         rows = user_model.with_label_probabilities(evaluator.rows, shares, count, order=self.compiled.needs_order)
         return expected.slates(rows, evaluator.legal, objective, start=slates)
 
-    def _servable(self, rows: Rows) -> Bools:
-        """What each user may be shown, [users, items]: allowed by the policy and still in the catalog."""
-        return self.compiled.servable(rows) & self._present(rows)
-
-    def _present(self, rows: Rows) -> Bools:
-        """What is still in the catalog, of all items, or of the rows' candidates, [users, C]."""
-        return self.catalog.present if rows.columns is None else self.catalog.present[rows.columns]
-
     def _recommended(self, users: Ints, evaluator: Evaluator, shares: Scores) -> Iterator[Recommendation]:
-        form, tokenizer = self.recommender.form, self.recommender.tokenizer
-        [completions] = evaluator.completions(self.recommender)
+        form, tokenizer = self.model.recommender.form, self.model.recommender.tokenizer
+        [completions] = evaluator.completions(self.model.recommender)
         slates = Slates(form.slates(completions).numpy())
         if self.strength:
             slates = self._guided(evaluator, shares, slates)
@@ -156,7 +133,7 @@ class Deployment:
             yield Recommendation(int(user), tuple(item for item in slate if item >= 0), reasoning)
 
     def _first(self, evaluator: Evaluator) -> Floats:
-        [logp] = evaluator.first(self.recommender)
+        [logp] = evaluator.first(self.model.recommender)
         return logp.double().cpu().numpy()
 
 
@@ -212,46 +189,17 @@ def deploy(
         )
     catalog = data.aligned(data.open(source or about["source"], schema, seed=config.seed), items["ids"])
     dataset = catalog.dataset
-    learned = new_items.learned_from(catalog, np.array(items["events"]))
-    facts = item_attributes.attributes(dataset, learned)
-    think = config.prompt.longest_reasoning
-    recommender, fine_tuned = (
-        recommenders.load(run.folder / name, model, catalog.earlier, k, think, config.llm) for name in ("model", "sft")
-    )
-    prompts, now, seed = prompter(own, dataset, model, config), _now(dataset), config.seed
-    if not (run.folder / user_model.FILE).is_file():
-        raise _outdated(run, f"this run has no `{user_model.FILE}`")
-    users = user_model.load(run.folder, fine_tuned, prompts)
-    similar = item_attributes.similar_items(facts, learned, catalog.arrived, ALIKE)
+    prompts, now, seed = prompter(own, dataset, model, config), latest_time(dataset), config.seed
     retriever = None
     if config.prompt.pool:
         retriever = classics.fit(dataset, data.split(dataset, config.split, holdout=config.holdout), k)["ease_recency"]
-    if len(catalog.arrived):
-        recommender = new_items.merged(recommender)
-        prior = ArrivalPrior(users, facts, learned)
-        examples = attribute_embeddings.cold_start_examples(
-            recommender, prompts, catalog, learned, now, retriever, seed, tell, prior
-        )
-        tell("making embeddings for new items")
-        recommender = new_items.extended(recommender, catalog, learned, facts, examples)
-    compiled = compile(loaded.policy, dataset)
-    return Deployment(
-        recommender, prompts, compiled, catalog, facts, learned, now, retriever, seed, users, similar, strength
-    )
+    deployed = deployed_model(run, model, config, catalog, np.array(items["events"]), prompts, now, retriever, tell)
+    compiled = replace(compile(loaded.policy, dataset), present=catalog.present)
+    return Deployment(deployed, prompts, compiled, now, retriever, seed, strength)
 
 
 def _json(run: Run, name: str) -> Any:
     try:
         return json.loads((run.folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise _outdated(run, f"this run has no `{name}` that says what its model was trained on") from error
-
-
-def _outdated(run: Run, message: str) -> UsageError:
-    help = "it was begun by an earlier version of recpolicy: train again with this one"
-    return UsageError(message, where=str(run.folder), help=help)
-
-
-def _now(dataset: Dataset) -> float:
-    known = dataset.time[~np.isnan(dataset.time)]
-    return float(known.max()) if len(known) else dataset.schema.now or 0.0
+        raise outdated(run, f"this run has no `{name}` that says what its model was trained on") from error

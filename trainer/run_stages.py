@@ -6,39 +6,30 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, partial
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from recpolicy import __version__, data
+from recpolicy import data
 from recpolicy.analysis import feasibility
-from recpolicy.compiler import CompiledPolicy
-from recpolicy.dataset import candidates
 from recpolicy.dataset.candidates import is_large
-from recpolicy.dataset.columns import Ints
-from recpolicy.dataset.rows import Dataset, Rows, Slates, Split
-from recpolicy.dataset.slates import unseen
+from recpolicy.dataset.rows import Rows, Slates
 from recpolicy.errors import PolicyError
-from recpolicy.evaluation import classics, metrics
-from recpolicy.evaluation.baselines import Baseline
+from recpolicy.evaluation import metrics
 from recpolicy.evaluation.guardrail import is_guardrail
 from recpolicy.evaluation.targets import Score, TargetProgress
-from recpolicy.language.checker import Loaded
 from recpolicy.rewards import RewardComputer
-from recpolicy.runs import Run, fingerprint, finished, write_json
-from recpolicy.trainer.config import Config
+from recpolicy.runs import Run, finished, write_json
 from recpolicy.trainer.decoding import prefix_sharing
 from recpolicy.trainer.distributed import processes, sharding
 from recpolicy.trainer.evaluation.evaluator import Evaluator
 from recpolicy.trainer.evaluation.validation import Validation, ValidationResult
 from recpolicy.trainer.models import recommenders, user_model
 from recpolicy.trainer.models.user_model import UserModel
-from recpolicy.trainer.prompting import candidate_pools
 from recpolicy.trainer.prompting.contexts import Contexts, endings
-from recpolicy.trainer.prompting.prompts import Prompter
+from recpolicy.trainer.run_context import RunContext
 from recpolicy.trainer.stages import grpo, sft
 from recpolicy.trainer.stages.checkpoints import Checkpoints
 from recpolicy.trainer.stages.objectives import Objectives
@@ -67,98 +58,6 @@ class Progress(Protocol):
 
     def targets_measured(self, step: int, targets: Sequence[TargetProgress]) -> None:
         """Receives the policy's targets, with the multipliers that follow from them."""
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """The policy, the data and the settings of one run, which all stages read."""
-
-    loaded: Loaded
-    view: Dataset
-    split: Split
-    compiled: CompiledPolicy
-    prompter: Prompter
-    config: Config
-    model: str
-
-    @property
-    def k(self) -> int:
-        """Places of a slate."""
-        return self.loaded.policy.slate
-
-    def sft_key(self) -> str:
-        """Computes the fingerprint of what the SFT model depends on.
-
-        Of the policy, that is the number of places, and its words where prompts contain them.
-        """
-        settings = self.config.model_dump(include={"seed", "split", "holdout", "prompt", "tiny", "llm", "sft"})
-        prompt = (self.prompter.template, self.prompter.policy)
-        model = recommenders.version(self.model)
-        return fingerprint(__version__, version("trl"), model, self.view.digest, self.k, settings, *prompt)
-
-    @cached_property
-    def classics(self) -> dict[str, Baseline]:
-        """The classic recommenders, fitted on first use."""
-        return classics.fit(self.view, self.split, self.k)
-
-    def limits(self) -> tuple[str, ...]:
-        """Returns what a run does not compute because the catalog is large, one sentence each."""
-        items, settings = self.view.items.rows, self.config.sft
-        if not is_large(items):
-            return ()
-        return (
-            f"{items:,} items are more than {candidates.LARGE:,}, so each user's slates are chosen from "
-            f"{retrieval.CANDIDATES:,} candidates: the {retrieval.BEST} best items of every source, others at random. "
-            "What users took counts wherever it is in the catalog.",
-            f"SFT computes the softmax with {sft.NEGATIVES:,} random items in each of its {settings.steps:,} steps.",
-            *classics.left_out(self.view, self.split),
-        )
-
-    def load(self, folder: Path) -> recommenders.Recommender:
-        """Loads a recommender that a stage of this run saved."""
-        think, settings = self.config.prompt.longest_reasoning, self.config.llm
-        return recommenders.load(folder, self.model, self.view.items.rows, self.k, think, settings)
-
-    def held_out(self) -> Rows:
-        """Samples at most `validation_users` of the validation rows with the run's seed, and draws their pools."""
-        return self.pooled(self._validation)
-
-    def held_out_for_sft(self) -> Rows:
-        """Returns the rows of `held_out` with pools that do not depend on the policy, as the SFT model does not."""
-        return self.pooled(self._validation, for_sft=True)
-
-    def pooled(self, rows: Rows, *, for_sft: bool = False, answered: bool = False) -> Rows:
-        """Returns the rows with the pools that their slates are chosen from, if the settings ask for pools.
-
-        Pools `for_sft` do not depend on the policy; `answered` ones hold what the user took next.
-        """
-        settings, servable = self.config.prompt, self.compiled.servable
-        if not settings.pool:
-            return rows
-        if for_sft:
-            servable = partial(unseen, items=self.view.items.rows)
-        retriever = self.classics["ease_recency"]
-        return candidate_pools.draw(rows, retriever, servable, settings, self.config.seed, answered=answered)
-
-    def expected_events(self, rows: Rows) -> Ints:
-        """Returns how many more items each row's user is assumed to take."""
-        return self.split.expected[rows.user]
-
-    def answered(self, rows: Rows) -> Rows:
-        """Returns rows of SFT with their pools, which hold what the user took next."""
-        return self.pooled(rows, for_sft=True, answered=True)
-
-    def tested(self) -> Rows:
-        """Samples at most `test_users` of the test rows with the run's seed, and draws their pools."""
-        return self.pooled(self.split.test.sample(self.config.test_users, self.config.seed))
-
-    def before_test(self) -> Rows:
-        """Samples at most `test_users` of the users as the test part finds them, and draws their pools."""
-        return self.pooled(self.split.before_test.sample(self.config.test_users, self.config.seed))
-
-    @property
-    def _validation(self) -> Rows:
-        return self.split.validation.sample(self.config.validation_users, self.config.seed)
 
 
 def refuse_out_of_reach(context: RunContext, progress: Progress, baseline: Slates | None = None) -> None:
@@ -215,7 +114,8 @@ def _train_sft(context: RunContext, run: Run, progress: Progress, cached: Path) 
     config, k, view = context.config, context.k, context.view
     training, log = _start(context, run, "sft", progress)
     progress.stage("sft", f"{config.sft.steps:,} steps at most{_from(training)}")
-    rows = sft.training_rows(view, context.split, k, config.sft.steps * config.sft.batch, config.seed)
+    new = None if context.warm_start is None else context.warm_start.first_new(view)
+    rows = sft.training_rows(view, context.split, k, config.sft.steps * config.sft.batch, config.seed, new)
     rows = sft.subsampled_history(context.answered(rows), config.prompt.min_history_fraction, config.seed)
     rows = sft.shuffled_labels(rows, config.seed)
     prompts, completions = context.prompter.prompts(rows), context.prompter.completions(rows)
@@ -233,6 +133,8 @@ def _train_sft(context: RunContext, run: Run, progress: Progress, cached: Path) 
             shown=context.prompter.prompts(held_out),
             about=context.prompter.about(),
         )
+    if context.warm_start is not None:
+        context.warm_start.fine_tuning(recommender, context.earlier_model)
     progress.stage("sft", recommender.size())
     evaluator = Evaluator.of(recommender, context.prompter, None, held_out)
 
@@ -242,7 +144,13 @@ def _train_sft(context: RunContext, run: Run, progress: Progress, cached: Path) 
 
     examples = sft.token_rows(recommender, prompts, completions, rows.history)
     best = sft.train(
-        recommender, examples, config.sft, training, lambda: Score(0.0, evaluator.likelihood(recommender)), report
+        recommender,
+        examples,
+        config.sft,
+        training,
+        lambda: Score(0.0, evaluator.likelihood(recommender)),
+        report,
+        trained=context.warm_start is not None,
     )
     whole = sharding.whole(recommender.model)
 

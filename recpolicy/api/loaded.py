@@ -11,7 +11,7 @@ import numpy as np
 
 from recpolicy.api import strengths
 from recpolicy.api.results import Evaluated, Reranked, RowProblem, Scored
-from recpolicy.api.rows import Histories, Id, Lists, Reader, Time, ids
+from recpolicy.api.rows import Histories, Id, Lists, Reader, Time, Times, ids
 from recpolicy.api.strengths import FittedStrength
 from recpolicy.api.users import inline, with_nobody
 from recpolicy.compiler import CompiledPolicy
@@ -70,7 +70,7 @@ class LoadedPolicy:
         user: Id | Sequence[Id | None] | None = None,
         history: Histories | None = None,
         next_items: Lists | None = None,
-        now: Time | Sequence[Time | None] | None = None,
+        now: Times = None,
         users: Any = None,
     ) -> Scored:
         """Scores B lists by every rule; `next_items` are what each user took next, for `ndcg(next_items)` and the like.
@@ -109,7 +109,7 @@ class LoadedPolicy:
         *,
         user: Id | Sequence[Id | None] | None = None,
         history: Histories | None = None,
-        now: Time | Sequence[Time | None] | None = None,
+        now: Times = None,
         users: Any = None,
         strength: float | None = None,
     ) -> Reranked:
@@ -136,7 +136,7 @@ class LoadedPolicy:
         next_items: Lists,
         user: Id | Sequence[Id | None] | None = None,
         history: Histories | None = None,
-        now: Time | Sequence[Time | None] | None = None,
+        now: Times = None,
         users: Any = None,
     ) -> FittedStrength:
         """Finds the strength of `rerank` whose lists have the largest reward R on users whose next items are known.
@@ -160,7 +160,7 @@ class LoadedPolicy:
         next_items: Lists,
         user: Id | Sequence[Id | None] | None = None,
         history: Histories | None = None,
-        now: Time | Sequence[Time | None] | None = None,
+        now: Times = None,
         users: Any = None,
         baseline: Lists | None = None,
         seed: int = 0,
@@ -232,7 +232,7 @@ class LoadedPolicy:
         user: Id | Sequence[Id | None] | None,
         history: Histories | None,
         next_items: Lists | None,
-        now: Time | Sequence[Time | None] | None,
+        now: Times,
         users: Any,
         problems: list[RowProblem],
     ) -> tuple[CompiledPolicy, Rows, Bools]:
@@ -250,7 +250,7 @@ class LoadedPolicy:
         return compiled, replace(rows, user=np.arange(count)), np.zeros(count, np.bool_)
 
     @staticmethod
-    def _without_time(now: Time | Sequence[Time | None] | None, count: int) -> Bools:
+    def _without_time(now: Times, count: int) -> Bools:
         if now is None or isinstance(now, str | int | float | date):
             return np.full(count, now is None)
         return np.array([moment is None for moment in now], np.bool_)

@@ -18,6 +18,8 @@ from recpolicy.tables.values.dates import iso_seconds, time_seconds, unix_second
 
 Id: TypeAlias = str | int
 Time: TypeAlias = float | int | str | date | datetime
+Times: TypeAlias = Time | Sequence[Time | None] | Floats | None
+"""One time for all rows, or one for each."""
 Lists: TypeAlias = Sequence[Sequence[Id]]
 Histories: TypeAlias = Sequence[Sequence[Id] | None]
 
@@ -78,7 +80,7 @@ class Reader:
         user: Id | Sequence[Id | None] | None,
         history: Histories | None,
         next_items: Lists | None,
-        now: Time | Sequence[Time | None] | None,
+        now: Times,
         problems: list[RowProblem],
     ) -> tuple[Rows, Bools]:
         """Returns `count` rows, and which of them have an unknown user; those have the columns of no user.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recpolicy.dataset.columns import Codes, Ints
 
-LARGE = 50_000
+LARGE = 20_000
 """Most items of a catalog for which arrays of users and all items are made."""
 BITS = 32
 """Bits of an item in a key of row and item."""

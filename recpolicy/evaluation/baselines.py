@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recpolicy.dataset.columns import Bools, Codes, Floats, Ragged
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ints, Ragged
 from recpolicy.dataset.rows import Dataset, Rows, Slates, Split
 from recpolicy.dataset.slates import unseen
 from recpolicy.evaluation.metrics import accuracy, mean
@@ -247,12 +247,27 @@ def _factorized(seen: Scores) -> Factors:
 
 
 def taken(dataset: Dataset, split: Split) -> Scores:
-    """Builds the training matrix X, [users, items]: 1 where the user took the item in the training part."""
+    """Builds the training matrix X, [users, items]: the weight of what the user took in the training part, else 0."""
     seen = np.zeros((len(dataset.user_ids), dataset.items.rows), np.float32)
-    user = np.repeat(np.arange(len(seen)), np.diff(dataset.start))
-    training = np.arange(len(dataset.item)) < split.train_end[user]
-    seen[user[training], dataset.item[training]] = 1.0
+    user, item, weight = training_events(dataset, split)
+    seen[user, item] = weight
     return seen
+
+
+def training_events(dataset: Dataset, split: Split) -> tuple[Ints, Codes, Scores]:
+    """Returns user, item and weight of each event of the training part, by user.
+
+    The weight is 1 unless the schema gives one. Of an item that a user took several times it is the largest.
+    """
+    user = np.repeat(np.arange(len(dataset.user_ids)), np.diff(dataset.start))
+    at = np.flatnonzero(np.arange(len(dataset.item)) < split.train_end[user])
+    weight = np.ones(len(at)) if dataset.weight is None else dataset.weight[at]
+    user, item = user[at], dataset.item[at]
+    if dataset.schema.interactions.repeatable:
+        order = np.lexsort((weight, item, user))
+        last = np.append((np.diff(user[order]) != 0) | (np.diff(item[order]) != 0), True)[: len(order)]
+        user, item, weight = (values[order][last] for values in (user, item, weight))
+    return user, item, weight.astype(np.float32)
 
 
 def profiles(rows: Rows, items: int, half_life: float | None) -> Scores:

@@ -66,17 +66,18 @@ def left_out(dataset: Dataset, split: Split) -> tuple[str, ...]:
 
 
 def taken(dataset: Dataset, split: Split) -> sparse.csr_array:
-    """Builds the training matrix X, [users, items] float32: 1 where the user took the item in the training part."""
-    events = Ragged.slices(dataset.item, dataset.start[:-1], split.train_end).different()
-    shape = len(events), dataset.items.rows
-    seen = sparse.csr_array((np.ones(len(events.values), np.float32), events.values, events.offsets), shape)
+    """Builds the training matrix X, [users, items] float32: the weight of what the user took in the training part."""
+    user, item, weight = baselines.training_events(dataset, split)
+    shape = len(dataset.user_ids), dataset.items.rows
+    offsets = np.append(0, np.cumsum(np.bincount(user, minlength=shape[0])))
+    seen = sparse.csr_array((weight, item, offsets), shape)
     seen.sort_indices()
     return seen
 
 
 def takers(seen: sparse.csr_array) -> linear.Scores:
-    """Counts the training users who took each item, [items]."""
-    return np.bincount(seen.indices, minlength=seen.shape[1]).astype(np.float32)
+    """Sums the weights of the training users who took each item, [items]; without weights their number."""
+    return np.bincount(seen.indices, seen.data, seen.shape[1]).astype(np.float32)
 
 
 def _pairs(seen: sparse.csr_array) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from recpolicy.dataset.columns import Bools, Floats, Ints
 from recpolicy.dataset.rows import Rows
-from recpolicy.user_model.linear_recommenders import Scores
+from recpolicy.evaluation.linear import Scores
 
 PAIRS = 10_000_000
 """Most (row, item) pairs that a blend is fitted on."""
@@ -36,7 +36,8 @@ class Examples:
         """Builds the examples of rows; a next item that is not free does not count."""
         taken = np.zeros_like(free)
         taken[rows.found(np.repeat(np.arange(len(rows)), rows.next_items.lengths), rows.next_items.values)] = True
-        return Examples(features, free, taken & free, rows.candidates and rows.candidates.log_weight)
+        log_weight = None if rows.candidates is None else rows.candidates.log_weight
+        return Examples(features, free, taken & free, log_weight)
 
     def part(self, rows: Ints) -> Examples:
         """Returns the examples of some of the rows."""

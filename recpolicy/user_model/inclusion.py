@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from recpolicy.dataset.columns import Codes, Floats, Ints
-from recpolicy.user_model.linear_recommenders import Scores
+from recpolicy.dataset.columns import Bools, Codes, Floats, Ints
+from recpolicy.evaluation.linear import Scores
 
 STEPS = 100
 """Most steps of Newton's method; a few are enough unless the shares differ by orders of magnitude."""
@@ -24,7 +24,7 @@ def inclusion_probabilities(shares: Scores, count: Ints, weight: Scores | None =
     """
     p = shares.astype(np.float64)
 
-    def total(values: Floats) -> Floats:
+    def total(values: Floats | Bools) -> Floats:
         return np.asarray((values if weight is None else values * weight).sum(1), np.float64)
 
     n = np.minimum(count, 0.95 * total(p > 0))

@@ -66,7 +66,7 @@ def test_trl_rules_add_up_to_the_reward(
     for rule, values in zip(policy.rules, parts, strict=True):
         found = [math.nan if value is None else value for value in values]
         np.testing.assert_allclose(found, expected.parts[rule], atol=1e-9)
-    whole = trl.reward_function(policy, PARSE)(completions=answers, **extra, **columns)
+    whole = np.array(trl.reward_function(policy, PARSE)(completions=answers, **extra, **columns), np.float64)
     np.testing.assert_allclose(np.nansum(np.array(parts, float), 0), whole, atol=1e-9)
     np.testing.assert_allclose(whole, expected.reward, atol=1e-9)
 

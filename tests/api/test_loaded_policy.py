@@ -21,7 +21,7 @@ from recpolicy.errors import PolicyError, UsageError
 from recpolicy.policies import __path__ as samples_at
 from recpolicy.rewards import RewardComputer
 from recpolicy.scoring import Scorer
-from tests.scoring.logs import simulator
+from tests.scoring.logs import numbers, simulator
 
 SAMPLES = sorted(path.stem for path in Path(samples_at[0]).glob("*.policy"))
 
@@ -99,7 +99,7 @@ def test_unknown_user_and_items_are_problems_of_their_rows(balanced: LoadedPolic
 
 def test_anonymous_user_has_missing_columns_and_inline_columns_count() -> None:
     policy = recpolicy.load("family_safe", "simulator")
-    rated = [i for i, value in enumerate(simulator().items.columns["age_rating"].values) if value == 16]  # type: ignore[union-attr]
+    rated = np.flatnonzero(numbers("age_rating") == 16)
     list_ = [simulator().item_ids[i] for i in rated[:2]]
     found = policy.score([list_, list_], users={"age": [12, 40]})
     assert found.blocked.tolist() == [True, False]

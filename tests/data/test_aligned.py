@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recpolicy import data
 from recpolicy.data import Aligned
-from recpolicy.dataset.columns import ListColumn, NumberColumn, TruthColumn, WordColumn
+from recpolicy.dataset.columns import ColumnData, ListColumn, NumberColumn, TruthColumn, WordColumn
 from recpolicy.dataset.rows import Dataset
 from tests.recommend.platform import before, later, write
 
@@ -55,3 +57,36 @@ def test_events_and_columns_follow_their_items(states: tuple[Dataset, Dataset, A
 def test_self_alignment_keeps_digest(states: tuple[Dataset, Dataset, Aligned]) -> None:
     old, _, _ = states
     assert data.aligned(old, old.item_ids).dataset.digest == old.digest
+
+
+@given(st.data())
+def test_every_item_keeps_its_id_values_and_events(
+    states: tuple[Dataset, Dataset, Aligned], drawn: st.DataObject
+) -> None:
+    _, new, _ = states
+    known = drawn.draw(st.lists(st.sampled_from(new.item_ids), unique=True))
+    earlier = drawn.draw(st.permutations([*known, *(f"left-{i}" for i in range(drawn.draw(st.integers(0, 3))))]))
+    found = data.aligned(new, earlier)
+    ids = found.dataset.item_ids
+    assert list(ids[: found.earlier]) == earlier and len(set(ids)) == len(ids)
+    assert {ids[row] for row in np.flatnonzero(found.present)} == set(new.item_ids)
+    assert [ids[item] for item in found.dataset.item] == [new.item_ids[item] for item in new.item]
+    row = {id: i for i, id in enumerate(new.item_ids)}
+    for name, column in found.dataset.items.columns.items():
+        for i, id in enumerate(ids):
+            expected = value(new.items.columns[name], row[id]) if id in row else None
+            assert value(column, i) == expected, (name, id)
+    assert data.aligned(new, ids).dataset.digest == found.dataset.digest, "its own numbers stay as they are"
+
+
+def value(column: ColumnData, row: int) -> object:
+    """The value of a row in a form that can be compared; None where it is missing."""
+    match column:
+        case NumberColumn(values=numbers):
+            return None if np.isnan(numbers[row]) else float(numbers[row])
+        case TruthColumn(values=truths):
+            return (False, None, True)[truths[row]]
+        case WordColumn(values=codes, words=words):
+            return words[codes[row]] if codes[row] >= 0 else None
+        case ListColumn(values=lists, words=words, missing=missing):
+            return None if missing[row] else tuple(words[code] for code in lists.row(row))

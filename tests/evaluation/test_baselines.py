@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from recpolicy import data
 from recpolicy.dataset.columns import Floats, Ragged
 from recpolicy.dataset.rows import Dataset, Rows, Split
+from recpolicy.evaluation import baselines, classics
 from recpolicy.evaluation.baselines import Baseline, Ease, ItemKNN, fit, top
 from recpolicy.evaluation.metrics import accuracy
 
@@ -119,3 +121,26 @@ def random_data(users: int, items: int) -> tuple[Dataset, Split]:
         time=np.zeros(len(item)),
     )
     return cut, data.split(cut, holdout=1)
+
+
+@pytest.mark.parametrize("repeatable", [False, True])
+def test_training_matrix_holds_the_largest_weight_of_each_pair(repeatable: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "items.csv").write_text("item_id\n" + "".join(f"{n}\n" for n in range(6)))
+    (tmp_path / "users.csv").write_text("user_id\na\nb\n")
+    drawn = zip("ab" * 15, rng.integers(0, 6, 30), rng.random(30), strict=True)
+    log = [(user, item, time, stars) for time, (user, item, stars) in enumerate(drawn)]
+    (tmp_path / "interactions.csv").write_text(
+        "user_id,item_id,timestamp,stars\n" + "".join(f"{u},{i},{t},{w}\n" for u, i, t, w in log)
+    )
+    text = f"[item]\n[user]\n[interactions]\nweight = 'stars'\nrepeatable = {str(repeatable).lower()}\n"
+    (tmp_path / "schema.toml").write_text(text)
+    dataset = data.open(tmp_path)
+    split = data.split(dataset, holdout=1)
+    expected = np.zeros((2, 6), np.float32)
+    for user in range(2):
+        for event in range(dataset.start[user], split.train_end[user]):
+            item = dataset.item[event]
+            expected[user, item] = max(expected[user, item], dataset.weight[event])  # type: ignore[index]
+    np.testing.assert_allclose(baselines.taken(dataset, split), expected)
+    np.testing.assert_allclose(classics.taken(dataset, split).toarray(), expected)

@@ -134,7 +134,9 @@ def test_python_snippet_prints_rewards(page: str, tmp_path: Path) -> None:
     snippets = blocks("python", page)
     assert snippets
     for _, snippet in snippets:
-        done = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         assert re.search(r"\[-?\d\.\d+", done.stdout)
 

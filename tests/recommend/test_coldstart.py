@@ -16,6 +16,7 @@ from recpolicy.data import Aligned
 from recpolicy.dataset.rows import Rows
 from recpolicy.dataset.slates import unseen
 from recpolicy.errors import UsageError
+from recpolicy.evaluation.linear import Scores
 from recpolicy.recommendation import ALIKE
 from recpolicy.trainer.coldstart import attribute_embeddings
 from recpolicy.trainer.coldstart.attribute_embeddings import FOLDS, PENALTIES, ArrivalPrior, ColdStartExamples
@@ -25,7 +26,7 @@ from recpolicy.trainer.models.item_attributes import Attributes
 from recpolicy.trainer.models.pretrained import tables
 from recpolicy.trainer.models.user_model import LEAST, RESIDUAL, UserModel
 from recpolicy.trainer.prompting.prompts import Prompter
-from recpolicy.user_model.linear_recommenders import LinearRecommenders, Scores
+from recpolicy.user_model.linear_recommenders import LinearRecommenders
 from tests.recommend.beginners import begun, language_model
 from tests.recommend.platform import sparse
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def test_no_value_is_nan_however_few_items_have_one(rule: str, missing: str, cou
     if "distance" not in rule and missing:
         pytest.skip("says nothing about missing values")
     (tmp_path / "p.policy").write_text(f"{HEADER}reward r weight 1 = {rule}{missing}\n")
-    items = {
+    items: dict[str, list[Any]] = {
         "item_id": ["a", "b", "c", "d"],
         "x": [float(n) if n < count else None for n in range(4)],
         "w": [f"w{n}" if n < count else None for n in range(4)],

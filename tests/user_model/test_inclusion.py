@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recpolicy.evaluation.linear import Scores
 from recpolicy.user_model.inclusion import inclusion_probabilities, sample_next_items
-from recpolicy.user_model.linear_recommenders import Scores
 
 SEED = st.integers(0, 999)
 SPREAD = st.sampled_from([0.0, 0.5, 1.0, 3.0, 6.0])

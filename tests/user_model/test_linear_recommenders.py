@@ -17,8 +17,9 @@ from recpolicy.dataset.rows import Dataset, Rows, Split
 from recpolicy.dataset.slates import unseen
 from recpolicy.evaluation import baselines
 from recpolicy.evaluation.baselines import Baseline, Ease, ItemKNN
+from recpolicy.evaluation.linear import LinearRecommender
 from recpolicy.user_model import linear_recommenders
-from recpolicy.user_model.linear_recommenders import LinearRecommender, LinearRecommenders
+from recpolicy.user_model.linear_recommenders import LinearRecommenders
 
 SIMULATED = data.simulate(users=60, items=100, creators=8, seed=2).dataset
 ITEMS = SIMULATED.items.rows

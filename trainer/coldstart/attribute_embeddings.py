@@ -21,6 +21,7 @@ from recpolicy.dataset.rows import Dataset, Rows
 from recpolicy.dataset.slates import offered, unseen
 from recpolicy.errors import UsageError
 from recpolicy.evaluation.baselines import Baseline
+from recpolicy.evaluation.linear import Scores
 from recpolicy.recommendation import ALIKE
 from recpolicy.trainer.coldstart.regression import Regression
 from recpolicy.trainer.decoding.log_probs import LEAST
@@ -34,7 +35,6 @@ from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.models.user_model import UserModel
 from recpolicy.trainer.prompting import candidate_pools
 from recpolicy.trainer.prompting.prompts import Prompter
-from recpolicy.user_model.linear_recommenders import Scores
 
 FOLDS = 5
 """Parts of the items; each example hides one."""

@@ -9,7 +9,7 @@ from recpolicy.compiler import CompiledPolicy
 from recpolicy.compiler.hard_quotas import HardQuotaMask
 from recpolicy.dataset.columns import Bools
 from recpolicy.dataset.rows import Rows
-from recpolicy.user_model.linear_recommenders import Scores
+from recpolicy.evaluation.linear import Scores
 
 
 class ItemMask:
@@ -63,7 +63,10 @@ class ItemMask:
         return columns if self.candidates is None else self.candidates[rows, columns]
 
     def advance(self, rows: Tensor, rank: Tensor, items: Tensor) -> None:
-        """Puts the item of column `items[i]` at place `rank[i]` (from 0), the next one, of slate `rows[i]`; no row may occur twice."""
+        """Puts the item of column `items[i]` at place `rank[i]` (from 0), the next one, of slate `rows[i]`.
+
+        No row may occur twice.
+        """
         if self.history.shape[1]:
             self.history[rows, rank] = self.allowed[rows]
         if self._guard is None:

@@ -218,7 +218,8 @@ def next_items(
 ) -> Tensor:
     """Computes the logits of the items after the last history item that each prompt names, [B, items].
 
-    With `candidates` [B, C] they are those of these items. If a prompt names none, they are those after its end. The items of a candidate pool do not count as history.
+    With `candidates` [B, C] they are those of these items. If a prompt names none, they are those after its end. The
+    items of a candidate pool do not count as history.
     """
     shortened = []
     for i, prompt in enumerate(prompts):

@@ -19,6 +19,7 @@ from recpolicy.evaluation import baselines, metrics
 from recpolicy.evaluation.baselines import Baseline
 from recpolicy.evaluation.decision import decide
 from recpolicy.evaluation.guardrail import is_guardrail
+from recpolicy.evaluation.linear import Scores
 from recpolicy.evaluation.metrics import Interval
 from recpolicy.evaluation.targets import outcomes
 from recpolicy.trainer.decoding.item_mask import ItemMask, item_columns
@@ -27,7 +28,6 @@ from recpolicy.trainer.decoding.rollout import decode, first_items, next_items, 
 from recpolicy.trainer.distributed import processes
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.prompting.prompts import Prompter
-from recpolicy.user_model.linear_recommenders import Scores
 
 BATCH = 256
 CANDIDATES = 100
@@ -35,7 +35,7 @@ CANDIDATES = 100
 DRAWS = 1000
 """Bootstrap draws of an interval."""
 AGAINST = ("sft", "prior", "rerank", "ease_rerank", "ease", "ease_recency")
-"""The systems that GRPO is compared with, user by user."""
+"""The systems that GRPO is compared with, user by user, and the model `before` where a run goes on from another."""
 BASELINE = "prior"
 """The model that GRPO starts from: what `of baseline` and the verdict refer to."""
 
@@ -235,7 +235,8 @@ def evaluate_systems(
         "novelty_base": "distinct users of the training part who took the item, over all users; log base 2",
         "systems": summaries,
         "grpo_minus": {
-            other: {key: asdict(paired("grpo", other, key)) for key in ("ndcg", "reward")} for other in AGAINST
+            other: {key: asdict(paired("grpo", other, key)) for key in ("ndcg", "reward")}
+            for other in (*AGAINST, *({"before"} & systems.keys()))
         },
         "curves": {
             name: [_point(strength, slates, compiled, measures, rows) for strength, slates in curve.items()]

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recpolicy.dataset.candidates import is_large
 from recpolicy.dataset.columns import Ragged
 from recpolicy.dataset.rows import Dataset, Split
 from recpolicy.evaluation import classics
@@ -29,7 +28,7 @@ def collaborative(dataset: Dataset, split: Split, width: int) -> Tensor:
     These are the item factors V S of PureSVD (Cremonesi et al., RecSys 2010) with users scaled to unit length, turned
     by a random rotation. A little noise lets items differ that nobody took.
     """
-    matrix = _scaled_sparse(dataset, split) if is_large(dataset.items.rows) else _scaled(dataset, split)
+    matrix = _scaled_sparse(dataset, split) if classics.is_sparse(dataset) else _scaled(dataset, split)
     rank = min(width, *matrix.shape)
     _, strength, leading = torch.svd_lowrank(matrix, q=rank, niter=4)
     factors = _turned(leading * strength, width)

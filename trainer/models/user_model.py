@@ -15,13 +15,14 @@ from recpolicy.dataset.rows import LabelProbabilities, Rows
 from recpolicy.dataset.slates import unseen
 from recpolicy.evaluation import metrics
 from recpolicy.evaluation.baselines import top
+from recpolicy.evaluation.linear import Scores
 from recpolicy.trainer.decoding.prefix_sharing import evaluating
 from recpolicy.trainer.decoding.rollout import next_items
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.prompting.prompts import Prompter
 from recpolicy.user_model import blend, inclusion, linear_recommenders, retrieval
 from recpolicy.user_model.blend import Examples
-from recpolicy.user_model.linear_recommenders import LinearRecommenders, Scores
+from recpolicy.user_model.linear_recommenders import LinearRecommenders
 
 BATCH = 256
 PAIRS = 10_000_000

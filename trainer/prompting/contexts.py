@@ -10,7 +10,7 @@ import numpy as np
 from recpolicy.data import rows_at
 from recpolicy.dataset.columns import Ints
 from recpolicy.dataset.rows import Dataset, Rows, Split
-from recpolicy.user_model.linear_recommenders import Scores
+from recpolicy.evaluation.linear import Scores
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,6 +38,7 @@ from trl import GRPOTrainer
 
 from recpolicy.dataset.columns import Codes, Floats
 from recpolicy.dataset.rows import Slates
+from recpolicy.evaluation.linear import Scores
 from recpolicy.rewards import BatchRewards, RewardComputer, progress_of, reward_functions
 from recpolicy.trainer.decoding import prefix_sharing
 from recpolicy.trainer.decoding.item_mask import ItemMask
@@ -46,7 +47,6 @@ from recpolicy.trainer.decoding.rollout import decode, uniforms
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.stages import advantages
 from recpolicy.trainer.stages.objectives import Objectives, Returns
-from recpolicy.user_model.linear_recommenders import Scores
 
 A = TypeVar("A", bound=NDArray[Any])
 

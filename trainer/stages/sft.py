@@ -18,7 +18,7 @@ from trl import SFTConfig, SFTTrainer
 
 from recpolicy.data import rows_at
 from recpolicy.dataset.candidates import is_large
-from recpolicy.dataset.columns import Ragged
+from recpolicy.dataset.columns import Ints, Ragged
 from recpolicy.dataset.rows import Dataset, Rows, Split
 from recpolicy.errors import UsageError
 from recpolicy.evaluation.targets import Score
@@ -35,22 +35,24 @@ IGNORED = -100
 """Label of a token that is not a training example."""
 
 
-def training_rows(dataset: Dataset, split: Split, horizon: int, count: int, seed: int) -> Rows:
+def training_rows(dataset: Dataset, split: Split, horizon: int, count: int, seed: int, new: Ints | None = None) -> Rows:
     """Samples `count` rows, cut at random places in the later half of the users' training parts.
 
     All users occur equally often. A row has at least one item of history and at least one next item. Early cuts are
-    left out: their prompts differ from those of held-out events, and the loss on history items covers them. Raises
+    left out: their prompts differ from those of held-out events, and the loss on history items covers them. `new`
+    [users] is where each user's new events begin, as an index into `Dataset.item`: then every next item is new. Raises
     UsageError where no user has two events there.
     """
     rng = np.random.default_rng(seed)
     start, end = dataset.start[:-1], split.train_end
-    users = np.flatnonzero(end - start >= 2)
+    first = start + 1 if new is None else np.maximum(new, start + 1)
+    users = np.flatnonzero(end > first)
     if not len(users):
         help = "one to know a user by and one to learn from; hold out less, by the settings `split` and `holdout`"
         raise UsageError("no user has 2 events in the training part", where=dataset.name, help=help)
     user = np.concatenate([rng.permutation(users) for _ in range(-(-count // len(users)))])[:count]
-    last = np.maximum(end[user] - horizon, start[user] + 1)
-    cut = rng.integers((start[user] + 1 + last) // 2, last + 1)
+    last = np.maximum(end[user] - horizon, first[user])
+    cut = rng.integers(np.maximum((start[user] + 1 + last) // 2, first[user]), last + 1)
     return rows_at(dataset, user, cut, horizon, end[user])
 
 
@@ -213,10 +215,8 @@ class LabelledTokensTrainer(SFTTrainer):
     (`sampled_cross_entropy`).
     """
 
-    def __init__(self, form: AnswerFormat, **settings: Any) -> None:
-        """Sets up the trainer; `settings` are those of SFTTrainer."""
-        self.form = form
-        super().__init__(**settings)
+    form: AnswerFormat
+    """Set before training: which tokens are items."""
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -248,14 +248,18 @@ def train(
     training: Training,
     score: Callable[[], Score],
     report: Callable[[int, Score], None],
+    *,
+    trained: bool = False,
 ) -> Score:
     """Trains in place, ends with the weights that scored best on validation, and returns their score.
 
-    `score` measures the model as it is; `report` receives every step that was measured and its score.
+    `score` measures the model as it is; `report` receives every step that was measured and its score. A model that is
+    `trained` already takes part as it is, as step 0.
     """
     best = BestCheckpoint(score, settings.ema_decay, settings.evaluate_every, settings.patience, report)
+    if trained and training.checkpoints.last is None:
+        best.begin(recommender.trained, processes.broadcast(score()))
     trainer = LabelledTokensTrainer(
-        form=recommender.form,
         model=recommender.trained,
         processing_class=recommender.tokenizer,
         args=SFTConfig(
@@ -270,5 +274,6 @@ def train(
         train_dataset=examples,
         callbacks=[best],
     )
+    trainer.form = recommender.form
     training.carry_out(trainer, best=best)
     return best.restore(recommender.trained)

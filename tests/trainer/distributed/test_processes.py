@@ -32,7 +32,7 @@ TOP = Path(__file__).parents[3]
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", f"{TOP}/examples/accelerate/cpu.yaml"]
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 LEARNING = (
-    FEW_STEPS.replace("test_users = 40", "test_users = 10")
+    FEW_STEPS.replace("test_users = 40", "test_users = 20")
     .replace("layers = 1", "layers = 1\ndropout = 0.0")
     .replace("steps = 4", "steps = 40\nlearning_rate = 0.01")
     .replace("evaluate_every = 2\n", "evaluate_every = 20\n")

@@ -23,7 +23,7 @@ from recpolicy.trainer.models import recommenders, tiny, user_model
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.models.user_model import LANGUAGE_MODEL, LEAST, RESIDUAL, UserModel
 from recpolicy.trainer.prompting.contexts import endings
-from recpolicy.trainer.run_stages import RunContext
+from recpolicy.trainer.run_context import RunContext
 from recpolicy.trainer.stages import sft
 from recpolicy.user_model import blend, linear_recommenders
 

@@ -29,7 +29,7 @@ from recpolicy.trainer.models import recommenders, tiny, user_model
 from recpolicy.trainer.models.recommenders import Recommender
 from recpolicy.trainer.models.user_model import UserModel
 from recpolicy.trainer.prompting import candidate_pools
-from recpolicy.trainer.run_stages import RunContext
+from recpolicy.trainer.run_context import RunContext
 from recpolicy.trainer.stages import grpo_trainer, sft
 from recpolicy.user_model import linear_recommenders
 
@@ -234,11 +234,11 @@ def test_contexts_and_rollouts_stay_in_pool(labels: Literal["expected", "real"],
     draws = uniforms(0, 1, 0, 8, form.longest)
     computer, row = RewardComputer(scene.compiled, rows, context.view.items.rows), contexts.row
     assert contexts.priors is not None and rows.pool is not None
-    _, said, allowed, _ = grpo_trainer.sample(
+    _, said, mask = grpo_trainer.sample(
         scene.recommender, computer, contexts.prompts, row.tolist(), 1.0, draws, contexts.priors[row]
     )
-    assert inside(form.slates(said).numpy(), rows.pool[row]) and allowed.any()
-    assert set(allowed[0].any(0).nonzero()[:, 0].tolist()) <= set(rows.pool[row[0]].tolist())
+    assert inside(form.slates(said).numpy(), rows.pool[row]) and mask.history.any()
+    assert set(mask.history[0].any(0).nonzero()[:, 0].tolist()) <= set(rows.pool[row[0]].tolist())
 
 
 def test_pool_with_too_few_legal_items_leaves_holes(scene: Scene) -> None:
