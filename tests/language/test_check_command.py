@@ -108,7 +108,7 @@ def test_data_option_checks_items_and_users(mine: Path, capsys: pytest.CaptureFi
         (["check", "relevnce"], "did you mean the sample policy `relevance`?"),
         (["check", "nowhere/else.policy"], "no such file"),
         (["check", "."], "is a directory"),
-        (["check", "relevance", "--data", "nowhere"], "give a folder, `ml-100k` or `simulator`"),
+        (["check", "relevance", "--data", "nowhere"], "give a folder, `duckdb:FILE`, `ml-100k` or `simulator`"),
         (["check", "relevance", "--schema", "nowhere.toml"], "nowhere.toml"),
         (["check", "relevance", "--as-of", "tomorrow"], "as in 2026-03-31"),
         (["check", "relevance", "--set", "size"], "gives no value"),
