@@ -26,8 +26,29 @@ from recpolicy.tables.values.columns import column
 from recpolicy.types import Type
 
 _HEADER = 'policy "interactions" {\n  language = 1\n  data = "interactions"\n  slate = 1\n}\n'
-_NAME = re.compile(r'"[^"]*"|(?<![\w.])([a-z_]\w*)(?![\w(])')
-"""Bare names, and texts in quotes, in which there are none."""
+_NAME = re.compile(r'"[^"]*"|`([^`]+)`|(?<![\w.])([A-Za-z_]\w*)(?![\w(])')
+"""Bare names, with backticks or without, and texts in quotes, in which there are none."""
+_WORDS = frozenset(
+    [
+        "and",
+        "or",
+        "not",
+        "is",
+        "in",
+        "between",
+        "within",
+        "the",
+        "last",
+        "ago",
+        "from",
+        "until",
+        "true",
+        "false",
+        "missing",
+        "now",
+    ]
+)
+"""Words of conditions, which no column takes away from the language: such a column needs backticks."""
 
 
 def condition(table: RawTable, text: str, problems: Problems) -> Bools:
@@ -54,19 +75,26 @@ def _evaluate(table: RawTable, text: str, key: str, condition: str, problems: Pr
 
     None after reporting an expression that is none, or columns that do not hold what it needs.
     """
-    names = sorted({name for name in _NAME.findall(text) if name in table.columns})
-    specs = {name: _spec(table, name, problems) for name in names}
-    item = {"id": ColumnSpec("id", Type.TEXT, role=Role.ID), **specs}
-    lets = "".join(f"let {name} = item.{name}\n" for name in names)
-    source = Source("schema.toml", f"{_HEADER}{lets}boost value weight 1 = {condition}\n")
-    schema = Schema("interactions", item, {})
+    names: set[str] = set()
+
+    def of_item(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in table.columns or (match[2] and name in _WORDS):
+            return match[0]
+        names.add(name)
+        return f"item.`{name}`"
+
+    rewritten = _NAME.sub(of_item, condition)
+    specs = {name: _spec(table, name) for name in sorted(names)}
+    schema = Schema("interactions", {"id": ColumnSpec("id", Type.TEXT, role=Role.ID), **specs}, {})
+    source = Source("schema.toml", f"{_HEADER}boost value weight 1 = {rewritten}\n")
     try:
         rule = checker.check(parser.parse(source), schema).rules[0]
     except PolicyError as error:
         first = error.findings[0]
         what, example = ("number", "rating / 5") if key == "weight" else ("condition", "rating >= 4")
-        columns = ", ".join(table.names)
-        help = f"write a {what} over the columns of {table.path.name}, as in `{example}`; columns: {columns}"
+        help = f"{first.help}; " if first.help and "let" not in first.help else ""
+        help += f"write a {what} over the columns of {table.path.name}, as in `{example}`: {', '.join(table.names)}"
         problems.add(f"`{text}`: {first.title}", f"schema.toml, key interactions.{key}", help)
         return None
     assert isinstance(rule, Boost)
@@ -80,7 +108,7 @@ def _evaluate(table: RawTable, text: str, key: str, condition: str, problems: Pr
     return evaluate(dataset, operand)
 
 
-def _spec(table: RawTable, name: str, problems: Problems) -> ColumnSpec:
+def _spec(table: RawTable, name: str) -> ColumnSpec:
     """A column of the interactions as the policy language sees it."""
     found = guess(name, table.columns[name])
     return ColumnSpec(name, found.type or Type.TEXT, optional=True, source=name)

@@ -132,3 +132,9 @@ def test_repeatable_items_are_labels_and_may_be_shown_again(tmp_path: Path) -> N
     assert rows.next_items.row(0).tolist() == [0, 1]  # each once
     assert unseen(rows, 6).all()
     assert without_seen(np.array([[0, 3]], np.int32), rows.take(np.array([0])), 6).items.tolist() == [[0, 3]]
+
+
+@pytest.mark.parametrize("positive", ["weight is 1", "Rating >= 4", "share > 0", "`in` is 1", "`Order Total` > 7"])
+def test_columns_of_any_name_can_be_asked_for(positive: str, tmp_path: Path) -> None:
+    log = "user_id,item_id,timestamp,weight,Rating,share,in,Order Total\na,i0,1,1,5,1,1,9\na,i1,2,0,1,0,0,7\n"
+    assert read(tmp_path, log, f"positive = '{positive}'\n").item.tolist() == [0]
